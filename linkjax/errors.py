@@ -1,0 +1,21 @@
+"""The errors a user meets. Each message is one sentence or list: what was expected, what was found, how to mend it."""
+
+
+class LinkjaxError(Exception):
+    """A run failed for a reason linkjax can name; the command line prints the message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(LinkjaxError):
+    """Wrong use or unusable input (a flag, a file, an array, artifacts that do not fit together)."""
+
+    exit_code = 2
+
+
+class UnsafeFileError(InputError):
+    """A file from outside that asks for something a weight file has no reason to ask for; nothing of it was run."""
+
+
+class ConversionError(InputError):
+    """Weights that do not fit the architecture; the message lists every missing, unexpected and mis-shaped key."""

@@ -1,0 +1,24 @@
+"""JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance."""
+
+import os
+from pathlib import Path
+
+# Before JAX is imported: the backend reads these once.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("linkjax")
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Outputs of the original programs on small random weights."""
+    return Path(__file__).parent / "parity"
