@@ -1,0 +1,112 @@
+"""Renaming weights as a checked bijection: each source key is used or ignored for a reason, each target is filled once.
+
+Converters state what they know as rules; what the rules do not account for is an error, and all errors come at once.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linkjax.errors import ConversionError
+
+Layout = Callable[[np.ndarray], np.ndarray]
+
+
+def keep(array: np.ndarray) -> np.ndarray:
+    """The array as it is."""
+    return array
+
+
+def oihw_to_hwio(array: np.ndarray) -> np.ndarray:
+    """A convolution kernel from [out, in, height, width] to [height, width, in, out]."""
+    return array.transpose(2, 3, 1, 0)
+
+
+def oi_to_io(array: np.ndarray) -> np.ndarray:
+    """A matrix from [out, in] to [in, out]."""
+    return array.transpose(1, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    r"""Source keys that match `pattern` in full go to `target` (where \1, \2, … stand for groups), turned by `layout`."""
+
+    pattern: str
+    target: str
+    layout: Layout = keep
+
+
+@dataclasses.dataclass(frozen=True)
+class Ignore:
+    """Source keys that match `pattern` in full are left out, because of `why`."""
+
+    pattern: str
+    why: str
+
+
+class Converted(NamedTuple):
+    """Target name → array (a view of the source where the layout allows), and ignored source key → why."""
+
+    arrays: dict[str, np.ndarray]
+    ignored: dict[str, str]
+
+
+def convert(
+    source: Mapping[str, np.ndarray], targets: Mapping[str, Any], rules: Sequence[Rule | Ignore], *, what: str
+) -> Converted:
+    """Source arrays under their target names, or one message with everything that does not fit.
+
+    Args:
+      source: key → array, as in the file.
+      targets: name → anything with `shape` and `dtype`; see `linkjax.models.build.shapes`.
+      rules: the first whose pattern matches a key decides about it.
+      what: the architecture, for the message.
+    Returns: every target filled; dtypes are those of the source.
+    Raises: ConversionError that lists all missing, unexpected and mis-shaped names.
+    """
+    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
+    arrays: dict[str, np.ndarray] = {}
+    origin: dict[str, str] = {}
+    ignored: dict[str, str] = {}
+    unexpected: list[str] = []
+    misfits: list[str] = []
+    for key, array in source.items():
+        match, rule = next(((m, rule) for pattern, rule in compiled if (m := pattern.fullmatch(key))), (None, None))
+        if match is None or rule is None:
+            unexpected.append(f"unexpected: {key} {tuple(array.shape)}")
+        elif isinstance(rule, Ignore):
+            ignored[key] = rule.why
+        elif (name := match.expand(rule.target)) not in targets:
+            unexpected.append(f"unexpected: {key} {tuple(array.shape)}, there is no {name} here")
+        elif name in origin:
+            misfits.append(f"given twice: {name}, by {origin[name]} and by {key}")
+        else:
+            origin[name] = key
+            turned, problem = _fit(key, array, rule.layout, name, targets[name])
+            arrays[name] = turned
+            misfits += problem
+    missing = [f"missing: {name} {tuple(targets[name].shape)}" for name in targets if name not in origin]
+    if missing or unexpected or misfits:
+        head = (
+            f"these weights do not fit {what}: {len(missing)} missing, {len(unexpected)} unexpected, "
+            f"{len(misfits)} mis-shaped; check that the file and the architecture belong together"
+        )
+        raise ConversionError("\n  ".join([head, *missing, *unexpected, *misfits]))
+    return Converted(arrays, ignored)
+
+
+def _fit(key: str, array: np.ndarray, layout: Layout, name: str, target: Any) -> tuple[np.ndarray, list[str]]:
+    """The array in the target's layout, and what is wrong with it."""
+    expected = tuple(target.shape)
+    try:
+        turned = layout(array)
+    except ValueError:  # too many or too few axes for the layout
+        return array, [f"mis-shaped: {key} {tuple(array.shape)} cannot become {name} {expected}"]
+    if turned.shape != expected:
+        return turned, [f"mis-shaped: {key} {tuple(array.shape)} gives {name} {turned.shape}, expected {expected}"]
+    if np.issubdtype(target.dtype, np.floating) and not np.issubdtype(turned.dtype, np.floating):
+        return turned, [f"not floating point: {key} is {turned.dtype}, {name} is {target.dtype}"]
+    return turned, []
