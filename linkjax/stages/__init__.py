@@ -1,0 +1,42 @@
+"""The stages, in the order in which data flows through them. Stages talk through artifacts, never by import."""
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """A row of the pipeline: a module of this package with a `Config` and a `run(config)`."""
+
+    name: str
+    does: str
+    reads: tuple[str, ...]
+    writes: str
+
+    @property
+    def module(self) -> ModuleType:
+        """The stage's module, imported now."""
+        return importlib.import_module(f"linkjax.stages.{self.name}")
+
+
+PIPELINE = (
+    Stage("plan", "count images, measure memory and time of the stages before running them", ("models",), "a table"),
+    Stage("pairs", "sample z → w → image → r, keep what the classifier recognises", ("models",), "pairs"),
+    Stage("link", "fit r → w from streamed moments", ("pairs",), "link"),
+    Stage(
+        "evaluate",
+        "hold the link against held-out pairs, in W and after re-encoding",
+        ("models", "pairs", "link"),
+        "evaluation",
+    ),
+    Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
+    Stage(
+        "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"
+    ),
+    Stage(
+        "report",
+        "one page with tables and pictures, from stored results only",
+        ("evaluation", "sweep", "counterfactual"),
+        "report",
+    ),
+)

@@ -1,0 +1,114 @@
+"""Weights on disk: an Orbax checkpoint beside a manifest. The only file that imports Orbax.
+
+FOLDER/manifest.json   kind, spec, SHA-256 of the weights, where they came from
+FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted name
+"""
+
+import dataclasses
+import os
+import shutil
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from linkjax import manifest as manifests
+from linkjax.errors import InputError
+from linkjax.models import build, registry
+
+WEIGHTS = "weights"
+
+
+def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> None:
+    """Write a model so that `load_model` gives it back on any number of devices; whole or not at all.
+
+    Args:
+      path: folder to make; must not exist yet.
+      model: a model of `linkjax.models.registry`, with its `spec`.
+      source: where the weights came from (file name, SHA-256, licence, or the stage's settings and numbers).
+    Raises: InputError if `path` exists.
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(path).absolute()
+    if path.exists():
+        raise InputError(f"{path} exists already; give another folder, or remove it first")
+    arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
+    partial = manifests.partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(partial / WEIGHTS, arrays)
+    content = manifests.build(
+        registry.kind_of(model),
+        spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
+        sha256=manifests.arrays_sha256(arrays),
+        parameters=sum(array.size for array in arrays.values()),
+        source=dict(source),
+    )
+    manifests.write(partial, content)
+    os.rename(partial, path)
+
+
+def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:
+    """Restore a model and its manifest; arrays go to the default device, whatever devices they were saved from.
+
+    Raises: InputError if the folder is not a model of `kinds`, or if its weights are damaged or not those of its manifest.
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(path).absolute()
+    manifest = manifests.read(path, registry.KINDS if kinds is None else kinds)
+    cls, spec_cls = registry.classes(manifest["kind"])
+    try:
+        spec = from_plain(spec_cls, manifest["spec"])
+        expected = build.shapes(cls, spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: its manifest does not describe a {manifest['kind']} of this linkjax ({error})"
+        ) from None
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = {name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=here) for name, shape in expected.items()}
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore(path / WEIGHTS, target)
+    except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path}: its weights are damaged or incomplete ({first}); convert or fit them again"
+        ) from None
+    if manifests.arrays_sha256({name: np.asarray(array) for name, array in arrays.items()}) != manifest["sha256"]:
+        raise InputError(f"{path}: its weights are not those its manifest names (SHA-256 differs); make it again")
+    return build.fill(cls, spec, arrays), manifest
+
+
+def from_plain(cls: type, value: Any) -> Any:
+    """A frozen dataclass (nested ones and tuples of them too) from what JSON made of it.
+
+    Raises: TypeError or KeyError on fields that do not fit.
+    """
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = set(value) - names
+    if unknown:
+        raise KeyError(f"unknown fields {sorted(unknown)}")
+    return cls(**{name: _restore(hints[name], item) for name, item in value.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _restore(next(arg for arg in args if arg is not type(None)), value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_plain(hint, value)
+    if origin is tuple:
+        inner = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
+        return tuple(_restore(each, item) for each, item in zip(inner, value, strict=True))
+    return value

@@ -1,0 +1,152 @@
+"""The command line: `linkjax COMMAND [--config FILE.toml] [--flag value …] --out DIR`.
+
+Exit codes: 0 done, 2 wrong use or unusable input, 1 failed; the reason is one line on standard error.
+"""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tyro.conf import Positional
+
+from linkjax import config as configs
+from linkjax.errors import InputError, LinkjaxError
+from linkjax.stages import PIPELINE
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertGenerator:
+    """Convert a StyleGAN-XL or StyleGAN3 pickle; it is read as data, nothing in it is run."""
+
+    src: Positional[Path]
+    """The .pkl file, as its authors saved it."""
+    out: Positional[Path]
+    """Folder to make."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertClassifier:
+    """Convert a PyTorch state dict of a torchvision classifier (needs the extra `convert`: PyTorch)."""
+
+    src: Positional[Path]
+    """The .pth file."""
+    out: Positional[Path]
+    """Folder to make."""
+    arch: str
+    """Architecture: resnet18|34|50|101|152, vgg11|13|16|19, alexnet, densenet121|161|169|201, ipirm_resnet50."""
+    features: Literal["penultimate", "original"] = "penultimate"
+    """Which activations are r: the input of the last layer, or what the original program took (C,H,W flattened)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertSegmenter:
+    """Convert a state dict of the few-shot segmentation network (needs the extra `convert`: PyTorch)."""
+
+    src: Positional[Path]
+    """The .pth file."""
+    out: Positional[Path]
+    """Folder to make."""
+    size: Literal["S", "M", "L"]
+    """Which of the three networks it is."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except LinkjaxError as error:
+        print(f"linkjax: {error}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as stop:  # tyro: 0 after --help, 2 on wrong flags
+        return stop.code if isinstance(stop.code, int) else 2
+    except KeyboardInterrupt:
+        print("linkjax: stopped; the same command goes on where it was", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:
+        print(f"linkjax: failed: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "convert": _convert,
+        "demo": _demo,
+        **{stage.name: lambda rest, stage=stage: _stage(stage.name, rest) for stage in PIPELINE},
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _print_help()
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(importlib.metadata.version("linkjax"))
+        return 0
+    command = arguments[0]
+    if command not in commands:
+        raise InputError(f"unknown command '{command}'{configs.nearest(command, commands)}; see linkjax --help")
+    commands[command](arguments[1:])
+    return 0
+
+
+def _stage(name: str, arguments: list[str]) -> None:
+    stages = {stage.name: stage for stage in PIPELINE}
+    module = stages[name].module
+    settings: dict[str, object] = {}
+    file, arguments = _take_config(arguments)
+    if file is not None:
+        known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}
+        settings = configs.read_toml(file, name, known)
+    module.run(configs.from_command_line(module.Config, arguments, settings, prog=f"linkjax {name}"))
+
+
+def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    for index, word in enumerate(arguments):
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config=")), arguments[:index] + arguments[index + 1 :]
+        if word == "--config":
+            if index + 1 == len(arguments):
+                raise InputError("--config: expected a TOML file after it, found nothing")
+            return Path(arguments[index + 1]), arguments[:index] + arguments[index + 2 :]
+    return None, arguments
+
+
+def _convert(arguments: list[str]) -> None:
+    kinds = {"generator": ConvertGenerator, "classifier": ConvertClassifier, "segmenter": ConvertSegmenter}
+    if not arguments or arguments[0] not in kinds:
+        wrong = f", found '{arguments[0]}'{configs.nearest(arguments[0], kinds)}" if arguments else ""
+        raise InputError(
+            f"linkjax convert: expected generator, classifier or segmenter{wrong}; add --help to one of them"
+        )
+    cls = kinds[arguments[0]]
+    parsed = tyro.cli(cls, args=arguments[1:], prog=f"linkjax convert {arguments[0]}")
+    module = importlib.import_module(f"linkjax_converters.{arguments[0]}")
+    options = dataclasses.asdict(parsed)
+    getattr(module, f"convert_{arguments[0]}")(options.pop("src"), options.pop("out"), **options)
+    print(f"wrote {parsed.out}")
+
+
+def _demo(arguments: list[str]) -> None:
+    from linkjax.demo import run
+
+    run.run(configs.from_command_line(run.Config, arguments, {}, prog="linkjax demo"))
+
+
+def _print_help() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="linkjax COMMAND --help tells more", title_justify="left", box=None, pad_edge=False)
+    table.add_column("command")
+    table.add_column("what it does")
+    table.add_row("demo", "the whole job on the embedded default, offline")
+    table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
+    table.add_row("convert classifier", "read a torchvision .pth")
+    table.add_row("convert segmenter", "read a few-shot segmentation .pth")
+    for stage in PIPELINE:
+        table.add_row(stage.name, stage.does)
+    Console().print("usage: linkjax COMMAND [--config FILE.toml] [--flag value …] --out DIR\n", highlight=False)
+    Console().print(table)

@@ -1,0 +1,87 @@
+"""Devices: the mesh, and the one way linkjax runs a function over many items. The only file that names a device axis.
+
+Weights are replicated; items are sharded along the one axis `item`. Every device runs the same program on its own
+items with `jax.shard_map`, so no result depends on how many devices there are. (`jax.pmap` is the old way to the same.)
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+ITEM = "item"
+
+
+def mesh() -> Mesh:
+    """All devices of the job along the one axis `item`."""
+    return jax.make_mesh((jax.device_count(),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def replicate(tree: Any, on: Mesh) -> Any:
+    """A copy of every array of `tree` on every device."""
+    return jax.device_put(tree, NamedSharding(on, P()))
+
+
+def round_up(batch_size: int, on: Mesh) -> int:
+    """The smallest multiple of the device count that holds `batch_size` items."""
+    return -(-batch_size // on.size) * on.size
+
+
+def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Items filled up to `size` by repeating the last one, and the mask of the true ones.
+
+    Repeating a true item, rather than zeros, keeps padding free of NaN and of odd branches.
+    """
+    count = len(next(iter(items.values())))
+    padded = {
+        name: np.concatenate([array, np.repeat(array[-1:], size - count, axis=0)]) if count < size else array
+        for name, array in items.items()
+    }
+    return padded, np.arange(size) < count
+
+
+@functools.cache
+def sharded(function: Callable[..., Any], on: Mesh) -> Callable[..., Any]:
+    """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
+
+    `function` must treat items independently: each device sees only its own.
+    """
+    return jax.jit(jax.shard_map(function, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False))
+
+
+def map_batches(
+    function: Callable[..., Any],
+    models: Any,
+    batches: Iterator[Mapping[str, np.ndarray]],
+    batch_size: int,
+    on: Mesh,
+) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
+    """Run `function(models, items)` over batches of at most `batch_size` items; yield (items, outputs) as NumPy.
+
+    The next batch is dispatched before the last one's outputs are fetched, so that host and device work side by side.
+
+    Args:
+      function: pure; pytrees of arrays with a leading item axis in and out.
+      models: pytree, replicated on the mesh (see `replicate`).
+      batches: mappings name → array [n, ...] with n ≤ batch_size, n > 0.
+      batch_size: items of one compiled call; a multiple of the device count (see `round_up`).
+    """
+    run = sharded(function, on)
+    waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
+    for items in batches:
+        padded, _ = pad(items, batch_size)
+        outputs = run(models, jax.device_put(padded, NamedSharding(on, P(ITEM))))
+        if waiting is not None:
+            yield _fetch(*waiting)
+        waiting = (items, outputs)
+    if waiting is not None:
+        yield _fetch(*waiting)
+
+
+def _fetch(items: Mapping[str, np.ndarray], outputs: Any) -> tuple[Mapping[str, np.ndarray], Any]:
+    count = len(next(iter(items.values())))
+    return items, jax.tree.map(lambda array: np.asarray(array)[:count], outputs)
