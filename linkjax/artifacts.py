@@ -74,17 +74,25 @@ class Writer:
       config: the resolved settings of the stage (a dataclass).
       weights: role → SHA-256 of the weights used.
       inputs: role → id of the artifacts used.
+      free: settings that do not move a result, so that a resumed run may change them.
     Raises: InputError if the folder exists, if another run writes it, or if an unfinished one has other settings.
     """
 
     def __init__(
-        self, path: Path, kind: str, config: Any, weights: Mapping[str, str], inputs: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        kind: str,
+        config: Any,
+        weights: Mapping[str, str],
+        inputs: Mapping[str, str] | None = None,
+        free: Sequence[str] = (),
     ):
         self.path = Path(path).absolute()
         self.partial = manifests.partial(self.path)
         self.kind, self.config = kind, config
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
-        self._run["config"].pop("out", None)  # where it lies does not change what it is
+        for name in ("out", *free):  # where it lies does not change what it is
+            self._run["config"].pop(name, None)
         if self.path.exists():
             raise InputError(f"{self.path} exists already; give another --out, or remove it first")
         self._make_folder()
@@ -144,7 +152,8 @@ class Writer:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the manifest and give the folder its name: from here on it is whole."""
-        manifest = manifests.build(self.kind, **self._run, summary=summary, id=manifests.fingerprint(self._run))
+        content = {**self._run, "config": self.config}
+        manifest = manifests.build(**content, summary=summary, id=manifests.fingerprint(self._run))
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
         for name in (_RUN, _DONE):
             (self.partial / name).unlink(missing_ok=True)

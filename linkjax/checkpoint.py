@@ -58,7 +58,7 @@ def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> N
 def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:
     """Restore a model and its manifest; arrays go to the default device, whatever devices they were saved from.
 
-    Raises: InputError if the folder is not a model of `kinds`, or if its weights are damaged or not those of its manifest.
+    Raises: InputError if the folder is not a model of `kinds`, or if its weights are damaged or not its own.
     """
     import orbax.checkpoint as ocp
 

@@ -1,4 +1,4 @@
-"""What every output says about itself: settings, weights, inputs, versions, device and precision, in `manifest.json`."""
+"""What every output says about itself: settings, weights, inputs, versions, device, precision (`manifest.json`)."""
 
 import dataclasses
 import hashlib

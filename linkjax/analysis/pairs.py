@@ -1,0 +1,95 @@
+"""Latents by name, and the chain z → w → image → r that makes a training pair of the link."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+#: Sample ids of the three splits: disjoint by construction, whatever their sizes (up to 2³⁰ ids each).
+SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
+
+
+class Pairs(NamedTuple):
+    """Outputs of `draw`, by item."""
+
+    w: Float[Array, "B w_dim"]
+    r: Float[Array, "B units"]
+    prediction: Int[Array, "B"]
+    probability: Float[Array, "B"]
+
+
+def named_latents(seed: int, label: np.ndarray, sample_id: np.ndarray, z_dim: int) -> np.ndarray:
+    """Standard normal z whose values depend on (seed, class, sample id) alone.
+
+    key = fold_in(fold_in(key(seed), class), sample id); so a sample is the same in any batch, order or resumed run.
+
+    Args:
+      label: class [B]; −1 for an unconditional generator.
+      sample_id: [B], 0 … 2³² − 1; the splits of `SPLITS` own disjoint ranges.
+    Returns: z [B, z_dim] float32.
+    """
+    ids = jnp.asarray(np.asarray(sample_id).astype(np.uint32))
+    classes = jnp.asarray(np.asarray(label).astype(np.int32).view(np.uint32))
+    return np.asarray(_named_latents(jax.random.key(seed), classes, ids, z_dim))
+
+
+def _named_latents_one(key: Array, label: Array, sample_id: Array, z_dim: int) -> Array:
+    return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, label), sample_id), (z_dim,), jnp.float32)
+
+
+_named_latents = jax.jit(jax.vmap(_named_latents_one, (None, 0, 0, None)), static_argnums=3)
+
+
+def original_latents(seed: int, sample_id: np.ndarray, z_dim: int) -> np.ndarray:
+    """z as the original program draws it: row k of `RandomState(seed).randn(n, z_dim)`, the same rows for every class.
+
+    Deviations: the original draws its test set from the same rows as its training set, and repeats rows when it
+    refills; here validation and test have streams of their own, and refills go on where the stream stopped.
+
+    Args:
+      sample_id: [B]; the range of `SPLITS` an id lies in chooses the stream, the rest is the row.
+    Returns: z [B, z_dim] float32 (the original rounds its float64 draw to float32 before the mapping network).
+    """
+    ids = np.asarray(sample_id, np.int64)
+    z = np.empty((len(ids), z_dim), np.float32)
+    for number, start in enumerate(SPLITS.values()):
+        mine = (ids >= start) & (ids < start + (1 << 30))
+        if mine.any():
+            rows = ids[mine] - start
+            z[mine] = _rows(seed, number, 1 << int(rows.max()).bit_length(), z_dim)[rows]
+    return z
+
+
+@functools.lru_cache(maxsize=3)  # one a split; a stream's first rows do not depend on how many are drawn
+def _rows(seed: int, split: int, count: int, z_dim: int) -> np.ndarray:
+    stream = np.random.RandomState(seed if split == 0 else [seed, split])
+    return stream.randn(count, z_dim).astype(np.float32)
+
+
+def draw(models: tuple[Any, Any], items: dict[str, Array], truncation: float) -> Pairs:
+    """Map latents to w, draw, encode: one pair an item.
+
+    Args:
+      models: (generator, classifier).
+      items: `z` [B, z_dim], `label` [B] int (−1: unconditional).
+      truncation: ψ towards the mean w of the class, 0 … 1.
+    Returns: the pairs, with the classifier's top class (−1 if it has no head) and that class's probability.
+    """
+    generator, classifier = models
+    label = items["label"] if generator.spec.num_classes else None
+    w = generator.mapping(items["z"], label, truncation)
+    encoded = classifier(classifier.preprocess(generator.synthesis(w)))
+    if encoded.logits is None:
+        count = w.shape[0]
+        return Pairs(w, encoded.penultimate, jnp.full(count, -1, jnp.int32), jnp.full(count, jnp.nan, jnp.float32))
+    probability = jax.nn.softmax(encoded.logits, axis=-1)
+    prediction = jnp.argmax(encoded.logits, axis=-1).astype(jnp.int32)
+    return Pairs(w, encoded.penultimate, prediction, jnp.max(probability, axis=-1))
+
+
+def finite(pairs: Pairs) -> np.ndarray:
+    """Which pairs hold only finite numbers [B] bool."""
+    return np.isfinite(np.asarray(pairs.w)).all(axis=1) & np.isfinite(np.asarray(pairs.r)).all(axis=1)

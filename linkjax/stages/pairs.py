@@ -1,0 +1,274 @@
+"""pairs: sample z → w → image → r, and keep what the classifier recognises."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from linkjax import artifacts, parallel
+from linkjax.analysis import pairs as analysis
+from linkjax.config import positive
+from linkjax.errors import InputError, LinkjaxError
+from linkjax.progress import progress
+from linkjax.stages import inputs
+
+ROWS = 1024  # samples per stored chunk
+_CHUNK = 8  # batches between two notes of what is done
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sample latents, draw their images, and keep (w, r) of those the classifier recognises."""
+
+    out: str
+    """Folder to make."""
+    generator: str
+    """Folder of `linkjax convert generator`."""
+    classifier: str
+    """Folder of `linkjax convert classifier`."""
+    classes: tuple[int, ...] | Literal["all"] = "all"
+    """Class ids to sample (ImageNet's 0 … 999 for the published models)."""
+    class_names: tuple[str, ...] = ()
+    """Their names, in the same order; numbers if not given."""
+    n_train: int = 5000
+    """Training pairs per class (paper: 5000)."""
+    n_val: int = 500
+    """Validation pairs per class, for choosing alpha."""
+    n_test: int = 500
+    """Test pairs per class, for evaluating."""
+    keep: Literal["recognised", "all"] = "recognised"
+    """Keep a sample if the classifier's top class is its class, or always."""
+    truncation: float = 0.7
+    """ψ towards the class's mean w, 0 … 1 (paper: 0.7)."""
+    seed: int = 0
+    """Random seed."""
+    seeding: Literal["named", "original"] = "named"
+    """z from (seed, class, sample id), or row by row from NumPy's RandomState as in the original program."""
+    max_attempts: int = 20
+    """Candidates drawn per wanted pair before a class is given up."""
+    batch_size: int = 16
+    """Images drawn at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(n_train=self.n_train, max_attempts=self.max_attempts, batch_size=self.batch_size)
+        for name, value in (("n-val", self.n_val), ("n-test", self.n_test), ("seed", self.seed)):
+            if value < 0:
+                raise InputError(f"{name}: expected 0 or more, found {value}")
+        if not 0 <= self.truncation <= 1:
+            raise InputError(f"truncation: expected a number from 0 to 1, found {self.truncation}")
+        if isinstance(self.classes, tuple):
+            if not self.classes or len(set(self.classes)) != len(self.classes):
+                raise InputError(f"classes: expected one or more different class ids, found {list(self.classes)}")
+            if self.class_names and len(self.class_names) != len(self.classes):
+                raise InputError(
+                    f"class-names: expected one name for each of the {len(self.classes)} classes, "
+                    f"found {len(self.class_names)}"
+                )
+
+
+@dataclasses.dataclass
+class _Group:
+    """The samples wanted of one class for one split: a contiguous run of rows, filled in the order of sample ids."""
+
+    split: str
+    label: int
+    first_row: int
+    wanted: int
+    accepted: int = 0
+    tried: int = 0
+    nonfinite: int = 0
+
+    def next_wave(self, max_attempts: int) -> range:
+        """Sample ids to try next, from how many were accepted so far; never more than the budget."""
+        missing = self.wanted - self.accepted
+        if self.tried == 0:
+            count = missing
+        else:
+            # 10 % more than the rate so far asks for, so that few waves are needed; at least doubling while none came
+            count = math.ceil(1.1 * missing * self.tried / self.accepted) if self.accepted else 2 * self.tried
+        start = analysis.SPLITS[self.split] + self.tried
+        return range(start, start + min(count, self.wanted * max_attempts - self.tried))
+
+
+def run(config: Config) -> None:
+    """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
+    generator = inputs.model(config.generator, "generator")
+    classifier = inputs.model(config.classifier, "classifier")
+    labels = _labels(config, generator.model.spec, classifier.model.spec)
+    weights = {"generator": generator.sha256, "classifier": classifier.sha256}
+    with artifacts.Writer(Path(config.out), "pairs", config, weights, free=("batch_size", "max_attempts")) as writer:
+        groups = _groups(config, labels)
+        total = sum(group.wanted for group in groups)
+        units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
+        _make_arrays(writer, total, units, w_dim)
+        on = parallel.mesh()
+        models = parallel.replicate((generator.model, classifier.model), on)
+        function = functools.partial(analysis.draw, truncation=config.truncation)
+        with progress("pairs kept", total) as advance:
+            _fill(config, writer, groups, models, function, on, generator.model.spec.z_dim, advance)
+        writer.finish(_summary(config, labels, groups, units, w_dim))
+
+
+def _fill(
+    config: Config,
+    writer: artifacts.Writer,
+    groups: list[_Group],
+    models: Any,
+    function: Any,
+    on: Any,
+    z_dim: int,
+    advance: Any,
+) -> None:
+    """Waves of candidates until every group has what it wants; a killed run repeats at most one chunk of batches."""
+    size = parallel.round_up(config.batch_size, on)
+    chunk = writer.done("candidates per chunk") or size * _CHUNK
+    writer.mark("candidates per chunk", chunk)  # a resumed run keeps it, on however many devices
+    wave = 0
+    while any(group.accepted < group.wanted for group in groups):
+        plan = [
+            (number, sample_id)
+            for number, group in enumerate(groups)
+            if group.accepted < group.wanted
+            for sample_id in group.next_wave(config.max_attempts)
+        ]
+        for number, group in enumerate(groups):
+            if group.accepted < group.wanted and not group.next_wave(config.max_attempts):
+                raise _hopeless(groups[number], config)
+        for start in range(0, len(plan), chunk):
+            name = f"{wave}:{start}"
+            part = plan[start : start + chunk]
+            before = sum(group.accepted for group in groups)
+            note = writer.done(name)
+            if note is None:
+                note = _draw_chunk(config, writer, groups, part, models, function, on, z_dim, size)
+                writer.mark(name, note)
+            for number, accepted, tried, nonfinite in note:
+                groups[number].accepted += accepted
+                groups[number].tried += tried
+                groups[number].nonfinite += nonfinite
+            advance(sum(group.accepted for group in groups) - before)
+        wave += 1
+
+
+def _draw_chunk(
+    config: Config,
+    writer: artifacts.Writer,
+    groups: list[_Group],
+    plan: list[tuple[int, int]],
+    models: Any,
+    function: Any,
+    on: Any,
+    z_dim: int,
+    size: int,
+) -> list[tuple[int, int, int, int]]:
+    """Draw a chunk of candidates, store the accepted; returns (group, accepted, tried, non-finite) of each group."""
+    outputs = [
+        (items, pairs)
+        for items, pairs in parallel.map_batches(
+            function, models, _batches(config, groups, plan, size, z_dim), size, on
+        )
+    ]  # at most _CHUNK batches of pairs, never images
+    number = np.concatenate([items["group"] for items, _ in outputs])
+    fields = {name: np.concatenate([getattr(pairs, name) for _, pairs in outputs]) for name in analysis.Pairs._fields}
+    fields["label"] = np.concatenate([items["label"] for items, _ in outputs])
+    fields["sample_id"] = np.array([sample_id for _, sample_id in plan], np.int64)
+    good = analysis.finite(analysis.Pairs(*(fields[name] for name in analysis.Pairs._fields)))
+    keep = good & ((fields["prediction"] == fields["label"]) if config.keep == "recognised" else True)
+    note = []
+    for each in np.unique(number):
+        group = groups[each]
+        mine = np.flatnonzero(number == each)
+        taken = mine[keep[mine]][: group.wanted - group.accepted]
+        if len(taken):
+            rows = slice(group.first_row + group.accepted, group.first_row + group.accepted + len(taken))
+            for name, values in fields.items():
+                writer.group[name][rows] = values[taken]  # pyright: ignore[reportArgumentType]
+        note.append((int(each), len(taken), len(mine), int((~good[mine]).sum())))
+    return note
+
+
+def _batches(
+    config: Config, groups: list[_Group], plan: list[tuple[int, int]], size: int, z_dim: int
+) -> Iterator[dict[str, np.ndarray]]:
+    for start in range(0, len(plan), size):
+        part = plan[start : start + size]
+        number = np.array([each for each, _ in part], np.int32)
+        label = np.array([groups[each].label for each in number], np.int32)
+        ids = np.array([sample_id for _, sample_id in part], np.int64)
+        if config.seeding == "original":
+            z = analysis.original_latents(config.seed, ids, z_dim)
+        else:
+            z = analysis.named_latents(config.seed, label, ids, z_dim)
+        yield {"z": z, "label": label, "group": number}
+
+
+def _labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
+    """The classes to sample, checked against both models; (−1,) for an unconditional generator."""
+    if config.keep == "recognised" and not (classifier.num_classes and generator.num_classes):
+        which = "this classifier has no class head" if not classifier.num_classes else "this generator has no classes"
+        raise InputError(
+            f"keep: 'recognised' compares the classifier's class with the generator's, but {which}; add --keep all"
+        )
+    if not generator.num_classes:
+        if config.classes != "all":
+            raise InputError("classes: this generator is unconditional and takes none; leave --classes out")
+        return (-1,)
+    known = generator.num_classes
+    labels = tuple(range(known)) if config.classes == "all" else config.classes
+    if config.keep == "recognised":
+        known = min(known, classifier.num_classes)
+    outside = [label for label in labels if not 0 <= label < known]
+    if outside:
+        raise InputError(f"classes: expected ids from 0 to {known - 1}, which both models know, found {outside[:5]}")
+    return labels
+
+
+def _groups(config: Config, labels: tuple[int, ...]) -> list[_Group]:
+    groups, row = [], 0
+    for split, wanted in (("train", config.n_train), ("val", config.n_val), ("test", config.n_test)):
+        for label in labels:
+            if wanted:
+                groups.append(_Group(split, label, row, wanted))
+                row += wanted
+    return groups
+
+
+def _make_arrays(writer: artifacts.Writer, total: int, units: int, w_dim: int) -> None:
+    rows = min(ROWS, total)
+    writer.array("w", ("sample", "w"), (total, w_dim), np.float32, (rows, w_dim), long_name="latent, stored once")
+    writer.array("r", ("sample", "unit"), (total, units), np.float32, (rows, units), long_name="activation")
+    for name, dtype in (
+        ("label", np.int32), ("sample_id", np.int64), ("prediction", np.int32), ("probability", np.float32)
+    ):  # fmt: skip
+        writer.array(name, ("sample",), (total,), dtype, (rows,))
+
+
+def _hopeless(group: _Group, config: Config) -> LinkjaxError:
+    return LinkjaxError(
+        f"class {group.label}, split {group.split}: the classifier recognised {group.accepted} of {group.tried} "
+        f"candidates, {group.wanted} are wanted; leave this class out, ask for fewer, raise --max-attempts "
+        f"(now {config.max_attempts}), or keep everything with --keep all"
+        + (f" ({group.nonfinite} candidates were not finite)" if group.nonfinite else "")
+    )
+
+
+def _summary(config: Config, labels: tuple[int, ...], groups: list[_Group], units: int, w_dim: int) -> dict[str, Any]:
+    names = config.class_names or tuple(f"class {label}" if label >= 0 else "unconditional" for label in labels)
+    return {
+        "classes": labels,
+        "class_names": names,
+        "units": units,
+        "w_dim": w_dim,
+        "splits": {
+            split: [min(rows), max(rows)]
+            for split in analysis.SPLITS
+            if (rows := [row for g in groups if g.split == split for row in (g.first_row, g.first_row + g.wanted)])
+        },
+        "groups": [dataclasses.asdict(group) for group in groups],
+        "acceptance": sum(g.accepted for g in groups) / sum(g.tried for g in groups),
+        "nonfinite": sum(g.nonfinite for g in groups),
+    }
