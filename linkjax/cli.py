@@ -100,6 +100,8 @@ def _stage(name: str, arguments: list[str]) -> None:
     if file is not None:
         known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}
         settings = configs.read_toml(file, name, known)
+        if name == "plan":  # it plans the other stages, so it reads their tables too
+            settings["experiment"] = str(file)
     module.run(configs.from_command_line(module.Config, arguments, settings, prog=f"linkjax {name}"))
 
 

@@ -26,6 +26,11 @@ def replicate(tree: Any, on: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(on, P()))
 
 
+def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
+    """Items on the devices, split along their leading axis, which the device count must divide."""
+    return jax.device_put(dict(items), NamedSharding(on, P(ITEM)))
+
+
 def round_up(batch_size: int, on: Mesh) -> int:
     """The smallest multiple of the device count that holds `batch_size` items."""
     return -(-batch_size // on.size) * on.size
@@ -74,7 +79,7 @@ def map_batches(
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
         padded, _ = pad(items, batch_size)
-        outputs = run(models, jax.device_put(padded, NamedSharding(on, P(ITEM))))
+        outputs = run(models, place(padded, on))
         if waiting is not None:
             yield _fetch(*waiting)
         waiting = (items, outputs)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 #: Sample ids of the three splits: disjoint by construction, whatever their sizes (up to 2³⁰ ids each).
 SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
@@ -15,10 +15,10 @@ SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
 class Pairs(NamedTuple):
     """Outputs of `draw`, by item."""
 
-    w: Float[Array, "B w_dim"]
-    r: Float[Array, "B units"]
-    prediction: Int[Array, "B"]
-    probability: Float[Array, "B"]
+    w: Array | np.ndarray  # [B, w_dim]
+    r: Array | np.ndarray  # [B, units]
+    prediction: Array | np.ndarray  # [B] int
+    probability: Array | np.ndarray  # [B], 0 … 1
 
 
 def named_latents(seed: int, label: np.ndarray, sample_id: np.ndarray, z_dim: int) -> np.ndarray:

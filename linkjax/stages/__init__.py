@@ -19,6 +19,15 @@ class Stage(NamedTuple):
         return importlib.import_module(f"linkjax.stages.{self.name}")
 
 
+class Workload(NamedTuple):
+    """What a stage will do with given settings: counted before it runs, by the stage's own `workload`."""
+
+    images: int  # drawn by the generator and encoded by the classifier, at least
+    most_images: int  # … at most
+    bytes_on_disk: int
+    bytes_on_host: int  # arrays held in memory beside the models
+
+
 PIPELINE = (
     Stage("plan", "count images, measure memory and time of the stages before running them", ("models",), "a table"),
     Stage("pairs", "sample z → w → image → r, keep what the classifier recognises", ("models",), "pairs"),

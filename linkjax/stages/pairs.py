@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from linkjax.analysis import pairs as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.progress import progress
-from linkjax.stages import inputs
+from linkjax.stages import Workload, inputs
 
 ROWS = 1024  # samples per stored chunk
 _CHUNK = 8  # batches between two notes of what is done
@@ -93,6 +94,20 @@ class _Group:
         start = analysis.SPLITS[self.split] + self.tried
         return range(start, start + min(count, self.wanted * max_attempts - self.tried))
 
+    def count(self, accepted: int, tried: int, nonfinite: int) -> None:
+        """Add what a chunk of candidates gave."""
+        self.accepted += accepted
+        self.tried += tried
+        self.nonfinite += nonfinite
+
+
+def workload(config: Config, generator: Any, classifier: Any) -> Workload:
+    """Images and bytes for given models' specs; how many candidates a class needs is known only afterwards."""
+    wanted = len(_labels(config, generator, classifier)) * (config.n_train + config.n_val + config.n_test)
+    most = wanted * (config.max_attempts if config.keep == "recognised" else 1)
+    row = 4 * (classifier.num_units + generator.w_dim)
+    return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row)
+
 
 def run(config: Config) -> None:
     """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
@@ -105,105 +120,89 @@ def run(config: Config) -> None:
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
         _make_arrays(writer, total, units, w_dim)
-        on = parallel.mesh()
-        models = parallel.replicate((generator.model, classifier.model), on)
-        function = functools.partial(analysis.draw, truncation=config.truncation)
         with progress("pairs kept", total) as advance:
-            _fill(config, writer, groups, models, function, on, generator.model.spec.z_dim, advance)
+            _Sampler(config, writer, groups, generator.model, classifier.model).fill(advance)
         writer.finish(_summary(config, labels, groups, units, w_dim))
 
 
-def _fill(
-    config: Config,
-    writer: artifacts.Writer,
-    groups: list[_Group],
-    models: Any,
-    function: Any,
-    on: Any,
-    z_dim: int,
-    advance: Any,
-) -> None:
-    """Waves of candidates until every group has what it wants; a killed run repeats at most one chunk of batches."""
-    size = parallel.round_up(config.batch_size, on)
-    chunk = writer.done("candidates per chunk") or size * _CHUNK
-    writer.mark("candidates per chunk", chunk)  # a resumed run keeps it, on however many devices
-    wave = 0
-    while any(group.accepted < group.wanted for group in groups):
-        plan = [
-            (number, sample_id)
-            for number, group in enumerate(groups)
-            if group.accepted < group.wanted
-            for sample_id in group.next_wave(config.max_attempts)
-        ]
-        for number, group in enumerate(groups):
-            if group.accepted < group.wanted and not group.next_wave(config.max_attempts):
-                raise _hopeless(groups[number], config)
-        for start in range(0, len(plan), chunk):
-            name = f"{wave}:{start}"
-            part = plan[start : start + chunk]
-            before = sum(group.accepted for group in groups)
-            note = writer.done(name)
-            if note is None:
-                note = _draw_chunk(config, writer, groups, part, models, function, on, z_dim, size)
-                writer.mark(name, note)
-            for number, accepted, tried, nonfinite in note:
-                groups[number].accepted += accepted
-                groups[number].tried += tried
-                groups[number].nonfinite += nonfinite
-            advance(sum(group.accepted for group in groups) - before)
-        wave += 1
+class _Sampler:
+    """Draws candidates in waves until every group has what it wants.
 
+    A wave is planned from the counts at its start alone, and the accepted are kept in the order of their sample ids, so
+    the pairs do not depend on batch size, devices, or where a run was killed and resumed.
+    """
 
-def _draw_chunk(
-    config: Config,
-    writer: artifacts.Writer,
-    groups: list[_Group],
-    plan: list[tuple[int, int]],
-    models: Any,
-    function: Any,
-    on: Any,
-    z_dim: int,
-    size: int,
-) -> list[tuple[int, int, int, int]]:
-    """Draw a chunk of candidates, store the accepted; returns (group, accepted, tried, non-finite) of each group."""
-    outputs = [
-        (items, pairs)
-        for items, pairs in parallel.map_batches(
-            function, models, _batches(config, groups, plan, size, z_dim), size, on
-        )
-    ]  # at most _CHUNK batches of pairs, never images
-    number = np.concatenate([items["group"] for items, _ in outputs])
-    fields = {name: np.concatenate([getattr(pairs, name) for _, pairs in outputs]) for name in analysis.Pairs._fields}
-    fields["label"] = np.concatenate([items["label"] for items, _ in outputs])
-    fields["sample_id"] = np.array([sample_id for _, sample_id in plan], np.int64)
-    good = analysis.finite(analysis.Pairs(*(fields[name] for name in analysis.Pairs._fields)))
-    keep = good & ((fields["prediction"] == fields["label"]) if config.keep == "recognised" else True)
-    note = []
-    for each in np.unique(number):
-        group = groups[each]
-        mine = np.flatnonzero(number == each)
-        taken = mine[keep[mine]][: group.wanted - group.accepted]
-        if len(taken):
-            rows = slice(group.first_row + group.accepted, group.first_row + group.accepted + len(taken))
-            for name, values in fields.items():
-                writer.group[name][rows] = values[taken]  # pyright: ignore[reportArgumentType]
-        note.append((int(each), len(taken), len(mine), int((~good[mine]).sum())))
-    return note
+    def __init__(self, config: Config, writer: artifacts.Writer, groups: list[_Group], generator: Any, classifier: Any):
+        self.config, self.writer, self.groups = config, writer, groups
+        self.mesh = parallel.mesh()
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        # a resumed run keeps the chunks of the first, on however many devices
+        self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
+        writer.mark("candidates per chunk", self.chunk)
+        self.models = parallel.replicate((generator, classifier), self.mesh)
+        self.z_dim = generator.spec.z_dim
+        self.draw = functools.partial(analysis.draw, truncation=config.truncation)
 
+    def fill(self, advance: Callable[[int], None]) -> None:
+        """Run waves to the end; a killed run repeats at most one chunk of batches."""
+        for wave in itertools.count():
+            plan = self._plan()
+            if not plan:
+                return
+            for start in range(0, len(plan), self.chunk):
+                name = f"{wave}:{start}"
+                note = self.writer.done(name)
+                if note is None:
+                    note = self._draw_chunk(plan[start : start + self.chunk])
+                    self.writer.mark(name, note)
+                for number, accepted, tried, nonfinite in note:
+                    self.groups[number].count(accepted, tried, nonfinite)
+                advance(sum(accepted for _, accepted, _, _ in note))
 
-def _batches(
-    config: Config, groups: list[_Group], plan: list[tuple[int, int]], size: int, z_dim: int
-) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(plan), size):
-        part = plan[start : start + size]
-        number = np.array([each for each, _ in part], np.int32)
-        label = np.array([groups[each].label for each in number], np.int32)
-        ids = np.array([sample_id for _, sample_id in part], np.int64)
-        if config.seeding == "original":
-            z = analysis.original_latents(config.seed, ids, z_dim)
-        else:
-            z = analysis.named_latents(config.seed, label, ids, z_dim)
-        yield {"z": z, "label": label, "group": number}
+    def _plan(self) -> list[tuple[int, int]]:
+        """The candidates of the next wave, as (group, sample id).
+
+        Raises: LinkjaxError if a class has used up its candidates.
+        """
+        plan = []
+        for number, group in enumerate(self.groups):
+            if group.accepted < group.wanted:
+                ids = group.next_wave(self.config.max_attempts)
+                if not ids:
+                    raise _hopeless(group, self.config)
+                plan += [(number, sample_id) for sample_id in ids]
+        return plan
+
+    def _draw_chunk(self, plan: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+        """Draw a chunk of candidates and store the accepted: (group, accepted, tried, non-finite) of each group."""
+        batches = [self._batch(plan[start : start + self.size]) for start in range(0, len(plan), self.size)]
+        outputs = [
+            pairs for _, pairs in parallel.map_batches(self.draw, self.models, iter(batches), self.size, self.mesh)
+        ]  # at most _CHUNK batches of pairs, never images
+        drawn = analysis.Pairs(*(np.concatenate(field) for field in zip(*outputs, strict=True)))
+        number, ids = np.array([each for each, _ in plan]), np.array([each for _, each in plan], np.int64)
+        label = np.concatenate([batch["label"] for batch in batches])
+        fields = {**drawn._asdict(), "label": label, "sample_id": ids}
+        good = analysis.finite(drawn)
+        keep = good & (drawn.prediction == label) if self.config.keep == "recognised" else good
+        note = []
+        for each in np.unique(number):
+            group = self.groups[each]
+            mine = np.flatnonzero(number == each)
+            taken = mine[keep[mine]][: group.wanted - group.accepted]
+            row = group.first_row + group.accepted
+            if len(taken):
+                for name, values in fields.items():
+                    self.writer.group[name][row : row + len(taken)] = values[taken]  # pyright: ignore
+            note.append((int(each), len(taken), len(mine), int((~good[mine]).sum())))
+        return note
+
+    def _batch(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+        label = np.array([self.groups[number].label for number, _ in plan], np.int32)
+        ids = np.array([sample_id for _, sample_id in plan], np.int64)
+        if self.config.seeding == "original":
+            return {"z": analysis.original_latents(self.config.seed, ids, self.z_dim), "label": label}
+        return {"z": analysis.named_latents(self.config.seed, label, ids, self.z_dim), "label": label}
 
 
 def _labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:

@@ -1,0 +1,169 @@
+"""plan: count images, measure memory and time of the stages before running them."""
+
+import dataclasses
+import functools
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from linkjax import config as configs
+from linkjax import manifest, parallel
+from linkjax.analysis import pairs
+from linkjax.errors import InputError
+from linkjax.stages import PIPELINE, Workload, inputs
+
+_PLACEHOLDER = "(not needed to plan)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Count the images of every stage of an experiment, and measure memory and time of one batch on this machine."""
+
+    experiment: str | None = None
+    """The experiment's TOML file; `linkjax plan --config FILE` gives it too."""
+    generator: str | None = None
+    """Folder of `linkjax convert generator`, if the experiment does not name it."""
+    classifier: str | None = None
+    """Folder of `linkjax convert classifier`, if the experiment does not name it."""
+    measure: bool = True
+    """Compile and run one batch; otherwise only count."""
+    out: str | None = None
+    """Folder to write plan.json into, beside the table on the screen."""
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Print the plan; returns what it printed, in images, bytes and seconds."""
+    settings = {stage.name: _settings(config.experiment, stage.name) for stage in PIPELINE if stage.name != "plan"}
+    paths = {role: getattr(config, role) or settings["pairs"].get(role) for role in ("generator", "classifier")}
+    missing = [role for role, path in paths.items() if not path]
+    if missing:
+        raise InputError(f"{missing[0]}: expected its folder, found none; give --{missing[0]} or name it in --config")
+    generator = inputs.model(paths["generator"], "generator").model
+    classifier = inputs.model(paths["classifier"], "classifier").model
+    stages = {
+        stage.name: (made, stage.module.workload(made, generator.spec, classifier.spec))
+        for stage in PIPELINE
+        if hasattr(stage.module, "workload")
+        for made in [_config_of(stage.module.Config, {**settings[stage.name], **paths})]
+    }
+    batch = stages["pairs"][0].batch_size
+    measured = _measure(generator, classifier, batch) if config.measure else None
+    plan = _plan({name: load for name, (_, load) in stages.items()}, measured)
+    _print(plan)
+    if config.out:
+        folder = Path(config.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plan.json").write_text(json.dumps(manifest.plain(plan), indent=1) + "\n", encoding="utf-8")
+    return plan
+
+
+def _settings(experiment: str | None, stage: str) -> dict[str, Any]:
+    if experiment is None:
+        return {}
+    known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}
+    return configs.read_toml(Path(experiment), stage, known)
+
+
+def _config_of(cls: Any, settings: dict[str, Any]) -> Any:
+    names = {field.name for field in dataclasses.fields(cls)}
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in names}
+    required = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+    return cls(**{**{name: _PLACEHOLDER for name in required}, **given})
+
+
+def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, float]:
+    """One compiled batch of z → w → image → r: seconds to compile, seconds an image, bytes on each device."""
+    on = parallel.mesh()
+    size = parallel.round_up(batch_size, on)
+    models = parallel.replicate((generator, classifier), on)
+    label = np.zeros(size, np.int32)
+    items = {"z": pairs.named_latents(0, label, np.arange(size), generator.spec.z_dim), "label": label}
+    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), on)
+    placed = parallel.place(items, on)
+    start = time.perf_counter()
+    compiled = step.lower(models, placed).compile()
+    compile_s = time.perf_counter() - start
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(models, placed))
+    warm_s = time.perf_counter() - start
+    if warm_s < 20:  # the first run also pays for memory; a long one need not be repeated
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(models, placed))
+        warm_s = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves((generator, classifier)))
+    return {
+        "batch_size": size,
+        "devices": on.size,
+        "compile_seconds": compile_s,
+        "seconds_per_image": warm_s / size,
+        "weight_bytes": weights,
+        "device_bytes": weights + getattr(memory, "temp_size_in_bytes", 0) + getattr(memory, "output_size_in_bytes", 0),
+    }
+
+
+def _plan(loads: dict[str, Workload], measured: dict[str, float] | None) -> dict[str, Any]:
+    stages = {}
+    for name, load in loads.items():
+        stages[name] = load._asdict()
+        if measured is not None:
+            stages[name]["seconds"] = load.images * measured["seconds_per_image"] + measured["compile_seconds"]
+            stages[name]["most_seconds"] = (
+                load.most_images * measured["seconds_per_image"] + measured["compile_seconds"]
+            )
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {"stages": stages, "measured": measured, "host_memory_bytes": pages * page}
+
+
+def _print(plan: dict[str, Any]) -> None:
+    table = Table(title="plan", title_justify="left")
+    for column in ("stage", "images", "at most", "time", "at most", "on disk", "in memory beside the models"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, stage in plan["stages"].items():
+        table.add_row(
+            name,
+            f"{stage['images']:,}",
+            f"{stage['most_images']:,}",
+            duration(stage["seconds"]) if "seconds" in stage else "–",
+            duration(stage["most_seconds"]) if "seconds" in stage else "–",
+            size(stage["bytes_on_disk"]),
+            size(stage["bytes_on_host"]),
+        )
+    console = Console()
+    console.print(table)
+    measured = plan["measured"]
+    if measured:
+        console.print(
+            f"measured: a batch of {measured['batch_size']:.0f} on {measured['devices']:.0f} device(s) compiles in "
+            f"{measured['compile_seconds']:.1f} s and takes {measured['seconds_per_image']:.3g} s an image; models "
+            f"{size(measured['weight_bytes'])}, in all {size(measured['device_bytes'])} of device memory "
+            f"(this machine has {size(plan['host_memory_bytes'])})",
+            highlight=False,
+        )
+
+
+def size(count: float) -> str:
+    """Bytes for a reader: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: 3 h 20 min."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
