@@ -1,0 +1,176 @@
+"""What each labelled part of an image looks like and where it lies: colour, entropy, moment ellipse."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from linkjax import numerics
+from linkjax.errors import InputError
+from linkjax.ops import color
+
+
+class Regions(NamedTuple):
+    """One value per part, [..., num_parts]; all but `area` and `area_share` are NaN where the part is absent.
+
+    A part is all pixels of one label, in one piece or several. Positions and lengths are in pixels, y downwards and x
+    to the right, the first pixel's centre at 0.
+    """
+
+    area: jax.Array  # pixels
+    area_share: jax.Array  # of the whole image, 0…1
+    luminance: jax.Array  # mean Rec. 709 luma on the byte scale, 0…255
+    luminance_linear: jax.Array  # mean relative luminance (of light, not of encoded values), 0…1
+    lightness: jax.Array  # mean CIE L*, 0…100
+    red_green: jax.Array  # mean CIE a*, green negative
+    yellow_blue: jax.Array  # mean CIE b*, blue negative
+    entropy: jax.Array  # bits, of the 256-bin histogram of the luma, 0…8
+    centroid_y: jax.Array
+    centroid_x: jax.Array
+    eccentricity: jax.Array  # of the moment ellipse, 0 circle … 1 line
+    orientation: jax.Array  # radians from the y axis to the major axis, towards +x; in [−π/2, π/2], modulo π
+    axis_major: jax.Array  # full length of the ellipse with the part's second moments
+    axis_minor: jax.Array
+
+
+def measure_regions(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num_parts: int) -> Regions:
+    """Area, colour, entropy and moment ellipse of each part of one image; `jax.vmap` it for a batch.
+
+    With n pixels and central moments μ_pq = Σ (y − ȳ)^p (x − x̄)^q / n, λ₁ ≥ λ₂ the eigenvalues of [[μ20, μ11],
+    [μ11, μ02]]: axes 4 √λ, eccentricity √(1 − λ₂ / λ₁), orientation ½ atan2(2 μ11, μ20 − μ02). A single pixel has
+    axes 0 and eccentricity 0, a one-pixel-wide line minor axis 0 and eccentricity 1. Where λ₁ = λ₂ there is no
+    direction and orientation is −π/4; weigh orientations by eccentricity, and treat them modulo π.
+
+    Args:
+      image: encoded sRGB in [0, 1]; values outside are clipped.
+      labels: part of each pixel; pixels with labels outside 0…num_parts − 1 belong to no part.
+      num_parts: number of parts, background included (it is measured too). Static under `jax.jit`.
+    Returns: `Regions` with arrays of [num_parts].
+    Errors: InputError for byte images, wrong shapes, or num_parts below 1.
+    Numerics: row by row, counts, sums and squares of x are whole numbers, exact in float32 up to 512 pixels width;
+      everything after is centred first, and λ₂ = det / λ₁ with det = Σ(y − ȳ)² · (Σ of squares of x around its
+      regression on y), which does not cancel for thin oblique parts. Histogram bins are exact (`color.luma709_bin`).
+      Memory: about 4 · H · W · (num_parts + 12) bytes per image; see `measure_region_batch`.
+    Deviations from the original: ellipse from moments rather than fitted to contours (no contour is dropped), luma
+      weights of Rec. 709 without the division by 3, entropy of the part's histogram rather than a local entropy that
+      leaks across borders; absent parts are NaN rather than 0.
+    Reference: Teague, "Image analysis via the general theory of moments", 1980; scikit-image's `regionprops`.
+    """
+    if image.ndim != 3 or image.shape[-1] != 3 or labels.shape != image.shape[:2]:
+        raise InputError(
+            f"expected an image [H, W, 3] and labels [H, W], found {image.shape} and {labels.shape}; "
+            "use jax.vmap or measure_region_batch for a batch"
+        )
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise InputError(f"expected a float image in [0, 1], found {image.dtype}; divide a byte image by 255")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise InputError(f"expected whole-number labels, found {labels.dtype}; take the argmax of segmenter scores")
+    if num_parts < 1:
+        raise InputError(f"expected at least one part, found num_parts = {num_parts}")
+    dtype = image.dtype if image.dtype == jnp.float64 else jnp.float32
+    image = jnp.clip(image.astype(dtype), 0.0, 1.0)
+    labels = labels.astype(jnp.int32)
+    parts = jnp.arange(num_parts, dtype=jnp.int32)
+    member = (labels[None] == parts[:, None, None]).astype(dtype)  # [P, H, W]
+
+    area, *geometry = _geometry(member)
+    appearance = _appearance(image, labels, member, area)
+    return Regions(area, area / (labels.shape[0] * labels.shape[1]), *appearance, *geometry)
+
+
+def _appearance(
+    image: Float[Array, "H W 3"], labels: Int[Array, "H W"], member: Float[Array, "P H W"], area: Float[Array, "P"]
+) -> tuple[Array, ...]:
+    """luminance, luminance_linear, lightness, red_green, yellow_blue, entropy, each [P].
+
+    Luma is linear in RGB, luminance in linear RGB, L*a*b* in f(XYZ): three means of three channels give them all.
+    """
+    num_parts = member.shape[0]
+
+    def mean(values: Array) -> Array:
+        sums = jnp.einsum("phw,hwc->pc", member, values, precision=numerics.PRECISION)
+        return numerics.safe_ratio(sums, jnp.broadcast_to(area[:, None], sums.shape))
+
+    linear = color.linear_from_srgb(image)
+    lab_mean = color.lab_from_response(mean(color.lab_response(color.xyz_from_linear(linear))))
+    luma_mean = 255.0 * color.luma709(mean(image))
+    luminance_mean = color.luma709(mean(linear))
+
+    inside = (labels >= 0) & (labels < num_parts)
+    cell = jnp.where(inside, labels * 256 + color.luma709_bin(image), num_parts * 256)
+    counts = jnp.zeros(num_parts * 256, jnp.int32).at[cell.ravel()].add(1, mode="drop")
+    entropy = color.histogram_entropy(counts.reshape(num_parts, 256).astype(image.dtype))
+    # a pixel that is not a number has no bin
+    entropy = jnp.where(jnp.isfinite(luma_mean), entropy, jnp.nan)
+    return luma_mean, luminance_mean, lab_mean[:, 0], lab_mean[:, 1], lab_mean[:, 2], entropy
+
+
+def _geometry(member: Float[Array, "P H W"]) -> tuple[Array, ...]:
+    """area, centroid_y, centroid_x, eccentricity, orientation, axis_major, axis_minor, each [P]."""
+    _, height, width = member.shape
+    dtype = member.dtype
+    x = np.arange(width) - width // 2
+    powers = jnp.asarray(np.stack([np.ones_like(x), x, x * x], axis=-1), dtype)
+    rows = jnp.einsum("phw,wk->kph", member, powers, precision=numerics.PRECISION)
+    count, first, second = rows[0], rows[1], rows[2]  # [P, H] pixels of the part in this row, Σ x, Σ x²
+    y = jnp.broadcast_to(jnp.asarray(np.arange(height) - height // 2, dtype)[None, :], count.shape)
+
+    area = jnp.sum(count, axis=-1)
+    mean_y = numerics.safe_ratio(jnp.sum(count * y, axis=-1), area)
+    mean_x = numerics.safe_ratio(jnp.sum(first, axis=-1), area)
+
+    # Within a row, squares are taken about the whole number nearest its mean, in whole numbers: nothing cancels.
+    row_mean = first / jnp.maximum(count, 1.0)
+    near = jnp.round(row_mean).astype(jnp.int32)
+    n, s, q = (values.astype(jnp.int32) for values in (count, first, second))
+    about_near = (q - 2 * near * s + n * near * near).astype(dtype)
+    offset = (s - n * near).astype(dtype)
+    within = jnp.sum(about_near - offset * offset / jnp.maximum(count, 1.0), axis=-1)
+
+    absent = area == 0
+    dy = y - jnp.where(absent, 0.0, mean_y)[:, None]
+    dx = row_mean - jnp.where(absent, 0.0, mean_x)[:, None]
+    yy = jnp.sum(count * dy * dy, axis=-1)
+    xy = jnp.sum(count * dy * dx, axis=-1)
+    xx = within + jnp.sum(count * dx * dx, axis=-1)
+    slope = jnp.where(yy == 0, 0.0, xy / jnp.where(yy == 0, 1.0, yy))
+    residual = within + jnp.sum(count * (dx - slope[:, None] * dy) ** 2, axis=-1)
+
+    spread = jnp.sqrt((yy - xx) ** 2 + 4.0 * xy * xy)  # λ₁ − λ₂, times the area
+    large = 0.5 * (yy + xx + spread)
+    point = large == 0
+    small = yy * residual / jnp.where(point, 1.0, large)
+    eccentricity = jnp.sqrt(jnp.minimum(spread / jnp.where(point, 1.0, large), 1.0))
+    orientation = jnp.where(spread == 0, -np.pi / 4, 0.5 * jnp.arctan2(2.0 * xy, yy - xx))
+    axes = [4.0 * jnp.sqrt(numerics.safe_ratio(value, area)) for value in (large, small)]
+    nan_if_absent = [jnp.where(absent, jnp.nan, value) for value in (eccentricity, orientation)]
+    return area, mean_y + height // 2, mean_x + width // 2, *nan_if_absent, *axes
+
+
+@functools.partial(jax.jit, static_argnames=("num_parts", "at_once"))
+def measure_region_batch(
+    images: Float[Array, "B H W 3"], labels: Int[Array, "B H W"], num_parts: int, at_once: int | None = None
+) -> Regions:
+    """`measure_regions` over a batch, `at_once` images at a time.
+
+    Args:
+      images, labels: as for `measure_regions`, with a batch axis.
+      num_parts: number of parts, static.
+      at_once: images held as one-hot parts together; static. None: 1 on a CPU, where an image then stays in the
+        cache (4 times as fast as all at once), 32 elsewhere. Numbers do not depend on it.
+    Returns: `Regions` with arrays of [B, num_parts].
+    """
+    if images.ndim != 4 or labels.ndim != 3:
+        raise InputError(f"expected images [B, H, W, 3] and labels [B, H, W], found {images.shape} and {labels.shape}")
+    if at_once is None:
+        at_once = 1 if jax.default_backend() == "cpu" else 32
+
+    def one(pair: tuple[Array, Array]) -> Regions:
+        return measure_regions(pair[0], pair[1], num_parts)
+
+    if at_once == 1:
+        return jax.lax.map(one, (images, labels))
+    return jax.lax.map(one, (images, labels), batch_size=at_once)
