@@ -1,0 +1,56 @@
+"""Convolution whose weights are scaled per sample by a style, computed around one shared convolution."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from linkjax.ops.conv import conv
+
+
+def style_scales(
+    kernel: Float[Array, "kh kw I O"], styles: Float[Array, "B I"], input_gain: Float[Array, ""], *, demodulate: bool
+) -> tuple[Float[Array, "B I"], Float[Array, "B O"] | None]:
+    """Factors before and after a shared convolution that make it the modulated one.
+
+    With q_o = 1/rms(kernel[..., o]) and ŝ = s / rms(s): before = ŝ · input_gain,
+    after_o = q_o / √(Σ_i ŝ_i² q_o² Σ_k kernel²_kio + 1e-8). Without demodulation: before = s · input_gain, after none.
+
+    Deviations: the original takes rms(s) over the whole batch, so that batch mates touch each other through rounding
+    and the 1e-8; here every sample has its own.
+    """
+    if not demodulate:
+        return styles * input_gain, None
+    power = jnp.sum(jnp.square(kernel), axis=(0, 1))
+    normalise = jax.lax.rsqrt(jnp.sum(power, axis=0) / (kernel.size // kernel.shape[-1]))
+    styles = styles * jax.lax.rsqrt(jnp.mean(jnp.square(styles), axis=1, keepdims=True))
+    # A plain sum, so that a sample's result does not depend on how a matrix product is blocked for its batch.
+    energy = jnp.sum(jnp.square(styles)[:, :, None] * power[None], axis=1) * jnp.square(normalise)[None]
+    return styles * input_gain, normalise[None] * jax.lax.rsqrt(energy + 1e-8)
+
+
+def modulated_conv(
+    x: Float[Array, "B H W I"],
+    kernel: Float[Array, "kh kw I O"],
+    styles: Float[Array, "B I"],
+    bias: Float[Array, "O"],
+    input_gain: Float[Array, ""],
+    *,
+    demodulate: bool = True,
+) -> Float[Array, "B h w O"]:
+    """Full convolution (padding k − 1) with kernel · style, demodulated to unit gain, plus bias.
+
+    y_o = a_o · conv(x · b, kernel)_o + bias_o with (b, a) from `style_scales`: scaling the input and the output by
+    channel is the same function as scaling the weights, and needs no convolution per sample.
+
+    Args:
+      x: feature maps.
+      kernel: HWIO, as trained (normalised here).
+      styles: a factor per input channel.
+      input_gain: 1/√(running second moment of x).
+    Returns: [B, H + kh − 1, W + kw − 1, O].
+    """
+    before, after = style_scales(kernel, styles, input_gain, demodulate=demodulate)
+    y = conv(x * before[:, None, None, :], kernel, padding=kernel.shape[0] - 1)
+    if after is not None:
+        y = y * after[:, None, None, :]
+    return y + bias[None, None, None, :]

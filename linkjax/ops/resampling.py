@@ -1,0 +1,130 @@
+"""Resampling with FIR filters, and the leaky ReLU that acts between two of them.
+
+Along one axis: u zeros-apart samples, padded or cropped, filtered, every d-th kept. Both directions are written as a
+short sum of shifted slices (a filter's phase has 6 taps), which touches each sample a few times and nothing else.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linkjax.ops.activations import leaky_relu
+
+
+def upsampled_size(size: int, factor: int, taps: int, padding: tuple[int, int]) -> int:
+    """Samples after `upsample` along an axis."""
+    return size * factor + sum(padding) - (taps - 1)
+
+
+def downsampled_size(size: int, factor: int, taps: int) -> int:
+    """Samples after `downsample` along an axis."""
+    return (size - taps) // factor + 1
+
+
+def _window(x: Float[Array, "..."], axis: int, start: int, stop: int) -> Float[Array, "..."]:
+    """x[start:stop] along an axis, zeros where that is outside."""
+    size = x.shape[axis]
+    x = jax.lax.slice_in_dim(x, min(max(start, 0), size), max(min(stop, size), 0), axis=axis)
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (max(0, min(-start, stop - start)), max(0, min(stop - size, stop - start)))
+    return jnp.pad(x, pads)
+
+
+def upsample(
+    x: Float[Array, "..."], taps: Float[Array, "T"], factor: int, padding: tuple[int, int], axis: int, gain: float = 1.0
+) -> Float[Array, "..."]:
+    """Insert factor − 1 zeros after each sample, pad or crop, convolve: y[j] = gain · Σ_t h[t] z[j + T − 1 − t].
+
+    Args:
+      x: any array.
+      taps: the filter h, in convolution order.
+      padding: zeros before and after, counted after insertion; negative crops.
+      gain: `factor` keeps the signal's amplitude.
+    """
+    length, low = taps.shape[0], padding[0]
+    out = upsampled_size(x.shape[axis], factor, length, padding)
+    # y[factor·q + p] = Σ_s h'[first_p + factor·s] x[q + shift_p + s], with h' the reversed filter.
+    phase = np.arange(factor)
+    first = (low - phase) % factor
+    shift = (phase + first - low) // factor
+    base = int(shift.min())
+    count = int(max(shift - base + (length - 1 - first) // factor)) + 1
+    index = first[None] + factor * (np.arange(count)[:, None] - (shift - base)[None])
+    inside = (index >= 0) & (index < length)
+    reversed_taps = taps[::-1] * gain
+    coefficients = jnp.where(inside, reversed_taps[np.clip(index, 0, length - 1)], 0.0)  # [count, factor]
+    groups = -(-out // factor)
+    x = _window(x, axis, base, base + groups + count - 1)
+    shape = [1] * (x.ndim + 1)
+    shape[axis + 1] = factor
+    y = sum(
+        jnp.expand_dims(jax.lax.slice_in_dim(x, s, s + groups, axis=axis), axis + 1)
+        * coefficients[s].reshape(shape)
+        for s in range(count)
+    )
+    merged = (*x.shape[:axis], groups * factor, *x.shape[axis + 1 :])
+    return jax.lax.slice_in_dim(jnp.reshape(y, merged), 0, out, axis=axis)
+
+
+def downsample(x: Float[Array, "..."], taps: Float[Array, "T"], factor: int, axis: int) -> Float[Array, "..."]:
+    """Convolve without padding and keep every factor-th sample: y[i] = Σ_t h[t] x[factor·i + T − 1 − t]."""
+    length = taps.shape[0]
+    out = downsampled_size(x.shape[axis], factor, length)
+    stop = factor * (out - 1) + 1
+    return sum(
+        taps[length - 1 - t] * jax.lax.slice_in_dim(x, t, t + stop, stride=factor, axis=axis) for t in range(length)
+    )
+
+
+def downsample_radial(x: Float[Array, "B H W C"], taps: Float[Array, "T T"], factor: int) -> Float[Array, "B h w C"]:
+    """`downsample` of both axes with a filter that is no product of two: row by row of the filter.
+
+    T horizontal passes, each on the rows its filter row meets; exact for any filter.
+    """
+    length = taps.shape[0]
+    height = downsampled_size(x.shape[1], factor, length)
+    stop = factor * (height - 1) + 1
+
+    def add_row(total: Float[Array, "B h w C"], step: tuple[Array, Array]) -> tuple[Array, None]:
+        row, offset = step
+        rows = jax.lax.dynamic_slice_in_dim(x, offset, stop, axis=1)[:, ::factor]
+        return total + downsample(rows, row, factor, axis=2), None
+
+    shape = (x.shape[0], height, downsampled_size(x.shape[2], factor, length), x.shape[3])
+    offsets = jnp.arange(length, dtype=jnp.int32)
+    return jax.lax.scan(add_row, jnp.zeros(shape, x.dtype), (taps[::-1], offsets))[0]
+
+
+def filtered_leaky_relu(
+    x: Float[Array, "B H W C"],
+    up_taps: Float[Array, "U"] | None,
+    down_taps: Float[Array, "D"] | Float[Array, "D D"] | None,
+    *,
+    up: int,
+    down: int,
+    padding: tuple[int, int, int, int],
+    slope: float,
+    gain: float,
+    clamp: float | None,
+) -> Float[Array, "B h w C"]:
+    """Upsample, leaky ReLU, clamp, downsample: a nonlinearity without aliasing.
+
+    Args:
+      x: feature maps.
+      up_taps, down_taps: 1-D (used on both axes), 2-D (down only), or none for the identity.
+      padding: x low, x high, y low, y high, after zero insertion; negative crops.
+      gain: of the leaky ReLU; slope 1 makes it linear.
+      clamp: largest magnitude between the two filters, or none.
+    """
+    one = jnp.ones((1,), x.dtype)
+    up_taps = one if up_taps is None else up_taps
+    x = upsample(x, up_taps, up, padding[2:], axis=1, gain=up)
+    x = upsample(x, up_taps, up, padding[:2], axis=2, gain=up)
+    x = leaky_relu(x, slope, gain)
+    if clamp is not None:
+        x = jnp.clip(x, -clamp, clamp)
+    if down_taps is not None and down_taps.ndim == 2:
+        return downsample_radial(x, down_taps, down)
+    down_taps = one if down_taps is None else down_taps
+    return downsample(downsample(x, down_taps, down, axis=2), down_taps, down, axis=1)
