@@ -1,0 +1,278 @@
+"""Fitting a link: from arrays in memory, or from streamed moments."""
+
+import dataclasses
+import difflib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from linkjax.analysis import elastic_net, linear, mlp, moments
+from linkjax.analysis.linear import Solution, Spectrum
+from linkjax.analysis.mlp import Training
+from linkjax.analysis.moments import Moments, Products
+from linkjax.errors import InputError
+from linkjax.models.build import fill
+from linkjax.models.link import METHODS, Link, LinkSpec, MLPLink
+
+#: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
+BLOCK = 4096
+#: With float32 products, whose rounding errors average out over blocks.
+BLOCK_FLOAT32 = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnostics:
+    """What a linear fit found; plain numbers, for a manifest. Formulas: `linkjax.analysis.linear`."""
+
+    method: str
+    alpha: float  # the one used, chosen or given
+    l1_ratio: float
+    count: int  # training samples
+    numerical_rank: int  # directions of r above rounding
+    condition_number: float  # σ_max / σ_min of centred r over those directions
+    participation_ratio: float  # effective rank (Σλ)² / Σλ²
+    effective_rank: float  # exp(entropy of λ / Σλ)
+    train_mse: float  # mean over samples and dimensions
+    train_r2: float  # 1 − Σ squared errors / Σ squared deviations, over all dimensions; NaN if w is constant
+    validation: tuple[tuple[float, float], ...]  # (alpha, mean squared error on the held-out moments), as tried
+    converged: bool  # False: an elastic net that stopped early, see kkt_residual
+    iterations: int  # of the elastic net; 0 for direct solutions
+    kkt_residual: float  # of the elastic net, largest over dimensions, relative
+    eigenvalues: tuple[float, ...]  # of the covariance of r, descending
+
+
+def fit_link(
+    r: Float[Array | np.ndarray, "n units"],
+    w: Float[Array | np.ndarray, "n w_dim"],
+    method: str = "ols",
+    alpha: float = 1.0,
+    l1_ratio: float = 0.5,
+    *,
+    validation: tuple[Array | np.ndarray, Array | np.ndarray] | None = None,
+    alphas: Sequence[float] = (),
+    products: Products = "float64",
+    training: Training | None = None,
+    seed: int = 0,
+) -> Link | MLPLink:
+    """The link r → w that fits pairs best.
+
+    Args:
+      r: activations; w: latent vectors; row i of both is sample i.
+      method: "ols" (minimum norm where the data leave a choice), "ridge", "elastic_net" or "mlp".
+      alpha: penalty of ridge (on the sum of squares) or elastic net (on the mean), as in scikit-learn.
+      l1_ratio: share of the absolute values in the elastic net's penalty, 0..1.
+      validation: held-out (r, w), for `alphas` and for the MLP's early stopping.
+      alphas: choose alpha among these by the squared error on `validation`.
+      products: see `moments.update`; "float32" is faster and meant for ridge.
+      training: of the MLP; seed: of its weights, its order of samples and its held-out share.
+    Returns: `Link`, or `MLPLink` for "mlp", in float32.
+    Errors: InputError for shapes that do not fit, fewer than 2 samples, NaN or infinite values, unknown methods.
+    Numerics: moments and solutions in float64; equal to scikit-learn's coefficients to 1e-6 of the largest.
+    """
+    _check_options(method, alpha, l1_ratio, alphas, validation is not None)
+    r, w = _checked_pairs(r, w, "")
+    held = None if validation is None else _checked_pairs(*validation, "validation ")
+    if held is not None and (held[0].shape[1], held[1].shape[1]) != (r.shape[1], w.shape[1]):
+        raise InputError(
+            f"validation pairs have {held[0].shape[1]} units and {held[1].shape[1]} w dimensions, "
+            f"the training pairs {r.shape[1]} and {w.shape[1]}; both must come from the same models"
+        )
+    if method == "mlp" and held is None:
+        training = training or Training()
+        (r, w), held = _hold_out(r, w, training.validation_share, seed)
+    total = accumulate(r, w, products)
+    held_out = None if held is None else accumulate(*held, products)
+    if method == "mlp":
+        assert held is not None and held_out is not None
+        return mlp.fit_mlp((r, w), held, total, held_out, training or Training(), seed)[0]
+    spectrum = linear.decompose(total) if method == "ridge" and alphas else None
+    alpha, _ = _choose(total, held_out, method, alpha, l1_ratio, alphas, spectrum)
+    solution, _ = _solve(total, method, alpha, l1_ratio, spectrum)
+    return _link(solution, method, alpha, l1_ratio)
+
+
+def fit_from_moments(
+    total: Moments,
+    method: str = "ols",
+    alpha: float = 1.0,
+    l1_ratio: float = 0.5,
+    *,
+    held_out: Moments | None = None,
+    alphas: Sequence[float] = (),
+) -> tuple[Link, Diagnostics]:
+    """A linear link from streamed moments, with diagnostics; arguments and numerics as `fit_link`.
+
+    Args:
+      total: moments of the training pairs; held_out: of the validation pairs (needed for `alphas`).
+    """
+    _check_options(method, alpha, l1_ratio, alphas, held_out is not None)
+    if method == "mlp":
+        raise InputError("an MLP link cannot be fitted from moments; train it on pairs, or use ols, ridge, elastic_net")
+    for name, part in (("training", total), ("validation", held_out)):
+        if part is not None:
+            _check_moments(part, name)
+    spectrum = linear.decompose(total)
+    alpha, curve = _choose(total, held_out, method, alpha, l1_ratio, alphas, spectrum)
+    solution, net = _solve(total, method, alpha, l1_ratio, spectrum)
+    count, S_ww = float(total.count), np.asarray(total.S_ww)
+    squared = linear.squared_errors(total, solution)
+    eigenvalues, live = np.asarray(spectrum.eigenvalues), np.asarray(spectrum.live)
+    return _link(solution, method, alpha, l1_ratio), Diagnostics(
+        method=method,
+        alpha=_used_alpha(method, alpha),
+        l1_ratio=l1_ratio if method == "elastic_net" else 0.0,
+        count=int(count),
+        numerical_rank=int(live.sum()),
+        condition_number=linear.condition_number(eigenvalues, live),
+        participation_ratio=linear.participation_ratio(total),
+        effective_rank=linear.effective_rank(eigenvalues),
+        train_mse=float(squared.sum() / (count * squared.size)),
+        train_r2=float(1 - squared.sum() / S_ww.sum()) if S_ww.sum() > 0 else float("nan"),
+        validation=curve,
+        converged=net is None or bool(net.converged.all()),
+        iterations=0 if net is None else int(net.iterations),
+        kkt_residual=0.0 if net is None else float(net.kkt_residual.max()),
+        eigenvalues=tuple((eigenvalues[::-1] / count).tolist()),
+    )
+
+
+def accumulate(
+    r: Array | np.ndarray, w: Array | np.ndarray, products: Products = "float64", block: int | None = None
+) -> Moments:
+    """Moments of arrays in memory, block by block; the last block is padded, so that one program does all."""
+    block = min(block or (BLOCK if products == "float64" else BLOCK_FLOAT32), r.shape[0])
+    total = moments.empty(r.shape[1], w.shape[1])
+    for rows_r, rows_w, mask in _blocks(r, w, block):
+        total = moments.update(total, rows_r, rows_w, mask, products=products)
+    return total
+
+
+def check_finite(name: str, rows: Array | np.ndarray, first_sample: int = 0) -> None:
+    """Refuses NaN and infinite values.
+
+    Args:
+      name: what the rows are, for the message; first_sample: index of row 0.
+    Errors: InputError with the number of bad samples and the index of the first.
+    """
+    bad = np.flatnonzero(~np.isfinite(np.asarray(rows)).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"{name} has NaN or infinite values in {bad.size} of {len(rows)} samples, the first is sample "
+            f"{first_sample + int(bad[0])}; leave those samples out or make them again"
+        )
+
+
+def _blocks(r: Array | np.ndarray, w: Array | np.ndarray, block: int) -> Iterator[tuple]:
+    for begin in range(0, r.shape[0], block):
+        rows_r, rows_w = r[begin : begin + block], w[begin : begin + block]
+        missing = block - rows_r.shape[0]
+        if missing:
+            rows_r, rows_w = (np.pad(np.asarray(rows), ((0, missing), (0, 0))) for rows in (rows_r, rows_w))
+        yield rows_r, rows_w, np.arange(block) < block - missing
+
+
+def _solve(
+    total: Moments, method: str, alpha: float, l1_ratio: float, spectrum: Spectrum | None, start: Array | None = None
+) -> tuple[Solution, elastic_net.ElasticNet | None]:
+    if method == "ols" or alpha == 0:
+        return linear.solve_ols(total, spectrum), None
+    if method == "ridge":
+        return linear.solve_ridge(total, alpha, spectrum), None
+    if l1_ratio == 0:  # the same problem as ridge, whose penalty is not per sample
+        return linear.solve_ridge(total, alpha * float(total.count), spectrum), None
+    net = elastic_net.solve_elastic_net(total, alpha, l1_ratio, start)
+    if not net.converged.all():
+        warnings.warn(
+            f"the elastic net with alpha={alpha:g} stopped after {int(net.iterations)} iterations with "
+            f"{int((~net.converged).sum())} of {net.converged.size} dimensions short of the optimum (residual "
+            f"{float(net.kkt_residual.max()):.1e}); use a larger alpha, a smaller l1_ratio, or ridge",
+            stacklevel=4,
+        )
+    return net.solution, net
+
+
+def _choose(
+    total: Moments,
+    held_out: Moments | None,
+    method: str,
+    alpha: float,
+    l1_ratio: float,
+    alphas: Sequence[float],
+    spectrum: Spectrum | None,
+) -> tuple[float, tuple[tuple[float, float], ...]]:
+    """The alpha with the smallest held-out error (the larger one if two are equal), and the whole curve."""
+    if held_out is None:
+        return alpha, ()
+    if not alphas or method == "ols":
+        alphas = (alpha,)
+    if method == "ridge" and spectrum is not None:
+        errors = linear.validation_errors(total, held_out, np.asarray(alphas, np.float64), spectrum)
+    else:
+        size = float(held_out.count) * held_out.S_ww.shape[0]
+        errors, start = np.zeros(len(alphas)), None
+        for index in np.argsort(alphas)[::-1]:  # from sparse to dense, each starting from the one before
+            solution, _ = _solve(total, method, float(alphas[index]), l1_ratio, spectrum, start)
+            errors[index], start = linear.squared_errors(held_out, solution).sum() / size, solution.kernel
+    chosen = min(range(len(alphas)), key=lambda index: (errors[index], -alphas[index]))
+    curve = tuple((_used_alpha(method, a), float(e)) for a, e in zip(alphas, errors, strict=True))
+    return float(alphas[chosen]), curve
+
+
+def _used_alpha(method: str, alpha: float) -> float:
+    return 0.0 if method == "ols" else float(alpha)
+
+
+def _link(solution: Solution, method: str, alpha: float, l1_ratio: float) -> Link:
+    units, w_dim = solution.kernel.shape
+    ratio = float(l1_ratio) if method == "elastic_net" else 0.0
+    spec = LinkSpec(units, w_dim, method, _used_alpha(method, alpha), ratio)  # pyright: ignore[reportArgumentType]
+    return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)})
+
+
+def _hold_out(r: Array | np.ndarray, w: Array | np.ndarray, share: float, seed: int) -> tuple:
+    order = np.random.default_rng(seed).permutation(r.shape[0])
+    count = min(max(round(share * r.shape[0]), 1), r.shape[0] - 1)
+    return (r[order[count:]], w[order[count:]]), (r[order[:count]], w[order[:count]])
+
+
+def _check_options(method: str, alpha: float, l1_ratio: float, alphas: Sequence[float], validated: bool) -> None:
+    if method not in METHODS:
+        near = difflib.get_close_matches(str(method), METHODS, 1, 0.0)[0]
+        raise InputError(f"link method {method!r} is not one of {', '.join(METHODS)}; did you mean {near!r}?")
+    wrong = [value for value in (alpha, *alphas) if not (np.isfinite(value) and value >= 0)]
+    if wrong:
+        raise InputError(f"alpha must be finite and at least 0, found {wrong[0]}")
+    if not 0 <= l1_ratio <= 1:
+        raise InputError(f"l1_ratio must lie in [0, 1], found {l1_ratio}")
+    if alphas and not validated:
+        raise InputError("choosing among alphas needs held-out pairs, found none; give validation data, or one alpha")
+
+
+def _checked_pairs(r: Array | np.ndarray, w: Array | np.ndarray, what: str) -> tuple:
+    r, w = (array if isinstance(array, jax.Array) else np.asarray(array) for array in (r, w))
+    if r.ndim != 2 or w.ndim != 2 or r.shape[0] != w.shape[0] or 0 in (r.shape[1], w.shape[1]):
+        raise InputError(
+            f"{what}r must be [samples, units] and {what}w [samples, w_dim] with the same samples, "
+            f"found shapes {r.shape} and {w.shape}"
+        )
+    if r.shape[0] < 2:
+        raise InputError(f"a link needs at least 2 {what}samples, found {r.shape[0]}; make more pairs")
+    for name, array in (("r", r), ("w", w)):
+        if array.dtype.kind not in "fiu" and array.dtype != jax.numpy.bfloat16:
+            raise InputError(f"{what}{name} must hold real numbers, found dtype {array.dtype}")
+        for begin in range(0, array.shape[0], BLOCK):
+            rows = np.asarray(array[begin : begin + BLOCK], dtype=None if array.dtype.kind == "f" else np.float32)
+            if not np.isfinite(rows).all():
+                check_finite(f"{what}{name}", np.asarray(array, np.float64))
+    return r, w
+
+
+def _check_moments(part: Moments, name: str) -> None:
+    count = float(part.count)
+    if count < 2:
+        raise InputError(f"a link needs at least 2 {name} samples, found {count:.0f}; make more pairs")
+    if not all(np.isfinite(np.asarray(array)).all() for array in (part.mean_r, part.mean_w, part.S_ww)):
+        raise InputError(f"the {name} pairs hold NaN or infinite values; make those samples again")

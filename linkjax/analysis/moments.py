@@ -1,0 +1,126 @@
+"""Second moments of pairs (r, w), streamed in one pass: all that a linear link needs to know of the data."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from linkjax.analysis import double
+
+Products = Literal["float64", "float32"]
+
+#: Error of an entry summed from float32 products, of the largest entry: batches' errors average out (measured 1e-8).
+FLOAT32_ROUNDING = float(np.finfo(np.float32).eps) / 8
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Sums over the samples seen so far, float64; S are sums of products of deviations from the means.
+
+    Memory is 8 · (units² + units · w_dim + …) bytes, whatever the number of samples.
+    """
+
+    count: Array  # []
+    mean_r: Array  # [units]
+    mean_w: Array  # [w_dim]
+    S_rr: Array  # [units, units]   Σ (r − mean_r)(r − mean_r)ᵀ
+    S_rw: Array  # [units, w_dim]   Σ (r − mean_r)(w − mean_w)ᵀ
+    S_ww: Array  # [w_dim]          Σ (w − mean_w)², per dimension
+    rounding: Array  # [] relative error of an entry; decides what counts as rank-deficient
+
+
+def nbytes(units: int, w_dim: int) -> int:
+    """Bytes that the moments of `units` and `w_dim` hold."""
+    return 8 * (units * units + units * w_dim + units + 2 * w_dim + 2)
+
+
+def empty(units: int, w_dim: int) -> Moments:
+    """Moments of no samples."""
+    with jax.enable_x64(True):
+        zeros = [jnp.zeros(shape, jnp.float64) for shape in ((), (units,), (w_dim,), (units, units), (units, w_dim))]
+        return Moments(*zeros, jnp.zeros((w_dim,), jnp.float64), jnp.full((), np.finfo(np.float64).eps))
+
+
+def update(
+    moments: Moments,
+    r: Float[Array | np.ndarray, "batch units"],
+    w: Float[Array | np.ndarray, "batch w_dim"],
+    mask: Bool[Array | np.ndarray, "batch"] | None = None,
+    *,
+    products: Products = "float64",
+) -> Moments:
+    """Moments with one more batch of pairs, by Chan, Golub and LeVeque's update.
+
+    S ← S + Σ (x − m)(x − m)ᵀ + n_a n_b / (n_a + n_b) · δδᵀ, with m the batch's mean and δ its distance to the old one.
+
+    Args:
+      r, w: pairs, row by row; any floating dtype.
+      mask: True for rows that count; padding may hold anything, NaN included.
+      products: "float64", or "float32" for the products within the batch (deviations from the batch's mean, summed
+        in float32, added up in float64): twice to three times faster on a CPU, right for ridge, see Numerics.
+    Returns: new moments; the same for every batch size and order but for rounding, 1e-13 of the largest entry.
+    Numerics: float32 products leave an error near 1e-8 of the largest entry with batches of a thousand rows, which
+    a link without penalty amplifies by the squared condition number. Directions weaker than that error count as
+    missing.
+    Reference: Chan, Golub, LeVeque, Algorithms for computing the sample variance, 1983.
+    """
+    mask = np.ones(r.shape[0], bool) if mask is None else mask
+    return _update(moments, r, w, mask, products=products)
+
+
+@double.compiled()
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of the samples of both; associative and commutative but for rounding, with `empty` as its zero."""
+    total = a.count + b.count
+    share = b.count / jnp.maximum(total, 1.0)
+    weight = a.count * share
+    delta_r, delta_w = b.mean_r - a.mean_r, b.mean_w - a.mean_w
+    return Moments(
+        total,
+        a.mean_r + share * delta_r,
+        a.mean_w + share * delta_w,
+        a.S_rr + b.S_rr + weight * delta_r[:, None] * delta_r[None, :],
+        a.S_rw + b.S_rw + weight * delta_r[:, None] * delta_w[None, :],
+        a.S_ww + b.S_ww + weight * delta_w**2,
+        jnp.maximum(a.rounding, b.rounding),
+    )
+
+
+@double.compiled(static=("products",))
+def _update(moments: Moments, r: Array, w: Array, mask: Array, *, products: Products) -> Moments:
+    count = jnp.sum(mask, dtype=jnp.float64)
+    share = count / jnp.maximum(moments.count + count, 1.0)
+    mean_r, rows_r = _deviations(r, mask, count, moments.mean_r, moments.count * share)
+    mean_w, rows_w = _deviations(w, mask, count, moments.mean_w, moments.count * share)
+    kind, rounding = jnp.dtype(products), moments.rounding
+    if products == "float32":
+        rounding = jnp.maximum(rounding, FLOAT32_ROUNDING)
+    # A contraction over rows is twice as fast on a CPU when its operands lie transposed in memory; the barrier keeps
+    # the compiler from folding the transposition back into the product.
+    columns_r, columns_w = jax.lax.optimization_barrier((rows_r.T.astype(kind), rows_w.T.astype(kind)))
+    return Moments(
+        moments.count + count,
+        moments.mean_r + share * (mean_r - moments.mean_r),
+        moments.mean_w + share * (mean_w - moments.mean_w),
+        moments.S_rr + _products(columns_r, columns_r),
+        moments.S_rw + _products(columns_r, columns_w),
+        moments.S_ww + jnp.sum(rows_w**2, axis=0),
+        rounding,
+    )
+
+
+def _deviations(x: Array, mask: Array, count: Array, old_mean: Array, weight: Array) -> tuple[Array, Array]:
+    """The batch's mean, and its deviations with one more row that stands for δδᵀ: one product makes the whole update."""
+    x = jnp.where(mask[:, None], x, jnp.zeros((), x.dtype)).astype(jnp.float64)
+    mean = jnp.sum(x, axis=0) / jnp.maximum(count, 1.0)
+    shift = jnp.sqrt(weight) * (mean - old_mean)
+    return mean, jnp.concatenate([jnp.where(mask[:, None], x - mean[None, :], 0.0), shift[None, :]])
+
+
+def _products(a: Array, b: Array) -> Array:
+    products = jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST)
+    return products.astype(jnp.float64)

@@ -1,0 +1,133 @@
+"""The link r → w: from a classifier's activations to a generator's latent space, linear or a small network."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NoReturn
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from linkjax.errors import InputError
+from linkjax.models.build import Buffer
+from linkjax.ops.conv import dense
+
+METHODS = ("ols", "ridge", "elastic_net", "mlp")
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkSpec:
+    """What is needed to build a link; `method`, `alpha` and `l1_ratio` also record how it was fitted."""
+
+    units: int  # length of r
+    w_dim: int  # length of w
+    method: Literal["ols", "ridge", "elastic_net", "mlp"] = "ols"
+    alpha: float = 0.0  # penalty, in scikit-learn's convention of the method
+    l1_ratio: float = 0.0  # elastic net: share of the absolute-value penalty, 0..1
+    hidden: tuple[int, ...] = ()  # mlp: widths of the hidden layers
+    activation: str = "gelu"  # mlp: relu | gelu | silu | tanh
+
+    def __post_init__(self):
+        if self.units < 1 or self.w_dim < 1:
+            raise InputError(f"a link needs at least one unit and one w dimension, found {self.units} and {self.w_dim}")
+        if self.method not in METHODS:
+            raise InputError(f"link method {self.method!r} is not one of {', '.join(METHODS)}")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+
+
+class Link(nnx.Module):
+    """Linear link: w = r · kernel + bias."""
+
+    def __init__(self, spec: LinkSpec, *, rngs: nnx.Rngs):
+        del rngs  # zeros until filled: a link is solved for, not initialised
+        self.spec = spec
+        self.kernel = nnx.Param(jnp.zeros((spec.units, spec.w_dim), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((spec.w_dim,), jnp.float32))
+
+    def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
+        """Latent vectors of activations.
+
+        Args:
+          r: activations, any leading axes; cast to float32.
+        Returns: w, float32.
+        Errors: InputError if r does not have the number of units the link was fitted on.
+        """
+        return _linear(self, _checked(r, self.spec))
+
+
+class MLPLink(nnx.Module):
+    """Nonlinear link: w = μ_w + σ_w ∘ (x · skip + bias + net(x)), with x = (r − μ_r) / σ_r.
+
+    The straight path `skip` is a linear link; `net` (hidden layers, then a dense layer) adds what a linear link
+    cannot say and starts at zero. The means and standard deviations are buffers, measured on the training data.
+    """
+
+    def __init__(self, spec: LinkSpec, *, rngs: nnx.Rngs):
+        self.spec = spec
+        self.r_mean = Buffer(jnp.zeros((spec.units,), jnp.float32))
+        self.r_scale = Buffer(jnp.ones((spec.units,), jnp.float32))
+        self.w_mean = Buffer(jnp.zeros((spec.w_dim,), jnp.float32))
+        self.w_scale = Buffer(jnp.ones((spec.w_dim,), jnp.float32))
+        self.skip = nnx.Param(jnp.zeros((spec.units, spec.w_dim), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((spec.w_dim,), jnp.float32))
+        widths = (spec.units, *spec.hidden)
+        initial = jax.nn.initializers.he_normal()
+        self.kernels = nnx.List(
+            [nnx.Param(initial(rngs.params(), pair, jnp.float32)) for pair in zip(widths[:-1], widths[1:], strict=True)]
+        )
+        self.biases = nnx.List([nnx.Param(jnp.zeros((width,), jnp.float32)) for width in spec.hidden])
+        self.head = nnx.Param(jnp.zeros((widths[-1], spec.w_dim), jnp.float32))
+
+    def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
+        """Latent vectors of activations; arguments and errors as `Link`."""
+        return _mlp(self, _checked(r, self.spec))
+
+    @property
+    def kernel(self) -> NoReturn:
+        """Not there: a nonlinear link has another derivative at every r."""
+        raise AttributeError("an MLP link has no single kernel; fit with method ols, ridge or elastic_net to have one")
+
+
+def link_class(spec: LinkSpec) -> type[Link] | type[MLPLink]:
+    """The class that `spec.method` asks for, to be filled by `build.fill(link_class(spec), spec, arrays)`."""
+    return MLPLink if spec.method == "mlp" else Link
+
+
+def standardised(link: MLPLink, x: Float[Array, "batch units"]) -> Float[Array, "batch w_dim"]:
+    """The trained part of an MLP link, between standardised activations and standardised latents."""
+    activation = ACTIVATIONS[link.spec.activation]
+    hidden = x
+    for kernel, bias in zip(link.kernels, link.biases, strict=True):
+        hidden = activation(dense(hidden, kernel[...], bias[...]))
+    out = dense(x, link.skip[...], link.bias[...])
+    return out + dense(hidden, link.head[...]) if link.spec.hidden else out
+
+
+def _checked(r: Float[Array, "*batch units"], spec: LinkSpec) -> Float[Array, "*batch units"]:
+    if jnp.ndim(r) == 0 or jnp.shape(r)[-1] != spec.units:
+        raise InputError(
+            f"this link was fitted on {spec.units} units, but r has shape {jnp.shape(r)}; "
+            "use activations of the classifier it was fitted with"
+        )
+    return jnp.asarray(r, jnp.float32)
+
+
+@jax.jit
+def _linear(link: Link, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
+    return dense(r, link.kernel[...], link.bias[...])
+
+
+@jax.jit
+def _mlp(link: MLPLink, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
+    flat = r.reshape(-1, link.spec.units)
+    x = (flat - link.r_mean[...][None]) / link.r_scale[...][None]
+    out = link.w_mean[...][None] + link.w_scale[...][None] * standardised(link, x)
+    return out.reshape(*r.shape[:-1], link.spec.w_dim)
