@@ -59,8 +59,7 @@ def upsample(
     shape = [1] * (x.ndim + 1)
     shape[axis + 1] = factor
     y = sum(
-        jnp.expand_dims(jax.lax.slice_in_dim(x, s, s + groups, axis=axis), axis + 1)
-        * coefficients[s].reshape(shape)
+        jnp.expand_dims(jax.lax.slice_in_dim(x, s, s + groups, axis=axis), axis + 1) * coefficients[s].reshape(shape)
         for s in range(count)
     )
     merged = (*x.shape[:axis], groups * factor, *x.shape[axis + 1 :])
