@@ -32,11 +32,18 @@ def oi_to_io(array: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    r"""Source keys that match `pattern` in full go to `target` (where \1, \2, … stand for groups), turned by `layout`."""
+    r"""Source keys that match `pattern` in full go to `target`, turned by `layout`.
+
+    In `target`, \1, \2, … stand for the pattern's groups; where that is not enough, it is a function of the match.
+    """
 
     pattern: str
-    target: str
+    target: str | Callable[[re.Match[str]], str]
     layout: Layout = keep
+
+    def name(self, match: re.Match[str]) -> str:
+        """The target of a key."""
+        return match.expand(self.target) if isinstance(self.target, str) else self.target(match)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +86,7 @@ def convert(
             unexpected.append(f"unexpected: {key} {tuple(array.shape)}")
         elif isinstance(rule, Ignore):
             ignored[key] = rule.why
-        elif (name := match.expand(rule.target)) not in targets:
+        elif (name := rule.name(match)) not in targets:
             unexpected.append(f"unexpected: {key} {tuple(array.shape)}, there is no {name} here")
         elif name in origin:
             misfits.append(f"given twice: {name}, by {origin[name]} and by {key}")

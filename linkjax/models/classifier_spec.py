@@ -1,0 +1,137 @@
+"""What defines a classifier besides its weights: architecture, sizes, features, preprocessing."""
+
+import dataclasses
+import difflib
+from typing import Literal
+
+from linkjax.errors import InputError
+from linkjax.models import alexnet, densenet, vgg
+
+FAMILIES = ("resnet", "vgg", "alexnet", "densenet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From images to a classifier's input; the defaults are those of torchvision's ImageNet models."""
+
+    resize: int | None = 256  # shorter side in pixels; None: as it is
+    crop: int | None = 224  # side of the central square in pixels; None: all of it
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of pixels in [0, 1], per channel
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    quantise: bool = True  # round to bytes first, as if the image had been saved and read again
+
+    def __post_init__(self):
+        if self.resize is not None and self.crop is not None and self.crop > self.resize:
+            raise InputError(f"expected a crop no larger than the resized image ({self.resize}), found {self.crop}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise InputError("expected a mean and a positive std for each of 3 channels")
+
+    @property
+    def input_size(self) -> int | None:
+        """Side of what the classifier sees, in pixels; None where the images decide."""
+        return self.crop
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierSpec:
+    """One classifier; `classifier_spec` gives those of torchvision by name."""
+
+    arch: str  # name, as in ARCHITECTURES for torchvision's; free for others
+    family: str  # resnet | vgg | alexnet | densenet
+    widths: tuple[int, ...]  # channels per stage (densenet: of the first convolution alone)
+    blocks: tuple[int, ...] = ()  # blocks, convolutions or layers per stage
+    hidden: tuple[int, ...] = ()  # units of the hidden fully connected layers (vgg, alexnet)
+    expansion: int = 4  # resnet: channels out of a block / inside (1: basic blocks); densenet: bottleneck / growth
+    growth: int = 0  # densenet: channels each layer adds
+    norm: bool = False  # vgg: batch normalisation
+    num_classes: int = 1000  # 0: no head
+    features: Literal["penultimate", "original"] = "penultimate"  # original: all but the last child module, flattened
+    preprocessing: Preprocessing = Preprocessing()
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise InputError(f"expected a family of {', '.join(FAMILIES)}, found {self.family!r}")
+        if self.features not in ("penultimate", "original"):
+            raise InputError(f"expected features penultimate or original, found {self.features!r}")
+        if self.num_classes < 0 or not self.widths:
+            raise InputError("expected widths, and a number of classes of at least 0")
+
+    @property
+    def penultimate_units(self) -> int:
+        """Length of the input of the last layer."""
+        if self.family == "resnet":
+            return self.widths[-1] * self.expansion
+        if self.family == "densenet":
+            return densenet.channels_out(self.widths[0], self.blocks, self.growth)
+        return self.hidden[-1]
+
+    @property
+    def num_units(self) -> int:
+        """Length of what the classifier gives as r.
+
+        Raises: InputError for a DenseNet's original features where the input size is open.
+        """
+        if self.features == "penultimate" or self.family == "resnet":
+            return self.penultimate_units
+        if self.family == "densenet":
+            side = self.preprocessing.input_size
+            if side is None:
+                raise InputError("a DenseNet's original features have a length at a stated input size (crop) only")
+            for _ in range(2):  # stem convolution and pool: windows centred on every second pixel
+                side = (side - 1) // 2 + 1
+            return self.penultimate_units * (side // 2 ** (len(self.blocks) - 1)) ** 2
+        grid = vgg.GRID if self.family == "vgg" else alexnet.GRID
+        return self.widths[-1] * grid**2
+
+
+def _resnet(arch: str, blocks: tuple[int, ...], expansion: int, num_classes: int = 1000) -> ClassifierSpec:
+    widths = (64, 128, 256, 512)
+    return ClassifierSpec(arch, "resnet", widths, blocks, expansion=expansion, num_classes=num_classes)
+
+
+def _vgg(arch: str, blocks: tuple[int, ...], norm: bool) -> ClassifierSpec:
+    return ClassifierSpec(arch, "vgg", (64, 128, 256, 512, 512), blocks, hidden=(4096, 4096), norm=norm)
+
+
+def _densenet(arch: str, blocks: tuple[int, ...], growth: int = 32, stem: int = 64) -> ClassifierSpec:
+    return ClassifierSpec(arch, "densenet", (stem,), blocks, growth=growth)
+
+
+_VGG_BLOCKS = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+
+#: Full-size architectures: torchvision's names, and IP-IRM's ResNet-50, which has no head.
+ARCHITECTURES: dict[str, ClassifierSpec] = {
+    spec.arch: spec
+    for spec in (
+        _resnet("resnet18", (2, 2, 2, 2), 1),
+        _resnet("resnet34", (3, 4, 6, 3), 1),
+        _resnet("resnet50", (3, 4, 6, 3), 4),
+        _resnet("resnet101", (3, 4, 23, 3), 4),
+        _resnet("resnet152", (3, 8, 36, 3), 4),
+        _resnet("ipirm_resnet50", (3, 4, 6, 3), 4, num_classes=0),
+        *(_vgg(name, blocks, False) for name, blocks in _VGG_BLOCKS.items()),
+        *(_vgg(f"{name}_bn", blocks, True) for name, blocks in _VGG_BLOCKS.items()),
+        ClassifierSpec("alexnet", "alexnet", (64, 192, 384, 256, 256), hidden=(4096, 4096)),
+        _densenet("densenet121", (6, 12, 24, 16)),
+        _densenet("densenet161", (6, 12, 36, 24), growth=48, stem=96),
+        _densenet("densenet169", (6, 12, 32, 32)),
+        _densenet("densenet201", (6, 12, 48, 32)),
+    )
+}
+
+
+def classifier_spec(arch: str, features: str = "penultimate") -> ClassifierSpec:
+    """The full-size specification of an architecture.
+
+    Raises: InputError that lists the known names, nearest first, for another.
+    """
+    if arch not in ARCHITECTURES:
+        near = difflib.get_close_matches(arch, ARCHITECTURES, n=1, cutoff=0.4)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(f"unknown architecture {arch!r}{hint}; known are {', '.join(ARCHITECTURES)}")
+    return dataclasses.replace(ARCHITECTURES[arch], features=features)

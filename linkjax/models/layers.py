@@ -1,0 +1,68 @@
+"""The layers that all classifiers share: weights with their shapes, and one operation each."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from linkjax.models.build import Buffer
+from linkjax.ops import conv as ops
+
+_HE = jax.nn.initializers.he_normal()
+
+
+class Conv(nnx.Module):
+    """A square convolution; `kernel` [k, k, in, out]."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        bias: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.kernel = nnx.Param(_HE(rngs.params(), (size, size, in_channels, out_channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else None
+
+    def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
+        """The convolution of x, with the bias if there is one."""
+        bias = None if self.bias is None else self.bias[...]
+        return ops.conv(x, self.kernel[...], bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
+
+
+class Dense(nnx.Module):
+    """y = x · kernel + bias; `kernel` [in, out]."""
+
+    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(_HE(rngs.params(), (in_features, out_features), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out_features, jnp.float32))
+
+    def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B O"]:
+        """The product with the bias added."""
+        return ops.dense(x, self.kernel[...], self.bias[...])
+
+
+class BatchNorm(nnx.Module):
+    """(x − mean) · scale / √(var + 1e-5) + bias with the stored mean and variance, per channel.
+
+    Numerics: one multiplication and one addition per value; not folded into the convolution before it, so that every
+    intermediate result is there to compare.
+    """
+
+    def __init__(self, channels: int, *, scale: float = 1.0):
+        self.scale = nnx.Param(jnp.full(channels, scale, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.mean = Buffer(jnp.zeros(channels, jnp.float32))
+        self.var = Buffer(jnp.ones(channels, jnp.float32))
+
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """The normalised maps."""
+        scale = self.scale[...] * jax.lax.rsqrt(self.var[...] + 1e-5)
+        shift = self.bias[...] - self.mean[...] * scale
+        return x * scale[None, None, None, :] + shift[None, None, None, :]

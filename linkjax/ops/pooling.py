@@ -1,0 +1,56 @@
+"""Pooling of NHWC feature maps with torch's rules for borders and sizes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linkjax import numerics
+
+
+def max_pool(x: Float[Array, "B H W C"], window: int, stride: int, padding: int = 0) -> Float[Array, "B h w C"]:
+    """Largest value of each window; padding counts as −∞, and windows that do not fit are dropped."""
+    return jax.lax.reduce_window(
+        x,
+        -jnp.inf,
+        jax.lax.max,
+        (1, window, window, 1),
+        (1, stride, stride, 1),
+        ((0, 0), (padding, padding), (padding, padding), (0, 0)),
+    )
+
+
+def avg_pool(x: Float[Array, "B H W C"], window: int, stride: int) -> Float[Array, "B h w C"]:
+    """Mean of each window; windows that do not fit are dropped."""
+    total = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, window, window, 1), (1, stride, stride, 1), "VALID")
+    return total / window**2
+
+
+@functools.cache
+def _bins(size: int, new_size: int) -> np.ndarray:
+    """Weights [new_size, size] of means over positions ⌊i·size/new_size⌋ … ⌈(i+1)·size/new_size⌉."""
+    weights = np.zeros((new_size, size), np.float32)
+    for i in range(new_size):
+        first, last = i * size // new_size, -(-(i + 1) * size // new_size)
+        weights[i, first:last] = 1.0 / (last - first)
+    return weights
+
+
+def adaptive_avg_pool(x: Float[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
+    """Means over a size × size grid of bins that cover the map; smaller maps are enlarged by repetition.
+
+    Reference: torch.nn.AdaptiveAvgPool2d.
+    """
+    height, width = x.shape[1:3]
+    if height != size:
+        x = jnp.einsum("ih,bhwc->biwc", _bins(height, size), x, precision=numerics.PRECISION)
+    if width != size:
+        x = jnp.einsum("jw,bhwc->bhjc", _bins(width, size), x, precision=numerics.PRECISION)
+    return x
+
+
+def flatten(x: Float[Array, "B H W C"]) -> Float[Array, "B N"]:
+    """Maps as vectors in torch's order: channels, height, width."""
+    return jnp.transpose(x, (0, 3, 1, 2)).reshape(x.shape[0], -1)
