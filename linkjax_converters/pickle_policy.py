@@ -2,31 +2,98 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from linkjax.errors import InputError, UnsafeFileError
 from linkjax_converters.pickle_records import Call, Global, Span, shown
 
-# Standard modules of other Python versions: sys.stdlib_module_names knows only those of the one that runs.
-OTHER_STDLIB = frozenset(
-    ["__builtin__", "_winreg", "aifc", "asynchat", "asyncore", "audioop", "binhex", "cgi", "cgitb", "chunk", "commands", "copy_reg", "cPickle", "cStringIO", "crypt", "distutils", "dummy_thread", "dummy_threading", "exceptions", "formatter", "imghdr", "imp", "lib2to3", "macpath", "mailcap", "msilib", "new", "nis", "nntplib", "ossaudiodev", "parser", "pipes", "popen2", "Queue", "sets", "smtpd", "sndhdr", "spwd", "StringIO", "sunau", "symbol", "telnetlib", "test", "thread", "urllib2", "UserDict", "UserList", "uu", "xdrlib"]
-)
-STDLIB = sys.stdlib_module_names | OTHER_STDLIB | {"dill"}
+MAX_NAME = 500  # characters of a dotted name
 
-# Classes of the standard library that only hold data.
-DATA_CLASSES = frozenset(
-    ["argparse.Namespace", "types.SimpleNamespace", "types.MethodType", "types.CodeType", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath", "pathlib.PureWindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque", "collections.Counter", "builtins.object", "builtins.complex", "builtins.bytearray", "builtins.slice", "builtins.range", "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.tuple", "builtins.bytes"]
+
+def _paths(names: Mapping[str, str]) -> frozenset[str]:
+    """Dotted names out of {module: "name name …"}."""
+    return frozenset(f"{module}.{name}" for module, row in names.items() for name in row.split())
+
+
+# Standard modules of other Python versions: sys.stdlib_module_names knows only those of the one that runs.
+STDLIB = (
+    sys.stdlib_module_names
+    | {
+        "dill",
+        "__builtin__",
+        "_winreg",
+        "aifc",
+        "asynchat",
+        "asyncore",
+        "audioop",
+        "binhex",
+        "cPickle",
+        "cStringIO",
+        "cgi",
+    }
+    | {"cgitb", "chunk", "commands", "copy_reg", "crypt", "distutils", "dummy_thread", "dummy_threading", "exceptions"}
+    | {"formatter", "imghdr", "imp", "lib2to3", "macpath", "mailcap", "msilib", "new", "nis", "nntplib", "ossaudiodev"}
+    | {
+        "parser",
+        "pipes",
+        "popen2",
+        "Queue",
+        "sets",
+        "smtpd",
+        "sndhdr",
+        "spwd",
+        "StringIO",
+        "sunau",
+        "symbol",
+        "telnetlib",
+    }
+    | {"test", "thread", "urllib2", "UserDict", "UserList", "uu", "xdrlib"}
+)
+
+# Classes of the standard library that only hold data (MethodType and CodeType run nothing until they are called).
+DATA_CLASSES = _paths(
+    {
+        "argparse": "Namespace",
+        "builtins": "object complex bytearray slice range int float str bool tuple list dict set frozenset",
+        "collections": "Counter deque",
+        "datetime": "date datetime time timedelta timezone",
+        "decimal": "Decimal",
+        "fractions": "Fraction",
+        "pathlib": "PosixPath PurePosixPath PureWindowsPath WindowsPath",
+        "pathlib._local": "PosixPath PurePosixPath PureWindowsPath WindowsPath",
+        "types": "CodeType SimpleNamespace",
+        "uuid": "UUID",
+    }
 )
 
 # Functions that only rebuild data from their arguments, under every spelling seen in snapshots.
-REBUILDERS = frozenset(
-    ["torch_utils.persistence._reconstruct_persistent_obj", "torch.storage._load_from_bytes", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3", "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state", "torch._utils._rebuild_qtensor", "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_device_tensor_from_numpy", "torch._utils._rebuild_meta_tensor_no_storage", "torch.device", "torch.dtype", "torch.Size", "torch.serialization._get_layout", "torch._tensor._rebuild_from_type_v2", "torch.tensor._rebuild_from_type", "numpy.dtype", "numpy.ndarray", "numpy.random._pickle.__randomstate_ctor", "numpy.random._pickle.__generator_ctor", "numpy.random._pickle.__bit_generator_ctor", "dill._dill._create_array", "dill._dill._create_type", "dill._dill._create_code", "dill._dill._create_function", "dill._dill._create_cell", "dill._dill._create_weakref", "dill._dill._create_weakproxy", "dill._dill._create_lock", "dill._dill._create_rlock", "dill._dill._create_ftype", "dill._dill._create_namedtuple", "dill._dill._create_dtypemeta", "functools.partial"]
+REBUILDERS = _paths(
+    {
+        "torch_utils.persistence": "_reconstruct_persistent_obj",
+        "torch": "Size device dtype",
+        "torch.storage": "_load_from_bytes",
+        "torch.serialization": "_get_layout",
+        "torch._utils": "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_qtensor "
+        "_rebuild_parameter_with_state _rebuild_sparse_tensor _rebuild_device_tensor_from_numpy "
+        "_rebuild_meta_tensor_no_storage",
+        "numpy": "dtype ndarray scalar _reconstruct _frombuffer",
+        "numpy.random._pickle": "__randomstate_ctor __generator_ctor __bit_generator_ctor",
+        "numpy.random.bit_generator": "__pyx_unpickle_SeedSequence",
+        "dill._dill": "_create_cell _create_code _create_dtypemeta _create_function _create_lock "
+        "_create_namedtuple _create_rlock _create_type _create_typing_tuple _create_weakproxy _create_weakref "
+        "_setitems",
+    }
 )
 NUMPY_FUNCTIONS = frozenset({"scalar", "_reconstruct", "_frombuffer"})
 NUMPY_MODULES = re.compile(r"numpy\.(core|_core)\.(multiarray|_multiarray_umath|numeric)")
-MAX_NAME = 500  # characters of a dotted name
-PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections"}
+MODULES = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "UserDict": "collections",
+    "dill": "dill._dill",
+    "dill.dill": "dill._dill",
+}
 RANGE = re.compile(r"range\((-?\d{1,18}), (-?\d{1,18})(?:, (-?\d{1,18}))?\)")
 
 
@@ -44,22 +111,22 @@ def named(module: str, name: str) -> Global:
 
 def canonical(function: Global) -> Global:
     """One spelling per function: Python 3 module names, today's dill module, one numpy module."""
-    module = PYTHON_2_MODULES.get(function.module, function.module)
-    if module in ("dill", "dill.dill"):
-        module = "dill._dill"
+    module = MODULES.get(function.module, function.module)
     if function.name in NUMPY_FUNCTIONS and NUMPY_MODULES.fullmatch(module):
         module = "numpy"
-    return Global(module, function.name) if module != function.module else function
+    return function if module == function.module else Global(module, function.name)
 
 
 def is_foreign_class(function: Global) -> bool:
-    """Whether a name is that of a class (CapWords) outside the standard library: a network's part, kept as a record."""
+    """Whether a name is that of a class (CapWords) outside the standard library: part of some network."""
     name = function.name.rpartition(".")[2].lstrip("_")
     return function.module.partition(".")[0] not in STDLIB and name[:1].isupper()
 
 
 def call(function: Any, args: Any) -> Any:
     """The record, or plain value, that stands for `function(*args)`.
+
+    A record keeps the argument tuple as it is: a file can ask for the same call a million times, copies would add up.
 
     Errors: UnsafeFileError naming the call, for all but known reconstructors and classes of networks.
     """
@@ -69,102 +136,121 @@ def call(function: Any, args: Any) -> Any:
         raise refused(f"call {shown(function.path)} without an argument list")
     function = canonical(function)
     path = function.path
-    if path in _SYMBOLIC:
-        return _SYMBOLIC[path](function, args)
+    special = _SPECIAL.get(path)
+    if special is not None:
+        return special(function, args)
     if path in REBUILDERS or path in DATA_CLASSES or is_foreign_class(function):
-        return Call(function, args)
-    if function.module == "numpy" and function.name in NUMPY_FUNCTIONS:
         return Call(function, args)
     raise refused(f"call {shown(path)}")
 
 
-def instance(cls: Any, args: Any) -> Any:
-    """The record that stands for `cls.__new__(cls, *args)`."""
-    if isinstance(cls, Global) and canonical(cls).path in _WRAPPERS:
-        raise refused(f"make an instance of {shown(cls.path)}")
-    return call(cls, args)
-
-
-def _contents(function: Global, args: tuple[Any, ...]) -> Any:
-    """A mapping: empty ones, the common case, as a dict at once; others keep their arguments (copies could be repeated)."""
+def _mapping(function: Global, args: tuple[Any, ...]) -> Any:
+    """A mapping; the empty ones, by far the most, become a dict at once."""
     return Call(function, args) if args else {}
 
 
 def _defaultdict(function: Global, args: tuple[Any, ...]) -> Any:
-    _deferred(args[0] if args else None)
+    _check_deferred(args[0] if args else None)
     return Call(function, args)
 
 
-def _deferred(function: Any) -> None:
-    """Refuse a call that is only put off: a default factory, a partial, a method, when its function is not harmless."""
-    if function is None:
-        return
-    if not isinstance(function, Global):
-        if isinstance(function, Call):
-            return  # made by the file, itself already looked at
+def _deferred(function: Global, args: tuple[Any, ...]) -> Call:
+    """A partial or a method: a call put off."""
+    _check_deferred(args[0] if args else None)
+    return Call(function, args)
+
+
+def _deferred_by_type(function: Global, args: tuple[Any, ...]) -> Call:
+    """dill's partial: its type, then its function."""
+    _check_deferred(args[1] if len(args) > 1 else None)
+    return Call(function, args)
+
+
+def _check_deferred(function: Any) -> None:
+    """Refuse a call that is only put off, when its function is a standard one that builds no data."""
+    if isinstance(function, Global):
+        function = canonical(function)
+        path = function.path
+        harmless = path in DATA_CLASSES or path in REBUILDERS or path in _SPECIAL
+        if function.module.partition(".")[0] in STDLIB and not harmless:
+            raise refused(f"call {shown(path)}")
+    elif function is not None and not isinstance(function, Call):
         raise refused("put off a call of something that is no function")
-    top = canonical(function).module.partition(".")[0]
-    known = canonical(function).path
-    if top in STDLIB and known not in DATA_CLASSES and known not in REBUILDERS and known not in _SYMBOLIC:
-        raise refused(f"call {shown(known)}")
-
-
-def _partial(function: Global, args: tuple[Any, ...]) -> Call:
-    _deferred(args[0] if args else None)
-    return Call(function, args)
 
 
 def _wrapped(function: Global, args: tuple[Any, ...]) -> Any:
     """A rebuilder that takes the real function as its first argument: dill's arrays, torch's subclass tensors."""
     inner = canonical(args[0]) if args and isinstance(args[0], Global) else None
-    if inner is None or (
-        inner.path not in REBUILDERS and inner.path not in ("numpy._reconstruct", "numpy._frombuffer")
-    ):
-        raise refused(f"call {shown(inner.path) if inner else 'something the file itself made'}")
+    if inner is None:
+        raise refused("call something the file itself made")
+    if inner.path not in REBUILDERS:
+        raise refused(f"call {shown(inner.path)}")
     return Call(function, args)
 
 
-def _wrapped_class(function: Global, args: tuple[Any, ...]) -> Any:
-    """`copyreg` makes an instance of its first argument; the record keeps all arguments, as copies could be repeated."""
+def _copyreg(function: Global, args: tuple[Any, ...]) -> Any:
+    """`copyreg.__newobj__(cls, …)` and `_reconstructor(cls, base, state)`: an instance of their first argument."""
     cls = args[0] if args else None
     if not isinstance(cls, Global):
         raise refused("make an instance of something the file itself made")
-    return instance(cls, args)
+    if _SPECIAL.get(canonical(cls).path) is _copyreg:
+        raise refused(f"make an instance of {shown(cls.path)}")
+    return call(cls, args)
 
 
 def _import_module(function: Global, args: tuple[Any, ...]) -> Global:
+    """The module's name; nothing is imported."""
     if not args or not isinstance(args[0], str):
         raise refused("import something that is no module name")
     return named(args[0], "")
 
 
 def _get_attr(function: Global, args: tuple[Any, ...]) -> Any:
+    """The dotted name; nothing is looked up."""
     if len(args) >= 2 and isinstance(args[1], str):
         owner, name = args[:2]
         if isinstance(owner, Global):
             return named(owner.module, f"{owner.name}.{name}" if owner.name else name)
-        if isinstance(owner, Call):
-            return Call(function, args)
-    raise refused("look up an attribute of something that is no module and no object")
+        if isinstance(owner, str):
+            return named("builtins", name)  # dill's way to write a builtin function
+        return Call(function, args)
+    raise refused("look up an attribute without a name")
 
 
 def _getattr(function: Global, args: tuple[Any, ...]) -> Any:
     if args and isinstance(args[0], Global):
+        if args[0].path == "dill._dill" and args[1:2] == ("_setattr",):
+            return Global("dill._dill", "_setattr")
+        if args[0].module.partition(".")[0] not in STDLIB:
+            return _get_attr(function, args)  # torch.channels_last, a class's method: a longer name, still not called
         raise refused(f"call builtins.getattr on {shown(args[0].path)}")
     return _get_attr(function, args)
+
+
+def _set_cell(function: Global, args: tuple[Any, ...]) -> Any:
+    """dill's way to fill the cell of a closure after it is made."""
+    if len(args) == 3 and isinstance(args[0], Call) and args[0].function.path == "dill._dill._create_cell":
+        return Call(function, args)
+    raise refused("call builtins.setattr")
 
 
 def _load_type(function: Global, args: tuple[Any, ...]) -> Global:
     if not args or not isinstance(args[0], str):
         raise refused("look up a type without a name")
-    return named("types", args[0])
+    if args[0] == "PartialType":
+        return Global("functools", "partial")
+    builtin = f"builtins.{args[0]}" in DATA_CLASSES or f"builtins.{args[0]}" in _SPECIAL
+    return named("builtins" if builtin else "types", args[0])
 
 
 def _eval_repr(function: Global, args: tuple[Any, ...]) -> Any:
-    """dill writes a range as text to evaluate; that text alone is understood."""
-    found = RANGE.fullmatch(args[0]) if args and isinstance(args[0], str) else None
+    """dill writes a range, and two constants, as text to evaluate; those texts alone are understood."""
+    text = args[0] if args and isinstance(args[0], str) else ""
+    if text in ("Ellipsis", "NotImplemented"):
+        return Global("builtins", text)
+    found = RANGE.fullmatch(text)
     if found is None:
-        raise refused(f"evaluate {shown(args[0] if args and isinstance(args[0], str) else 'a value')!r} as code")
+        raise refused(f"evaluate '{shown(text)}' as code")
     return Call(Global("builtins", "range"), tuple(int(g) for g in found.groups() if g is not None))
 
 
@@ -175,39 +261,31 @@ def _encode(function: Global, args: tuple[Any, ...]) -> Any:
     raise refused("encode something that is no text")
 
 
-def _empty_bytes(function: Global, args: tuple[Any, ...]) -> Any:
+def _bytes(function: Global, args: tuple[Any, ...]) -> Any:
     return Call(function, args) if args else Span(memoryview(b""), None)
 
 
-def _record(function: Global, args: tuple[Any, ...]) -> Any:
-    return Call(function, args)
-
-
-_SYMBOLIC: dict[str, Callable[[Global, tuple[Any, ...]], Any]] = {
-    "collections.OrderedDict": _contents,
-    "collections.defaultdict": _defaultdict,
-    "collections.UserDict": _contents,
-    "builtins.dict": _contents,
-    "builtins.list": _record,
-    "builtins.set": _record,
-    "builtins.frozenset": _record,
-    "builtins.bytes": _empty_bytes,
-    "builtins.getattr": _getattr,
-    "copyreg._reconstructor": _wrapped_class,
-    "copyreg.__newobj__": _wrapped_class,
-    "functools.partial": _partial,
-    "types.MethodType": _partial,
+_SPECIAL: dict[str, Callable[[Global, tuple[Any, ...]], Any]] = {
     "_codecs.encode": _encode,
+    "builtins.bytes": _bytes,
+    "builtins.dict": _mapping,
+    "builtins.getattr": _getattr,
+    "collections.OrderedDict": _mapping,
+    "collections.UserDict": _mapping,
+    "collections.defaultdict": _defaultdict,
+    "copyreg.__newobj__": _copyreg,
+    "copyreg._reconstructor": _copyreg,
     "dill._dill._create_array": _wrapped,
+    "dill._dill._create_ftype": _deferred_by_type,
+    "dill._dill._eval_repr": _eval_repr,
+    "dill._dill._get_attr": _get_attr,
+    "dill._dill._getattr": _get_attr,
+    "dill._dill._setattr": _set_cell,
+    "dill._dill._getattribute": _get_attr,
+    "dill._dill._import_module": _import_module,
+    "dill._dill._load_type": _load_type,
+    "functools.partial": _deferred,
     "torch._tensor._rebuild_from_type_v2": _wrapped,
     "torch.tensor._rebuild_from_type": _wrapped,
-    "dill._dill._import_module": _import_module,
-    "dill._dill._get_attr": _get_attr,
-    "dill._dill._getattribute": _get_attr,
-    "dill._dill._load_type": _load_type,
-    "dill._dill._eval_repr": _eval_repr,
+    "types.MethodType": _deferred,
 }
-_WRAPPERS = (
-    frozenset(_SYMBOLIC) - DATA_CLASSES - {f"builtins.{n}" for n in ("dict", "list", "set", "frozenset", "bytes")}
-)
-_WRAPPERS -= {"collections.OrderedDict", "collections.defaultdict", "collections.UserDict", "functools.partial"}

@@ -79,8 +79,8 @@ class Budget:
 def as_key(value: Any) -> Hashable:
     """A hashable stand-in for any value of a pickle.
 
-    Only short plain values are hashed: hashing a tuple nested a million times deep would overflow the C stack, and numbers
-    of chosen size could all be given one hash.
+    Only plain values are hashed: hashing a tuple nested a million times deep would overflow the C stack, and the hashes
+    of tuples and of huge integers can be chosen to collide.
     """
     if value is None or isinstance(value, str | bool | float):
         return value

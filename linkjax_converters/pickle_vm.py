@@ -17,6 +17,7 @@ MAX_TEXT = 1 << 26  # bytes of one text; the source code stored beside a network
 MAX_LINE = 1 << 16  # bytes of one line of the text opcodes
 MAX_INTEGER = 1 << 10  # bytes of one integer
 MAX_MEMO = 1 << 31
+TORCH_FILE = "torch.storage._load_from_bytes"  # its argument is a file with pickles of its own
 
 _OPCODES: dict[int, Callable[["Machine"], None]] = {}
 
@@ -121,11 +122,8 @@ class Machine:
 
     def call(self, function: Any, args: Any) -> None:
         """Push what stands for `function(*args)`; refuse all that is not known to build data."""
-        self.built(pickle_policy.call(function, args))
-
-    def built(self, value: Any) -> None:
-        """Push a record; remember nested torch files, whose own pickles must be looked at too."""
-        if isinstance(value, Call) and value.function.path == "torch.storage._load_from_bytes":
+        value = pickle_policy.call(function, args)
+        if isinstance(value, Call) and value.function.path == TORCH_FILE:
             self.nested.append(value)
         self.stack.append(value)
 
@@ -377,7 +375,8 @@ def _add_items(machine: Machine) -> None:
 
 @_op(b"\x91")
 def _frozen_set(machine: Machine) -> None:
-    machine.stack.append({as_key(v) for v in machine.pop_mark()})
+    members = machine.pop_mark()  # first: it puts another stack in place
+    machine.stack.append({as_key(v) for v in members})
 
 
 @_op(b"\x93")
@@ -397,19 +396,19 @@ def _reduce(machine: Machine) -> None:
 @_op(b"\x81")
 def _new_object(machine: Machine) -> None:
     args, cls = machine.pop(), machine.pop()
-    machine.built(pickle_policy.instance(cls, args))
+    machine.call(cls, args)
 
 
 @_op(b"\x92")
 def _new_object_with_keywords(machine: Machine) -> None:
     _, args, cls = machine.pop(), machine.pop(), machine.pop()  # keywords: no class of a network is made with them
-    machine.built(pickle_policy.instance(cls, args))
+    machine.call(cls, args)
 
 
 @_op(b"i")
 def _instance_line(machine: Machine) -> None:
     cls = pickle_policy.named(machine.line(), machine.line())
-    machine.built(pickle_policy.instance(cls, tuple(machine.pop_mark())))
+    machine.call(cls, tuple(machine.pop_mark()))
 
 
 @_op(b"o")
@@ -417,7 +416,7 @@ def _instance_of_stack(machine: Machine) -> None:
     items = machine.pop_mark()
     if not items:
         raise damaged("an object has no class", machine.position)
-    machine.built(pickle_policy.instance(items[0], tuple(items[1:])))
+    machine.call(items[0], tuple(items[1:]))
 
 
 @_op(b"b")

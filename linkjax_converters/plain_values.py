@@ -1,5 +1,6 @@
 """Plain Python values out of records: what a module's attributes may say."""
 
+import math
 import re
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 from linkjax.errors import InputError
 from linkjax_converters.pickle_policy import canonical
 from linkjax_converters.pickle_records import Call, Global, OpaqueKey
-from linkjax_converters.torch_storage import as_span
+from linkjax_converters.torch_storage import as_sizes, as_span
 
 MAX_DEPTH = 20
-MAX_VALUES = 2_000_000  # over all attributes of a network; shared sub-objects count each time they are met
-MAX_ARRAY_BYTES = 1 << 24
+MAX_VALUES = (
+    500_000  # over all attributes of a network (a real one has 5 000); shared ones count each time they are met
+)
+MAX_ARRAY = 1 << 16  # numbers of an array among the attributes; a network's weights are tensors
 _DTYPE = re.compile(r"[<>|=]?[biufc](1|2|4|8|16)")
 
 
@@ -48,102 +51,106 @@ def plain(value: Any, allowance: Allowance, depth: int = 0) -> Any:
     if isinstance(value, tuple | list):
         allowance.spend(len(value))
         return type(value)([plain(v, allowance, depth + 1) for v in value])
-    if isinstance(value, Global):
-        if value.module == "torch":
-            return value.name  # a dtype
-        raise NotPlain
-    found = mapping(value)
+    if isinstance(value, Global) and value.module == "torch":
+        return value.name  # a dtype
+    found = mapping(value, allowance)
     if found is not None:
-        allowance.spend(len(found))
-        return {plain_key(k): plain(v, allowance, depth + 1) for k, v in found.items()}
+        if any(isinstance(key, OpaqueKey) for key in found):
+            raise NotPlain
+        return {key: plain(v, allowance, depth + 1) for key, v in found.items()}
     if isinstance(value, Call):
         return _called(value, allowance, depth)
     raise NotPlain
 
 
-def plain_key(key: Any) -> Any:
-    """A dict key, if it is a plain one."""
-    if isinstance(key, OpaqueKey):
-        raise NotPlain
-    return key
-
-
-def mapping(value: Any) -> dict[Any, Any] | None:
-    """The contents of a dict, or of a record of one (OrderedDict, EasyDict), or None."""
+def mapping(value: Any, allowance: Allowance) -> dict[Any, Any] | None:
+    """The contents of a dict, or of the record of one (OrderedDict, EasyDict), or None."""
+    if isinstance(value, Call):
+        value = _mapping_of_record(value, allowance)
     if isinstance(value, dict):
+        allowance.spend(len(value))
         return value
-    if isinstance(value, Call) and value.items is not None and value.state is None:
-        return value.items
-    if isinstance(value, Call) and value.function.path in ("collections.OrderedDict", "builtins.dict"):
-        first = value.args[0] if value.args else None
-        if isinstance(first, dict):
-            return first
-        if isinstance(first, tuple | list) and all(isinstance(p, tuple | list) and len(p) == 2 for p in first):
-            return {p[0]: p[1] for p in first if isinstance(p[0], str)}
     return None
 
 
-def _called(value: Call, allowance: Allowance, depth: int) -> Any:
-    function, args = canonical(value.function), value.args
-    if function.path == "torch.Size" and len(args) == 1 and isinstance(args[0], tuple | list):
+def _mapping_of_record(record: Call, allowance: Allowance) -> Any:
+    if record.items is not None:
+        return record.items
+    if record.function.path in ("collections.OrderedDict", "builtins.dict") and record.args:
+        pairs = record.args[-1]
+        if isinstance(pairs, tuple | list):
+            allowance.spend(len(pairs))
+            if all(isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+                return {pair[0]: pair[1] for pair in pairs}
+        return pairs
+    if record.function.name == "EasyDict" and record.state is None:
+        return next((arg for arg in record.args if isinstance(arg, dict)), {})
+    return None
+
+
+def _called(record: Call, allowance: Allowance, depth: int) -> Any:
+    path, args = canonical(record.function).path, record.args
+    if path == "torch.Size" and len(args) == 1 and isinstance(args[0], tuple | list):
         return plain(tuple(args[0]), allowance, depth + 1)
-    if function.path == "builtins.range":
-        return [plain(v, allowance, depth + 1) for v in args] and tuple(args)
-    if function.path == "numpy.scalar":
+    if path == "builtins.range" and len(args) in (1, 2, 3) and all(isinstance(v, int) for v in args):
+        steps = range(*args) if len(args) < 3 or args[2] else range(0)
+        allowance.spend(min(len(steps), allowance.values + 1) if abs(steps.stop) < 2**31 else allowance.values + 1)
+        return tuple(steps)
+    if path == "numpy.scalar":
         return _scalar(args)
-    if function.path in ("numpy._reconstruct", "dill._dill._create_array", "numpy._frombuffer"):
-        return _array(value, allowance)
-    if function.path == "numpy.dtype":
-        return np.dtype(_dtype(value)).name
+    if path in ("numpy._reconstruct", "dill._dill._create_array", "numpy._frombuffer"):
+        return _array(record, path)
+    if path == "numpy.dtype":
+        return _dtype(record).name
     raise NotPlain
 
 
-def _dtype(value: Any) -> np.dtype[Any]:
+def _dtype(record: Any) -> np.dtype[Any]:
     """A number type, with the byte order its state gives."""
-    if not isinstance(value, Call) or value.function.path != "numpy.dtype" or not value.args:
+    if not isinstance(record, Call) or record.function.path != "numpy.dtype" or not record.args:
         raise NotPlain
-    name = value.args[0]
+    name = record.args[0]
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
         raise NotPlain
     try:
         dtype = np.dtype(name)
     except TypeError:
         raise NotPlain from None
-    order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "|"
+    order = record.state[1] if isinstance(record.state, tuple) and len(record.state) > 1 else "|"
     return dtype.newbyteorder(order) if order in ("<", ">") else dtype
 
 
 def _scalar(args: tuple[Any, ...]) -> Any:
-    span = as_span(args[1]) if len(args) == 2 else None
-    dtype = _dtype(args[0]) if args else np.dtype("f4")
+    """A Python number from (dtype, bytes)."""
+    if len(args) != 2:
+        raise NotPlain
+    dtype, span = _dtype(args[0]), as_span(args[1])
     if span is None or len(span) != dtype.itemsize:
         raise NotPlain
-    return np.frombuffer(span.view, dtype)[0].item()
+    return np.frombuffer(_bytes(span.view, dtype), dtype)[0].item()
 
 
-def _array(value: Call, allowance: Allowance) -> np.ndarray:
+def _array(record: Call, path: str) -> np.ndarray:
     """An array from (version, shape, dtype, Fortran order, bytes), numpy's state."""
-    path = canonical(value.function).path
     if path == "numpy._frombuffer":
-        if len(value.args) != 4:
+        if len(record.args) != 4:
             raise NotPlain
-        data, dtype_record, shape, order = value.args
+        data, dtype_record, shape, order = record.args
         fortran = order == "F"
     else:
-        state = value.args[2] if path == "dill._dill._create_array" and len(value.args) > 2 else value.state
+        state = record.args[2] if path == "dill._dill._create_array" and len(record.args) > 2 else record.state
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise NotPlain
         shape, dtype_record, fortran, data = state[-4:]
-    span, dtype = as_span(data), _dtype(dtype_record)
-    if span is None or not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+    span, dtype, sizes = as_span(data), _dtype(dtype_record), as_sizes(shape)
+    if span is None or sizes is None or len(span) > MAX_ARRAY * dtype.itemsize:
         raise NotPlain
-    count = 1
-    for extent in shape:
-        count *= extent
-    if count * dtype.itemsize != len(span) or len(span) > MAX_ARRAY_BYTES or len(shape) > 32:
-        raise InputError(
-            "damaged: an array of a module's attributes has not the bytes its shape needs; get the file again"
-        )
-    allowance.spend(count)
-    flat = np.frombuffer(span.view, dtype).astype(dtype.newbyteorder("="))
-    return flat.reshape(shape, order="F" if fortran else "C")
+    if math.prod(sizes) * dtype.itemsize != len(span) or max(sizes, default=0) > MAX_ARRAY:
+        raise InputError("damaged: an array among a module's attributes has more or fewer bytes than its shape needs")
+    flat = np.frombuffer(_bytes(span.view, dtype), dtype).astype(dtype.newbyteorder("="))
+    return flat.reshape(sizes, order="F" if fortran else "C")
+
+
+def _bytes(view: memoryview, dtype: np.dtype[Any]) -> bytes:
+    """Raw numbers; a truth value is 0 or 1 whatever byte the file gives."""
+    return bytes(byte != 0 for byte in view) if dtype.kind == "b" else bytes(view)

@@ -1,5 +1,6 @@
 """Networks out of StyleGAN-XL and StyleGAN3 snapshots, read as data: nothing of the file is imported or run."""
 
+import contextlib
 import dataclasses
 import mmap
 from pathlib import Path
@@ -18,7 +19,6 @@ MAX_MODULES = 20_000
 MAX_NAME = 500
 SLACK = 1 << 24  # bytes that the arrays may be larger than the file, for repeated scalars and the like
 
-_CONTENTS = ("_parameters", "_buffers", "_modules")
 _KEPT_PRIVATE = ("_init_args", "_init_kwargs")
 
 
@@ -48,29 +48,34 @@ class Snapshot:
 def read_snapshot(path: str | Path, network: str = "G_ema") -> Snapshot:
     """Read one network of a snapshot `.pkl` as arrays and plain attributes.
 
-    The file is mapped, its pickle (and the pickles inside its tensors) are walked as data, and the network's arrays are then
-    read from the file one by one: memory is that of the arrays.
+    The file is mapped, its pickle and the pickles inside all its tensors are walked as data, and the network's arrays
+    are then read from the file one by one: memory is that of the arrays. Take arrays out of the result as they are
+    converted (`arrays.pop(name)`), and memory stays there.
 
     Args:
       path: the `.pkl` file.
       network: its entry to read.
     Returns: a Snapshot.
-    Errors: InputError if the file is missing, of another kind, damaged, or has no such network; UnsafeFileError if it asks
-      for any call that does not just build data.
+    Errors: InputError if the file is missing, of another kind, damaged, or has no such network; UnsafeFileError if it
+      asks for any call that does not just build data.
     Deviations: the original executes the source code stored in the file; here it is never looked at.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the .pkl file itself")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
     try:
         with path.open("rb") as file:
             return _read(file, network)
     except LinkjaxError as error:
         raise type(error)(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; give the .pkl file itself") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # the border to bytes from outside: whatever they do inside, one sentence leaves
+        raise InputError(
+            f"{path}: damaged in a way that has no name ({type(error).__name__}); get the file again"
+        ) from None
 
 
 def _read(file: IO[bytes], network: str) -> Snapshot:
@@ -78,10 +83,10 @@ def _read(file: IO[bytes], network: str) -> Snapshot:
     file.seek(0)
     _check_kind(file.read(512))
     view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    budget = Budget()
+    budget, allowance = Budget(), Allowance()
     content, machine = pickle_vm.load(view, 0, budget)
     storages = {id(call): read_storage(call, budget) for call in machine.nested}
-    entries = mapping(content)
+    entries = mapping(content, allowance)
     if entries is None:
         raise InputError(_not_a_snapshot(content))
     names = tuple(k for k in entries if isinstance(k, str))
@@ -90,11 +95,11 @@ def _read(file: IO[bytes], network: str) -> Snapshot:
             f"has no {network!r}, the network to convert; its entries are {shown(', '.join(names) or 'none', 200)}; "
             "give a StyleGAN-XL or StyleGAN3 snapshot"
         )
-    modules, layouts = _walk(entries[network], storages)
-    total = sum({id(record): found.nbytes for record, found in layouts.values()}.values())
-    if total > size + SLACK:
-        raise InputError(f"its tensors ask for {total} bytes and the file has {size}; refused as a bomb")
-    arrays = _arrays(file, layouts)
+    modules, tensors = _walk(entries[network], storages, allowance)
+    needed = sum({id(record): tensor.nbytes_read for record, tensor in tensors.values()}.values())
+    if needed > size + SLACK:
+        raise InputError(f"its tensors ask for {needed} bytes and the file has {size}; refused as a bomb")
+    arrays = _arrays(file, tensors)
     return Snapshot(arrays, modules, tuple(n for n in names if n != network))
 
 
@@ -133,13 +138,13 @@ def _not_a_snapshot(content: Any) -> str:
     return f"holds a {found}, expected a dict with G_ema; give a StyleGAN-XL or StyleGAN3 snapshot (.pkl)"
 
 
-def _module(value: Any) -> tuple[str, dict[Any, Any]] | None:
+def _module(value: Any, allowance: Allowance) -> tuple[str, dict[Any, Any]] | None:
     """Class name and `__dict__` of the module a record stands for, or None."""
     if not isinstance(value, Call):
         return None
     if value.function.path == PERSISTENT:
-        meta = mapping(value.args[0]) if len(value.args) == 1 else None
-        state = mapping(meta.get("state")) if meta else None
+        meta = mapping(value.args[0], allowance) if len(value.args) == 1 else None
+        state = mapping(meta.get("state"), allowance) if meta else None
         name = meta.get("class_name") if meta else None
         if state is None or not isinstance(name, str):
             raise InputError("damaged: a persistent object has no class name or no state; get the file again")
@@ -151,63 +156,56 @@ def _module(value: Any) -> tuple[str, dict[Any, Any]] | None:
     return name, state
 
 
-def _walk(root: Any, storages: dict[int, Storage]) -> tuple[dict[str, ModuleRecord], dict[str, tuple[Any, Layout]]]:
+def _walk(
+    root: Any, storages: dict[int, Storage], allowance: Allowance
+) -> tuple[dict[str, ModuleRecord], dict[str, tuple[Any, Layout]]]:
     """All modules and tensors of a network, by dotted name; breadth is bounded, depth costs no stack."""
     modules: dict[str, ModuleRecord] = {}
     tensors: dict[str, tuple[Any, Layout]] = {}
-    allowance = Allowance()
     waiting = [("", root)]
     while waiting:
         path, record = waiting.pop()
-        found = _module(record)
+        found = _module(record, allowance)
         if found is None:
-            raise InputError(
-                f"damaged: {shown(path) or 'the network'} is no module; give a StyleGAN-XL or StyleGAN3 snapshot"
-            )
-        if path in modules or len(modules) >= MAX_MODULES or len(path) > MAX_NAME:
+            raise InputError(f"{shown(path) or 'the network'} is no module; give a StyleGAN-XL or StyleGAN3 snapshot")
+        if len(modules) >= MAX_MODULES or len(path) > MAX_NAME:
             raise InputError("has more modules, or longer names, than any network; refused as a pickle bomb")
         class_name, state = found
         prefix = f"{path}." if path else ""
-        modules[path] = ModuleRecord(class_name, _attributes(state, storages, allowance))
+        modules[path] = ModuleRecord(class_name, _attributes(state, allowance))
         for kind in ("_parameters", "_buffers"):
             for name, value in _children(state, kind, allowance):
                 tensor = layout(value, storages)
                 if tensor is None or prefix + name in tensors:
-                    raise InputError(
-                        f"damaged: {shown(prefix + name)} is no tensor, or is there twice; get the file again"
-                    )
+                    raise InputError(f"{shown(prefix + name)} is no tensor, or is there twice; get the file again")
                 tensors[prefix + name] = (value, tensor)
         waiting.extend((prefix + name, value) for name, value in reversed(_children(state, "_modules", allowance)))
     return modules, tensors
 
 
 def _children(state: dict[Any, Any], kind: str, allowance: Allowance) -> list[tuple[str, Any]]:
-    found = mapping(state.get(kind, {}))
-    if found is None or not all(isinstance(name, str) and name for name in found):
+    """Name and record of each parameter, buffer or module; entries that are None are none."""
+    found = mapping(state.get(kind, {}), allowance)
+    if found is None or not all(isinstance(name, str) and name and "." not in name for name in found):
         raise InputError(f"damaged: a module's {kind} is no dict of names; get the file again")
-    allowance.spend(len(found))
     return [(name, value) for name, value in found.items() if value is not None]
 
 
-def _attributes(state: dict[Any, Any], storages: dict[int, Storage], allowance: Allowance) -> dict[str, Any]:
+def _attributes(state: dict[Any, Any], allowance: Allowance) -> dict[str, Any]:
     """The plain attributes of a module; hooks and other objects are left out."""
     attributes = {}
     for name, value in state.items():
-        private = isinstance(name, str) and name.startswith("_") and name not in _KEPT_PRIVATE
-        if not isinstance(name, str) or private or name in _CONTENTS:
-            continue
-        try:
-            attributes[name] = plain(value, allowance)
-        except NotPlain:
-            continue
+        if isinstance(name, str) and (not name.startswith("_") or name in _KEPT_PRIVATE):
+            with contextlib.suppress(NotPlain):
+                attributes[name] = plain(value, allowance)
     return attributes
 
 
-def _arrays(file: IO[bytes], layouts: dict[str, tuple[Any, Layout]]) -> dict[str, np.ndarray]:
-    """Copy tensors out of the file by reading, not through its map: mapped pages would count as memory a second time."""
+def _arrays(file: IO[bytes], tensors: dict[str, tuple[Any, Layout]]) -> dict[str, np.ndarray]:
+    """Copy tensors out of the file by reading it: pages of its map would count as memory a second time."""
     made: dict[int, np.ndarray] = {}
     arrays = {}
-    for name, (record, tensor) in layouts.items():
+    for name, (record, tensor) in tensors.items():
         if id(record) not in made:
             first, last = tensor.span
             flat = np.empty(last - first, tensor.dtype)

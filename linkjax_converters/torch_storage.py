@@ -1,11 +1,12 @@
-"""Tensors inside a pickle: torch's old-format storage files, read without torch, whatever device they were saved from."""
+"""Tensors inside a pickle: torch's old-format storage files, read without torch, whatever device wrote them."""
 
+import math
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from linkjax.errors import InputError, UnsafeFileError
+from linkjax.errors import InputError
 from linkjax_converters import pickle_vm
 from linkjax_converters.pickle_records import Budget, Call, Global, Persistent, Span, shown
 
@@ -62,7 +63,7 @@ def as_span(value: Any) -> Span | None:
 def read_storage(call: Call, budget: Budget) -> Storage:
     """The storage in the bytes given to `torch.storage._load_from_bytes`.
 
-    Errors: UnsafeFileError if the pickles inside ask for a call, InputError if they are not a storage file or are cut short.
+    Errors: UnsafeFileError if the pickles inside ask for a call, InputError if they are no storage file or cut short.
     """
     span = as_span(call.args[0]) if len(call.args) == 1 else None
     if span is None:
@@ -142,30 +143,31 @@ class Layout:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
         self.dtype = dtype or storage.dtype
         available = storage.size * storage.dtype.itemsize // self.dtype.itemsize
-        count, last = 1, offset
-        for extent, stride in zip(shape, strides, strict=True):
-            count *= extent
-            last += (extent - 1) * stride
-        self.count = count
-        if count and (last >= available or count > max(available, MAX_EXPANDED)):
+        self.count = math.prod(shape)
+        _, last = self.span
+        if max(shape, default=0) >= 2**31 or last > available or self.count > max(available, MAX_EXPANDED):
             raise InputError(
-                f"damaged: a tensor of shape {shown(shape)} reaches beyond the {available} numbers of its storage; get the file again"
+                f"damaged: a tensor of shape {shown(shape)} and strides {shown(strides)} reaches beyond the "
+                f"{available} numbers of its storage; get the file again"
             )
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the tensor as an array of its own."""
-        return self.count * self.dtype.itemsize
+    def nbytes_read(self) -> int:
+        """Bytes that must be read for the tensor, or that it has as an array of its own, whichever is more."""
+        first, last = self.span
+        return max(self.count, last - first) * self.dtype.itemsize
 
     @property
     def span(self) -> tuple[int, int]:
         """First and last + 1 number of the storage that it uses."""
         if not self.count:
-            return self.offset, self.offset
+            return 0, 0
         return self.offset, self.offset + 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
 
     def arrange(self, flat: np.ndarray) -> np.ndarray:
         """The tensor as a C-ordered array, from the numbers of `span`; `flat` itself where it is in order already."""
+        if self.dtype.kind == "b":
+            flat = flat.view(np.uint8) != 0  # a truth value is 0 or 1 whatever byte the file gives
         if not self.count:
             return np.zeros(self.shape, self.dtype)
         if flat.size == self.count and _in_order(self.shape, self.strides):
@@ -207,8 +209,7 @@ def layout(value: Any, storages: dict[int, Storage]) -> Layout | None:
             value = args[0] if args else None
             continue
         if path == "torch._tensor._rebuild_from_type_v2":
-            inner = args[2] if len(args) > 2 and isinstance(args[2], tuple) else ()
-            value = Call(args[0], inner) if isinstance(args[0], Global) else None
+            value = Call(args[0], args[2]) if len(args) > 2 and isinstance(args[2], tuple) else None
             continue
         break
     if not isinstance(value, Call) or not value.function.path.startswith("torch._utils._rebuild_tensor"):
