@@ -1,8 +1,9 @@
 """What stages read: models and artifacts, checked to belong together before any work starts."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from linkjax import artifacts, loading
 from linkjax.errors import InputError
@@ -42,7 +43,7 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
     """
     source = link.manifest["source"]
     for role, sha256 in of_pairs.manifest["weights"].items():
-        artifacts.check_weights(source, role, sha256, f"the link in {link_path}")
+        artifacts.check_weights({"weights": source}, role, sha256, f"the link in {link_path}")
     units, w_dim = of_pairs.summary["units"], of_pairs.summary["w_dim"]
     if (link.model.spec.units, link.model.spec.w_dim) != (units, w_dim):
         raise InputError(
@@ -51,7 +52,42 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
         )
 
 
-def class_names(pairs_summary: Mapping[str, Any]) -> dict[int, str]:
-    """Class id → name, as the pairs stage was told; ids without a name are called by their number."""
-    ids, given = pairs_summary["classes"], pairs_summary["class_names"]
-    return {label: name for label, name in zip(ids, given, strict=True)}
+def units(wanted: tuple[int, ...] | str, count: int) -> np.ndarray:
+    """Unit numbers, "all" resolved.
+
+    Raises: InputError for units the classifier does not have.
+    """
+    if wanted == "all":
+        return np.arange(count, dtype=np.int32)
+    outside = [unit for unit in wanted if not 0 <= int(unit) < count]
+    if outside:
+        raise InputError(f"units: expected numbers from 0 to {count - 1}, found {outside[:5]}")
+    return np.asarray(wanted, np.int32)
+
+
+def spread_rows(pairs: artifacts.Artifact, name: str, split: str, most: int) -> np.ndarray:
+    """At most `most` rows of a split, evenly spread over it (rows lie class by class)."""
+    start, stop = pairs.summary["splits"][split]
+    rows = np.unique(np.linspace(start, stop - 1, min(most, stop - start)).round().astype(int))
+    return pairs.read(pairs.open(), name, rows)
+
+
+def first_of_each_class(
+    pairs: artifacts.Artifact, split: str, count: int, classes: tuple[int, ...] | None = None
+) -> dict[str, np.ndarray]:
+    """The first `count` samples of each class of a split: `w`, `r`, `label`, `sample_id`, `prediction`.
+
+    Raises: InputError if the split has fewer, or does not exist.
+    """
+    groups = [group for group in pairs.summary["groups"] if group["split"] == split]
+    groups = [group for group in groups if classes is None or group["label"] in classes]
+    short = [group for group in groups if group["accepted"] < count]
+    if not groups or short:
+        found = short[0]["accepted"] if short else 0
+        raise InputError(
+            f"samples: expected {count} of each class in the {split} split of {pairs.path}, found {found}; "
+            f"ask for fewer, or make pairs with a larger --n-{split}"
+        )
+    rows = np.concatenate([np.arange(group["first_row"], group["first_row"] + count) for group in groups])
+    data = pairs.open()
+    return {name: pairs.read(data, name, rows) for name in ("w", "r", "label", "sample_id", "prediction")}

@@ -1,0 +1,349 @@
+"""evaluate: hold the link against held-out pairs, in W and after re-encoding the linked image."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, numerics, parallel
+from linkjax.analysis import evaluation, fit, moments
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import inputs
+
+_CHUNK = 8  # batches between two notes of what is done
+_ROWS = 2048  # rows per block where nothing is drawn
+_SHUFFLED_ROWS = 100_000  # training pairs the shuffled baseline is fitted on, at most: bounds its memory
+
+#: What the table of results shows: name → (description, which way is better, unit).
+METRICS = {
+    "r2": ("R² in W over held-out samples, weighted by variance", "higher", ""),
+    "mse": ("mean squared error of w", "lower", "w²"),
+    "cosine": ("cosine of w and the predicted w", "higher", ""),
+    "centred_cosine": ("the same after subtracting the training mean", "higher", ""),
+    "cosine_r": ("cosine of r and the re-encoded r", "higher", ""),
+    "centred_cosine_r": ("the same after subtracting the training mean", "higher", ""),
+    "top1": ("the linked image's class is the original image's", "higher", ""),
+    "top5": ("… is among the linked image's five likeliest", "higher", ""),
+    "class_top1": ("the linked image's class is the class it was made for", "higher", ""),
+    "class_top5": ("… is among the linked image's five likeliest", "higher", ""),
+    "unit_correlation": ("median over live units of the correlation of r and the re-encoded r", "higher", ""),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Check the link on the test split, which it has not seen, against what chance and the class alone would give."""
+
+    out: str
+    """Folder to make."""
+    generator: str
+    """Folder of `linkjax convert generator`."""
+    classifier: str
+    """Folder of `linkjax convert classifier`."""
+    pairs: str
+    """Folder of `linkjax pairs`."""
+    link: str
+    """Folder of `linkjax link`."""
+    shuffled_samples: int = 256
+    """Test samples drawn again from the link fitted on shuffled pairs, a baseline; 0 for none."""
+    pictures: int = 16
+    """Original and linked images to store."""
+    seed: int = 0
+    """Random seed of the shuffled pairs."""
+    batch_size: int = 16
+    """Images drawn at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(batch_size=self.batch_size)
+        if self.shuffled_samples < 0 or self.pictures < 0:
+            raise InputError("shuffled-samples, pictures: expected 0 or more")
+
+
+def cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """w → image → r̂ (and logits), item by item."""
+    generator, classifier, _ = models
+    encoded = classifier(classifier.preprocess(generator.synthesis(items["w"])))
+    logits = {} if encoded.logits is None else {"logits": encoded.logits}
+    return {"r": encoded.penultimate, **logits}
+
+
+def linked_cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """r → ŵ → image → r̂ (and logits), item by item."""
+    w = models[2](items["r"])
+    return {"w": w, **cycle(models, {"w": w})}
+
+
+def pictures(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Original and linked images as bytes."""
+    generator, _, link = models
+    return {
+        "original": numerics.to_uint8(generator.synthesis(items["w"])),
+        "linked": numerics.to_uint8(generator.synthesis(link(items["r"]))),
+    }
+
+
+def run(config: Config) -> None:
+    """Write the evaluation: `encoded` (and logits) of every test sample, unit correlations, pictures, the table."""
+    generator = inputs.model(config.generator, "generator")
+    classifier = inputs.model(config.classifier, "classifier")
+    link = inputs.model(config.link, "link")
+    pairs = inputs.pairs(config.pairs, generator, classifier)
+    inputs.check_link(link, config.link, pairs)
+    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    if "test" not in pairs.summary["splits"]:
+        raise InputError(f"{config.pairs} has no test split; make pairs with --n-test above 0")
+    with artifacts.Writer(
+        Path(config.out), "evaluation", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+    ) as writer:
+        Evaluation(config, writer, pairs, generator.model, classifier.model, link).run()
+
+
+class Evaluation:
+    """Draws what has to be drawn, noting each chunk, and then sums up from disk."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        pairs: artifacts.Artifact,
+        generator: Any,
+        classifier: Any,
+        link: inputs.Model,
+    ):
+        self.config, self.writer, self.pairs = config, writer, pairs
+        self.data = pairs.open()
+        self.train, self.test = (slice(*pairs.summary["splits"][split]) for split in ("train", "test"))
+        self.count = self.test.stop - self.test.start
+        self.units, self.w_dim = pairs.summary["units"], pairs.summary["w_dim"]
+        self.classes = classifier.spec.num_classes
+        self.mesh = parallel.mesh()
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.chunk = writer.done("samples per chunk") or self.size * _CHUNK
+        writer.mark("samples per chunk", self.chunk)
+        self.link, self.method = link.model, link.manifest["source"]["config"]
+        self.models = parallel.replicate((generator, classifier, link.model), self.mesh)
+
+    def run(self) -> None:
+        """The whole evaluation."""
+        labels = np.asarray(self.pairs.summary["classes"])
+        shuffled = min(self.config.shuffled_samples, self.count)
+        self._make_arrays(shuffled)
+        mean_w, mean_r, class_w = self._training_means(labels)
+        shuffled_link = self._shuffled_link() if shuffled else None
+        with progress("images", self.count + shuffled + len(labels)) as advance:
+            self._draw("link", linked_cycle, lambda rows: {"r": self._read("r", rows)}, self.count, "", advance)
+            _, of_class = next(self._map(cycle, iter([{"w": class_w}]), len(labels)))
+            advance(len(labels))
+            rows = np.linspace(0, self.count - 1, shuffled).round().astype(int) if shuffled else np.zeros(0, int)
+            if shuffled_link is not None:
+                self._draw(
+                    "shuffled",
+                    cycle,
+                    lambda part: {"w": np.asarray(shuffled_link(jnp.asarray(self._read("r", rows[part]))))},
+                    shuffled,
+                    "_shuffled",
+                    advance,
+                )
+        reports = {"link": self._report(self._link_batches(), mean_w, mean_r)}
+        position = {label: index for index, label in enumerate(labels.tolist())}
+        reports["class mean"] = self._report(self._class_batches(class_w, of_class, position), mean_w, mean_r)
+        if shuffled_link is not None:
+            batches = self._shuffled_batches(shuffled_link, rows)
+            reports["shuffled"] = self._report(batches, mean_w, mean_r)
+        self._store_pictures()
+        self._finish(reports)
+
+    def _make_arrays(self, shuffled: int) -> None:
+        for suffix, count in (("", self.count), ("_shuffled", shuffled)):
+            if not count:
+                continue
+            rows = min(1024, count)
+            dims = "sample" + suffix
+            self.writer.array("encoded" + suffix, (dims, "unit"), (count, self.units), np.float32, (rows, self.units))
+            if self.classes:
+                shape = (count, self.classes)
+                self.writer.array("logits" + suffix, (dims, "class"), shape, np.float32, (rows, self.classes))
+
+    def _draw(
+        self,
+        what: str,
+        function: Callable[..., Any],
+        items: Callable[[slice], dict[str, np.ndarray]],
+        count: int,
+        suffix: str,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Run `function` over `count` samples in noted chunks; store r̂ and logits."""
+        for start in range(0, count, self.chunk):
+            rows = slice(start, min(start + self.chunk, count))
+            if self.writer.done(f"{what}:{start}") is None:
+                parts = (
+                    slice(first, min(first + self.size, rows.stop)) for first in range(start, rows.stop, self.size)
+                )
+                outputs = [out for _, out in self._map(function, (items(part) for part in parts), self.size)]
+                for name, array in (("r", "encoded"), ("logits", "logits")):
+                    if name in outputs[0]:
+                        self.writer.group[array + suffix][rows] = np.concatenate([out[name] for out in outputs])  # pyright: ignore
+                self.writer.mark(f"{what}:{start}")
+            advance(rows.stop - rows.start)
+
+    def _map(self, function: Callable[..., Any], items: Iterator[dict[str, np.ndarray]], size: int) -> Iterator[Any]:
+        return parallel.map_batches(function, self.models, items, parallel.round_up(size, self.mesh), self.mesh)
+
+    def _read(self, name: str, rows: Any) -> np.ndarray:
+        """Rows of the test split."""
+        rows = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        return self.pairs.read(self.data, name, rows + self.test.start)
+
+    def _training_means(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean w, mean r, and mean w of each class [classes, w_dim], over the training split."""
+        position = {label: index for index, label in enumerate(labels.tolist())}
+        means, total = evaluation.empty_class_means(len(labels), self.w_dim), np.zeros(self.units)
+        for rows in _blocks(self.train, _ROWS):
+            label = np.array([position[each] for each in self.pairs.read(self.data, "label", rows).tolist()], np.int32)
+            w, mask = _padded(self.pairs.read(self.data, "w", rows), _ROWS)
+            means = evaluation.add_class_means(means, w, _padded(label, _ROWS)[0], mask)
+            total += self.pairs.read(self.data, "r", rows).sum(axis=0, dtype=np.float64)
+        count, class_w = np.asarray(means.count), evaluation.class_means(means)
+        mean_w = (np.asarray(means.total).sum(axis=0) / count.sum()).astype(np.float32)
+        return mean_w, (total / count.sum()).astype(np.float32), class_w.astype(np.float32)
+
+    def _shuffled_link(self) -> Any:
+        """The link fitted again after permuting w against r over the training split: chance and overfitting only."""
+        stop = min(self.train.stop, self.train.start + _SHUFFLED_ROWS)
+        rows = np.arange(self.train.start, stop)
+        if stop < self.train.stop:  # rows lie class by class: take them evenly
+            rows = np.linspace(self.train.start, self.train.stop - 1, _SHUFFLED_ROWS).astype(int)
+        w = self.pairs.read(self.data, "w", rows)[np.random.default_rng(self.config.seed).permutation(len(rows))]
+        total, block = moments.empty(self.units, self.w_dim), min(_ROWS, len(rows))
+        for start in range(0, len(rows), block):
+            r, mask = _padded(self.pairs.read(self.data, "r", rows[start : start + block]), block)
+            total = moments.update(total, r, _padded(w[start : start + block], block)[0], mask)
+        method = self.method["method"] if self.method["method"] != "mlp" else "ols"
+        spec = self.link.spec
+        alpha = spec.alpha if method != "ols" else 1.0
+        return fit.fit_from_moments(total, method, alpha, spec.l1_ratio)[0]
+
+    def _link_batches(self) -> Iterator[tuple[np.ndarray, ...]]:
+        for rows in _blocks(slice(0, self.count), _ROWS):
+            predicted = np.asarray(self.link(jnp.asarray(self._read("r", rows))))
+            yield np.arange(rows.start, rows.stop), predicted, *self._stored("", rows)
+
+    def _class_batches(
+        self, class_w: np.ndarray, of_class: dict[str, np.ndarray], position: dict[int, int]
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        for rows in _blocks(slice(0, self.count), _ROWS):
+            index = np.array([position[label] for label in self._read("label", rows).tolist()])
+            logits = of_class["logits"][index] if self.classes else np.zeros((len(index), 0), np.float32)
+            yield np.arange(rows.start, rows.stop), class_w[index], of_class["r"][index], logits
+
+    def _shuffled_batches(self, link: Any, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        for part in _blocks(slice(0, len(rows)), _ROWS):
+            predicted = np.asarray(link(jnp.asarray(self._read("r", rows[part]))))
+            yield rows[part], predicted, *self._stored("_shuffled", part)
+
+    def _stored(self, suffix: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        encoded: Any = self.writer.group["encoded" + suffix]
+        if not self.classes:
+            return encoded[rows], np.zeros((rows.stop - rows.start, 0), np.float32)
+        logits: Any = self.writer.group["logits" + suffix]
+        return encoded[rows], logits[rows]
+
+    def _report(self, batches: Iterator[tuple[np.ndarray, ...]], mean_w: np.ndarray, mean_r: np.ndarray) -> Any:
+        """Sums over (rows, predicted w, r̂, logits) batches, and their report."""
+        latent, cycled = evaluation.empty_latent(self.w_dim), evaluation.empty_cycle(self.units)
+        head = self.models[1].head if self.classes else None
+        for rows, predicted, encoded, encoded_logits in batches:
+            size = min(_ROWS, self.count)
+            r, mask = _padded(self._read("r", rows), size)
+            logits = None if head is None else np.asarray(head(jnp.asarray(r)))
+            label = _padded(self._read("label", rows), size)[0]
+            padded = [_padded(array, size)[0] for array in (predicted, encoded, encoded_logits)]
+            latent = evaluation.add_latent(latent, _padded(self._read("w", rows), size)[0], padded[0], mean_w, mask)
+            scores = padded[2] if self.classes else None
+            cycled = evaluation.add_cycle(cycled, r, padded[1], mean_r, logits, scores, label, mask)
+        return evaluation.latent_report(latent), evaluation.cycle_report(cycled)
+
+    def _store_pictures(self) -> None:
+        count = min(self.config.pictures, self.count)
+        if not count:
+            return
+        rows = np.linspace(0, self.count - 1, count).round().astype(int)
+        parts = [rows[start : start + self.size] for start in range(0, count, self.size)]
+        items = ({"w": self._read("w", part), "r": self._read("r", part)} for part in parts)
+        drawn = [out for _, out in self._map(pictures, items, self.size)]
+        for name in ("original", "linked"):
+            images = np.concatenate([out[name] for out in drawn])
+            self.writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), images)
+        self.writer.put("picture_label", ("picture",), self._read("label", rows))
+        self.writer.put("picture_prediction_original", ("picture",), self._read("prediction", rows))
+        predicted = np.full(count, -1, np.int32)
+        if self.classes:
+            logits: Any = self.writer.group["logits"]
+            predicted = np.array([logits[int(row)].argmax() for row in rows], np.int32)
+        self.writer.put("picture_prediction_linked", ("picture",), predicted)
+
+    def _finish(self, reports: dict[str, Any]) -> None:
+        table = [_row(name, latent, cycled) for name, (latent, cycled) in reports.items()]
+        cycled = reports["link"][1]
+        self.writer.put("unit_correlation", ("unit",), cycled.correlations.astype(np.float32))
+        metrics = {
+            name: {"description": text, "better": better, "unit": unit}
+            for name, (text, better, unit) in METRICS.items()
+        }
+        summary = {
+            "samples": self.count,
+            "classes": self.pairs.summary["classes"],
+            "class_names": self.pairs.summary["class_names"],
+            "rows": table,
+            "metrics": metrics,
+            "median_unit_correlation": _number(cycled.median_correlation),
+            "live_units": cycled.live_units,
+            "nonfinite": cycled.nonfinite,
+            "original_class_top1": _number(cycled.original_class_top1.value),
+        }
+        self.writer.finish(summary)
+        for name in ("r2", "centred_cosine_r", "top1", "unit_correlation"):
+            values = ", ".join(f"{row['name']} {row[name]:.3f}" for row in table if row[name] is not None)
+            print(f"{METRICS[name][0]}: {values}")
+
+
+def _row(name: str, latent: evaluation.LatentReport, cycled: evaluation.CycleReport) -> dict[str, Any]:
+    """A line of the table: every metric, and its standard error where one is known."""
+    estimates = {
+        "mse": latent.mse,
+        "cosine": latent.cosine,
+        "centred_cosine": latent.centred_cosine,
+        "cosine_r": cycled.cosine,
+        "centred_cosine_r": cycled.centred_cosine,
+        "top1": cycled.top1,
+        "top5": cycled.top5,
+        "class_top1": cycled.class_top1,
+        "class_top5": cycled.class_top5,
+    }
+    row: dict[str, Any] = {"name": name, "samples": latent.mse.count, "r2": _number(latent.r2)}
+    row |= {metric: _number(estimate.value) for metric, estimate in estimates.items()}
+    row["unit_correlation"] = _number(cycled.median_correlation)
+    errors = {"r2": latent.r2_standard_error} | {key: estimate.standard_error for key, estimate in estimates.items()}
+    row["standard_errors"] = {key: _number(value) for key, value in errors.items()}
+    return row
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _blocks(rows: slice, size: int) -> Iterator[slice]:
+    for start in range(rows.start, rows.stop, size):
+        yield slice(start, min(start + size, rows.stop))
+
+
+def _padded(array: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    padded, mask = parallel.pad({"x": array}, size)
+    return padded["x"], mask

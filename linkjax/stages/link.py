@@ -1,0 +1,153 @@
+"""link: fit r → w from streamed moments."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from linkjax import artifacts, checkpoint
+from linkjax.analysis import fit, mlp, moments
+from linkjax.analysis.moments import Moments, Products
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import Workload, inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Fit the link r → w on the training split of pairs; memory does not grow with their number (but for mlp)."""
+
+    out: str
+    """Folder to make."""
+    pairs: str
+    """Folder of `linkjax pairs`."""
+    method: Literal["ols", "ridge", "elastic_net", "mlp"] = "ols"
+    """Least squares; with a squared penalty; with a squared and an absolute one; or a small network."""
+    alpha: float = 1.0
+    """Penalty of ridge and elastic net, in scikit-learn's convention."""
+    alphas: tuple[float, ...] = ()
+    """Penalties to choose from on the validation split; overrides alpha."""
+    l1_ratio: float = 0.5
+    """Elastic net: share of the absolute-value penalty, 0 … 1."""
+    products: Products = "float64"
+    """Precision of the products within a block; sums are always float64. float32 is for ridge: see the docs."""
+    hidden: tuple[int, ...] = (512,)
+    """mlp: units of its hidden layers."""
+    epochs: int = 100
+    """mlp: passes over the training pairs, at most."""
+    seed: int = 0
+    """mlp: random seed."""
+    rows: int = 4096
+    """Pairs per block read from disk; the result does not depend on it but for rounding."""
+
+    def __post_init__(self) -> None:
+        positive(rows=self.rows, epochs=self.epochs)
+
+
+def workload(config: Config, generator: Any, classifier: Any) -> Workload:
+    """No images; moments in memory."""
+    held = 2 * moments.nbytes(classifier.num_units, generator.w_dim)
+    return Workload(0, 0, 4 * (classifier.num_units + 1) * generator.w_dim, held)
+
+
+def run(config: Config) -> None:
+    """Write the link as a model, its diagnostics in the manifest."""
+    if Path(config.out).exists():  # before the work, not after it
+        raise InputError(f"{config.out} exists already; give another --out, or remove it first")
+    pairs = inputs.pairs(config.pairs)
+    data, splits = pairs.open(), pairs.summary["splits"]
+    if config.alphas and "val" not in splits:
+        raise InputError(
+            f"alphas: choosing one needs a validation split, but {config.pairs} has none; make pairs with "
+            "--n-val above 0, or give one --alpha"
+        )
+    used = [split for split in ("train", "val") if split in splits]
+    with progress("pairs read", sum(splits[split][1] - splits[split][0] for split in used)) as advance:
+        sums = {split: accumulate(pairs, data, splits[split], config.rows, config.products, advance) for split in used}
+    if config.method == "mlp":
+        link, diagnostics = _fit_mlp(config, pairs, data, sums)
+    else:
+        link, found = fit.fit_from_moments(
+            sums["train"], config.method, config.alpha, config.l1_ratio, held_out=sums.get("val"), alphas=config.alphas
+        )
+        diagnostics = dataclasses.asdict(found)
+        if not found.converged:
+            print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
+    source = {
+        "config": dataclasses.asdict(config),
+        "pairs": pairs.id,
+        **pairs.manifest["weights"],
+        "diagnostics": _plain(diagnostics),
+        "classes": pairs.summary["classes"],
+    }
+    checkpoint.save_model(Path(config.out), link, source=source)
+    _print(diagnostics)
+
+
+def accumulate(
+    pairs: artifacts.Artifact,
+    data: xr.Dataset,
+    rows: list[int],
+    block: int,
+    products: Products,
+    advance: Callable[[int], None],
+) -> Moments:
+    """Moments of a range of rows, block by block; the last one padded, so that one program does all."""
+    total = moments.empty(pairs.summary["units"], pairs.summary["w_dim"])
+    block = min(block, rows[1] - rows[0])
+    for start in range(rows[0], rows[1], block):
+        part = slice(start, min(start + block, rows[1]))
+        r, w = pairs.read(data, "r", part), pairs.read(data, "w", part)
+        mask = np.arange(block) < len(r)
+        padding = ((0, block - len(r)), (0, 0))
+        total = moments.update(total, np.pad(r, padding), np.pad(w, padding), mask, products=products)
+        advance(len(r))
+    return total
+
+
+def _fit_mlp(
+    config: Config, pairs: artifacts.Artifact, data: xr.Dataset, sums: dict[str, Moments]
+) -> tuple[Any, dict[str, Any]]:
+    """A small network on pairs held in memory."""
+    if "val" not in sums:
+        raise InputError(
+            f"method mlp stops early on a validation split, but {config.pairs} has none; make pairs with "
+            "--n-val above 0"
+        )
+    train, held = (
+        tuple(pairs.read(data, name, slice(*pairs.summary["splits"][split])) for name in ("r", "w"))
+        for split in ("train", "val")
+    )
+    training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
+    link, history = mlp.fit_mlp(train, held, sums["train"], sums["val"], training, config.seed)  # pyright: ignore
+    variance = float(np.asarray(sums["val"].S_ww).mean() / float(sums["val"].count))
+    best = history.validation[history.best]
+    return link, {
+        "method": "mlp",
+        "count": len(train[0]),
+        "train_mse": history.train[history.best - 1] if history.best else None,
+        "val_mse": best,
+        "val_r2": 1 - best / variance,
+        "linear_val_mse": history.validation[0],
+        "epochs": len(history.train),
+        "best_epoch": history.best,
+    }
+
+
+def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:
+    """For a manifest: NaN as None."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in diagnostics.items()
+    }
+
+
+def _print(diagnostics: dict[str, Any]) -> None:
+    for name in ("method", "alpha", "train_r2", "val_r2", "condition_number", "numerical_rank", "effective_rank"):
+        value = diagnostics.get(name)
+        if value is not None:
+            print(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")

@@ -1,0 +1,349 @@
+"""sweep: set units to values, draw, re-encode, measure."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, numerics, parallel
+from linkjax.analysis import response, sweep
+from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import Workload, inputs
+
+_RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
+_CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
+PARTS = ("image",)  # parts measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Set each unit to values over its own range, draw, re-encode: did it move as asked, and what else changed?"""
+
+    out: str
+    """Folder to make."""
+    generator: str
+    """Folder of `linkjax convert generator`."""
+    classifier: str
+    """Folder of `linkjax convert classifier`."""
+    pairs: str
+    """Folder of `linkjax pairs`."""
+    link: str
+    """Folder of `linkjax link`."""
+    units: tuple[int, ...] | Literal["all"] = "all"
+    """Units to sweep."""
+    samples: int = 4
+    """Anchor images per class, from the test split."""
+    steps: int = 5
+    """Values per unit, from its low to its high percentile, both included (paper: 3)."""
+    low: float = 1.0
+    """Percentile of the training activations a unit starts at, 0 … 100 (paper: the minimum)."""
+    high: float = 99.0
+    """Percentile it ends at (paper: the maximum)."""
+    mode: Literal["residual", "absolute"] = "residual"
+    """Move the anchor's own w by the unit's direction, or replace it by the link's prediction (paper)."""
+    side_effects: int = 5
+    """Most affected other units stored per unit."""
+    picture_units: int = 8
+    """Units whose images are stored: those that change the picture most."""
+    picture_samples: int = 3
+    """Anchors per stored unit."""
+    batch_size: int = 16
+    """Images drawn at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(samples=self.samples, batch_size=self.batch_size, side_effects=self.side_effects)
+        if self.steps < 2:
+            raise InputError(f"steps: expected 2 or more, found {self.steps}")
+        if not 0 <= self.low < self.high <= 100:
+            raise InputError(f"low, high: expected percentiles 0 ≤ low < high ≤ 100, found {self.low} and {self.high}")
+        if isinstance(self.units, tuple) and (not self.units or len(set(self.units)) != len(self.units)):
+            raise InputError(f"units: expected one or more different units, found {list(self.units)}")
+        if min(self.picture_units, self.picture_samples) < 0:
+            raise InputError("picture-units, picture-samples: expected 0 or more")
+
+
+def workload(config: Config, generator: Any, classifier: Any, classes: int) -> Workload:
+    """Images and bytes for given models' specs and number of classes."""
+    units = classifier.num_units if config.units == "all" else len(config.units)
+    anchors = config.samples * classes
+    images = units * anchors * config.steps + anchors
+    outputs = len(IMAGE_METRICS) + 1
+    pictures = config.picture_units * config.picture_samples * config.steps
+    disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
+    sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
+    return Workload(images + pictures, images + pictures, disk, sums * math.ceil(_CHUNK * config.batch_size / anchors))
+
+
+def draw_items(
+    models: tuple[Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+) -> dict[str, jax.Array]:
+    """(anchor, unit, value) → what became of it; anchors are looked up on the device."""
+    generator, classifier, link, anchors = models
+    w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
+    step = sweep.sweep_step(generator, classifier, link, w, r, image, items["unit"], items["value"], mode=mode)
+    logits = {} if step.logits is None else {"logits": step.logits}
+    return {"r": step.r, "metrics": step.metrics, **logits}
+
+
+def draw_pictures(
+    models: tuple[Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+) -> jax.Array:
+    """(anchor, unit, value) → image as bytes."""
+    generator, _, link, anchors = models
+    w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
+    w = sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
+    return numerics.to_uint8(generator.synthesis(w))
+
+
+def draw_anchors(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """w → the untouched image as bytes, and its metrics."""
+    generator, _ = models
+    pixels = numerics.to_uint8(generator.synthesis(items["w"]))
+    image = pixels.astype(jnp.float32) / 255.0
+    return {"image": pixels, "metrics": measure_images(image, image)}
+
+
+def run(config: Config) -> None:
+    """Write the sweep: metrics by (sample, unit, step, part, metric), fidelity, responses, side effects, pictures."""
+    generator = inputs.model(config.generator, "generator")
+    classifier = inputs.model(config.classifier, "classifier")
+    link = inputs.model(config.link, "link")
+    pairs = inputs.pairs(config.pairs, generator, classifier)
+    inputs.check_link(link, config.link, pairs)
+    units = inputs.units(config.units, pairs.summary["units"])
+    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    with artifacts.Writer(
+        Path(config.out), "sweep", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+    ) as writer:
+        Sweep(config, writer, pairs, (generator.model, classifier.model, link.model), units).run()
+
+
+class Sweep:
+    """Sweeps units chunk by chunk; only metrics, activations and logits leave the device."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        pairs: artifacts.Artifact,
+        models: tuple[Any, Any, Any],
+        units: np.ndarray,
+    ):
+        self.config, self.writer, self.units = config, writer, units
+        self.mesh = parallel.mesh()
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.classes = models[1].spec.num_classes
+        self.ranges = sweep.robust_range(
+            jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
+        )
+        self.dead = np.asarray(self.ranges.dead)[units]
+        self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
+        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
+        self.count = len(self.anchors["w"])
+        self.ranks = min(config.side_effects, pairs.summary["units"])
+        drawn = [
+            out
+            for _, out in parallel.map_batches(
+                draw_anchors,
+                parallel.replicate(models[:2], self.mesh),
+                ({"w": self.anchors["w"][i : i + self.size]} for i in range(0, self.count, self.size)),
+                self.size,
+                self.mesh,
+            )
+        ]
+        image = np.concatenate([out["image"] for out in drawn])
+        self.baseline = np.concatenate([out["metrics"] for out in drawn])
+        on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": image}
+        self.models = parallel.replicate((*models, on_device), self.mesh)
+        whole = math.ceil(self.size * _CHUNK / (self.count * config.steps))
+        self.chunk = writer.done("units per chunk") or min(whole, len(units))
+        writer.mark("units per chunk", self.chunk)
+
+    def run(self) -> None:
+        """All chunks, then what needs all units."""
+        self._make_arrays()
+        live = np.flatnonzero(~self.dead)
+        with progress("images", len(live) * self.count * self.config.steps) as advance:
+            for start in range(0, len(live), self.chunk):
+                rows = live[start : start + self.chunk]
+                if self.writer.done(f"{start}") is None:
+                    self._sweep_chunk(rows, advance)
+                    self.writer.mark(f"{start}")
+                else:
+                    advance(len(rows) * self.count * self.config.steps)
+        self._finish()
+
+    def _make_arrays(self) -> None:
+        units, steps, metrics = len(self.units), self.config.steps, len(IMAGE_METRICS)
+        shape, dims = (self.count, units, steps), ("sample", "unit", "step")
+        make = self.writer.array
+        one = (self.count, self.chunk, steps)
+        make("measured", (*dims, "part", "metric"), (*shape, 1, metrics), np.float32, (*one, 1, metrics))
+        make("obtained", dims, shape, np.float32, one, long_name="the unit's own activation after re-encoding")
+        responding = len(np.asarray(self.ranges.std))
+        make(
+            "response",
+            ("unit", "unit_out"),
+            (units, responding),
+            np.float32,
+            (self.chunk, responding),
+            long_name="change of a unit, in its σ, per σ of the swept unit",
+        )
+        if self.classes:
+            make(
+                "logit_response",
+                ("unit", "class"),
+                (units, self.classes),
+                np.float32,
+                (self.chunk, self.classes),
+                long_name="change of a logit per σ of the swept unit",
+            )
+        for name in ("fidelity", "fidelity_se"):
+            make(name, ("unit",), (units,), np.float32)
+        for name in ("effect", "effect_se"):
+            make(
+                name,
+                ("unit", "part", "metric"),
+                (units, 1, metrics),
+                np.float32,
+                long_name="slope of the metric per σ of the unit",
+            )
+        make("side_effect", ("unit", "rank"), (units, self.ranks), np.float32)
+        make("side_effect_unit", ("unit", "rank"), (units, self.ranks), np.int32)
+
+    def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
+        """Sweep some units over all anchors and steps, and store what came of them."""
+        grid = np.meshgrid(np.arange(len(rows)), np.arange(self.count), np.arange(self.config.steps), indexing="ij")
+        row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
+        items = {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
+        function = functools.partial(draw_items, mode=self.config.mode)
+        outputs = []
+        for batch, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh):
+            outputs.append(out)
+            advance(len(batch["unit"]))
+        outputs = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        shape = (len(rows), self.count, self.config.steps)
+        group: Any = self.writer.group
+        measured = outputs["metrics"].reshape(*shape, 1, len(IMAGE_METRICS))
+        _put(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
+        own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
+        _put(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
+        self._store_slopes(rows, row, anchor, items["value"], outputs)
+
+    def _store_slopes(
+        self, rows: np.ndarray, row: np.ndarray, anchor: np.ndarray, asked: np.ndarray, outputs: dict[str, np.ndarray]
+    ) -> None:
+        padded, mask = parallel.pad(
+            {"row": row, "anchor": anchor, "asked": asked, **outputs}, self.chunk * self.count * self.config.steps
+        )
+        sizes = {name: array.shape[1] for name, array in outputs.items()}
+        sums = response.add_items(
+            response.empty_sums(self.chunk, self.count, sizes),
+            jnp.asarray(padded["row"]), jnp.asarray(padded["anchor"]), jnp.asarray(padded["asked"]),
+            {name: jnp.asarray(padded[name]) for name in outputs}, jnp.asarray(mask),
+        )  # fmt: skip
+        found = response.slopes(sums)
+        units = jnp.asarray(np.resize(self.units[rows], self.chunk))  # rows beyond are not stored
+        std = self.ranges.std
+        responses = response.response_matrix(found.slope["r"], units, std, std)
+        side = response.largest_side_effects(responses, units, self.ranks)
+        results = {
+            "fidelity": response.fidelity(found.slope["r"], units),
+            "fidelity_se": response.fidelity(found.error["r"], units),
+            "response": responses,
+            "effect": response.response_matrix(found.slope["metrics"], units, std)[:, None, :],
+            "effect_se": response.response_matrix(found.error["metrics"], units, std)[:, None, :],
+            "side_effect": side.response,
+            "side_effect_unit": side.unit,
+        }
+        if self.classes:
+            results["logit_response"] = response.response_matrix(found.slope["logits"], units, std)
+        for name, values in results.items():
+            _put(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
+
+    def _batches(self, items: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(items["unit"]), self.size):
+            yield {name: array[start : start + self.size] for name, array in items.items()}
+
+    def _store_pictures(self, effect: np.ndarray) -> int:
+        """Images of the units that change the picture most over their range; returns how many were drawn."""
+        score = np.where(self.dead, -np.inf, np.nan_to_num(effect, nan=-np.inf))
+        rows = np.argsort(-score, kind="stable")[: min(self.config.picture_units, int((~self.dead).sum()))]
+        samples = np.linspace(0, self.count - 1, min(self.config.picture_samples, self.count)).round().astype(int)
+        if not len(rows) or not len(samples):
+            return 0
+        grid = np.meshgrid(rows, samples, np.arange(self.config.steps), indexing="ij")
+        row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
+        items = {"unit": self.units[row], "anchor": anchor, "value": self.values[row, step]}
+        function = functools.partial(draw_pictures, mode=self.config.mode)
+        images = np.concatenate(
+            [out for _, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh)]
+        )
+        shape = (len(rows), len(samples), self.config.steps, *images.shape[1:])
+        dims = ("picture_unit", "picture_sample", "step", "y", "x", "rgb")
+        self.writer.put("picture", dims, images.reshape(shape))
+        self.writer.put("picture_unit", ("picture_unit",), self.units[rows])
+        self.writer.put("picture_sample", ("picture_sample",), samples.astype(np.int32))
+        return len(images)
+
+    def _finish(self) -> None:
+        group: Any = self.writer.group
+        put = self.writer.put
+        put("unit", ("unit",), self.units)
+        put("value", ("unit", "step"), self.values.astype(np.float32))
+        put("unit_std", ("unit_out",), np.asarray(self.ranges.std))
+        put("flag", ("unit",), self.dead.astype(np.int8), meanings="0 fine, 1 dead: not swept")
+        put("label", ("sample",), self.anchors["label"])
+        put("sample_id", ("sample",), self.anchors["sample_id"])
+        put("part", ("part",), PARTS)
+        put(
+            "metric",
+            ("metric",),
+            list(IMAGE_METRICS),
+            units=[metric.unit for metric in IMAGE_METRICS.values()],
+            descriptions=[metric.description for metric in IMAGE_METRICS.values()],
+        )
+        put("baseline", ("sample", "part", "metric"), self.baseline[:, None, :])
+        change = list(IMAGE_METRICS).index("change")
+        strength = np.mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], axis=(0, 2))
+        pictures = self._store_pictures(strength)
+        fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
+        live = ~self.dead
+        summary = {
+            "mode": self.config.mode,
+            "steps": self.config.steps,
+            "samples": self.count,
+            "units": len(self.units),
+            "dead_units": int(self.dead.sum()),
+            "images": int(live.sum()) * self.count * self.config.steps + self.count + pictures,
+            "median_fidelity": _median(fidelity[live]),
+            "fidelity_within_20_percent": float(np.mean(np.abs(fidelity[live] - 1) <= 0.2)) if live.any() else None,
+            "median_largest_side_effect": _median(np.abs(side[live])),
+            "nonfinite": int((~np.isfinite(group["obtained"][...][:, live])).sum()),
+        }
+        self.writer.finish(summary)
+        print(
+            f"{summary['images']} images; median fidelity slope {summary['median_fidelity']}, "
+            f"median largest side effect {summary['median_largest_side_effect']}, dead units {summary['dead_units']}"
+        )
+
+
+def _put(array: Any, rows: np.ndarray, values: np.ndarray, axis: int) -> None:
+    """Write rows along an axis; rows ascend but need not be contiguous (dead units are left out)."""
+    index = [slice(None)] * values.ndim
+    index[axis] = rows  # pyright: ignore[reportArgumentType, reportCallIssue]
+    array.oindex[tuple(index)] = values
+
+
+def _median(values: np.ndarray) -> float | None:
+    values = values[np.isfinite(values)]
+    return round(float(np.median(values)), 4) if values.size else None
