@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -222,6 +222,29 @@ class Writer:
                     chunk, note = json.loads(line)
                     done[chunk] = note
         return done
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to write small files into, which gets its name when all are there; nothing is resumed.
+
+    Raises: InputError if `path` exists or cannot be made.
+    """
+    path = Path(path).absolute()
+    if path.exists():
+        raise InputError(f"{path} exists already; give another --out, or remove it first")
+    partial = manifests.partial(path)
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot make this folder ({error.strerror}); give another --out") from None
+    try:
+        yield partial
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def names(dataset: xr.Dataset, coordinate: str) -> list[str]:

@@ -23,23 +23,22 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def build(kind: str, **content: Any) -> dict[str, Any]:
-    """A manifest of `kind` with the given content, versions, and the devices and precision in force."""
-    import jax
+def build(kind: str, *, computed: bool = True, **content: Any) -> dict[str, Any]:
+    """A manifest of `kind` with the given content, versions, and the devices and precision in force.
 
-    return {
-        "format": "linkjax",
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        **content,
-        "versions": versions(),
-        "device": {
+    `computed=False` leaves out devices and precision, and starts no device: nothing was computed.
+    """
+    manifest = {"format": "linkjax", "format_version": FORMAT_VERSION, "kind": kind, **content, "versions": versions()}
+    if computed:
+        import jax
+
+        manifest["device"] = {
             "kind": jax.devices()[0].device_kind,
             "platform": jax.default_backend(),
             "count": jax.device_count(),
-        },
-        "precision": "float32, products at highest precision",
-    }
+        }
+        manifest["precision"] = "float32, products at highest precision"
+    return manifest
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,111 @@
+"""What a section of the report is made of. Everything is plain text here: the page escapes it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+from linkjax.report.figures import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A table's cell: its text, a smaller remark below it, and whether it stands out."""
+
+    text: str
+    remark: str = ""
+    strong: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of cells; the first column names the row.
+
+    `numeric` says which columns hold numbers (aligned right): all but the first unless told. `folded` hides it behind
+    its title until a reader asks.
+    """
+
+    block: ClassVar[str] = "table"
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    note: str = ""
+    numeric: Sequence[int] | None = None
+    folded: bool = False
+
+    def aligned_right(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        return column > 0 if self.numeric is None else column in self.numeric
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A figure, with the stem of its file's name, a caption, and a text for those who cannot see it."""
+
+    name: str
+    figure: Figure
+    caption: str
+    alt: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Figures side by side where the page is wide enough."""
+
+    block: ClassVar[str] = "row"
+    plots: Sequence[Plot]
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    block: ClassVar[str] = "text"
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Notice:
+    """A paragraph that a reader must not miss."""
+
+    block: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """A main number for the top of the page."""
+
+    label: str
+    value: str
+    remark: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A number of this section explained: in words, and as a formula."""
+
+    name: str
+    meaning: str
+    formula: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page about one stored result.
+
+    `facts` go to the top of the page, `terms` and `limits` to its end.
+    """
+
+    key: str
+    title: str
+    blocks: Sequence[Table | Row | Text | Notice]
+    facts: Sequence[Fact] = ()
+    terms: Sequence[Term] = ()
+    limits: Sequence[str] = ()
+
+
+def clipped(rows: Sequence[Sequence[str | Cell]], most: int, what: str) -> tuple[Sequence[Sequence[str | Cell]], str]:
+    """The first `most` rows, and a remark on how many are not shown."""
+    if len(rows) <= most:
+        return rows, ""
+    return rows[:most], f"The first {most} of {len(rows)} {what}; the rest is in the stored result."

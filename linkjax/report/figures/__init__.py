@@ -1,0 +1,30 @@
+"""Plots and picture grids as Matplotlib figures, for the report and for notebooks.
+
+Each function takes arrays and returns a `Figure`; none of them touches pyplot's global state, so a notebook shows what
+a cell returns, and a server can draw many at once:
+
+    from linkjax.report import figures
+    figures.histogram(unit_correlation, xlabel="correlation of r and r̂")
+
+Colours are Okabe and Ito's for categories, cividis for sequences, and a red–blue map centred on 0 for signed values.
+"""
+
+from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, validation_curve
+from linkjax.report.figures.images import image_pairs, sweep_strip
+from linkjax.report.figures.style import CATEGORIES, DIVERGING, SEQUENTIAL, Figure, png, size_in_page
+
+__all__ = [
+    "CATEGORIES",
+    "DIVERGING",
+    "SEQUENTIAL",
+    "Figure",
+    "asked_obtained",
+    "bars",
+    "heat_map",
+    "histogram",
+    "image_pairs",
+    "png",
+    "size_in_page",
+    "sweep_strip",
+    "validation_curve",
+]

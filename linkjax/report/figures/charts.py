@@ -1,0 +1,245 @@
+"""Charts: histogram, heat map, bars with intervals, validation curve, asked against obtained."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import TwoSlopeNorm
+
+from linkjax.report.figures import style
+from linkjax.report.figures.style import Figure
+
+
+def histogram(
+    values: Float[np.ndarray, " n"],
+    *,
+    xlabel: str,
+    ylabel: str = "units",
+    bins: int = 30,
+    reference: float | None = None,
+    reference_name: str = "",
+    width: float = style.WIDTH / 2 - 0.1,
+) -> Figure:
+    """How many fall where, with a line at the median.
+
+    Args:
+      values: NaN and infinite ones are left out, and counted on the figure.
+      xlabel, ylabel: what is measured, and what is counted.
+      bins: at most this many; fewer for few values.
+      reference, reference_name: a value to compare with, drawn as a dotted line.
+      width: inches.
+    Returns: a figure.
+    """
+    values = np.asarray(values, np.float64).ravel()
+    finite = values[np.isfinite(values)]
+    figure = style.new(width, 2.7)
+    axes = figure.add_subplot()
+    style.dress(axes, xlabel, ylabel)
+    if finite.size:
+        count = int(np.clip(np.sqrt(finite.size) * 2, 5, bins))
+        axes.hist(finite, bins=_edges(finite, count), color=style.SKY, edgecolor="white", linewidth=0.6)
+        middle = float(np.median(finite))
+        axes.axvline(middle, color=style.BLUE, linewidth=1.8, label=f"median {middle:.3g}".replace("-", "−"))
+    if reference is not None:
+        axes.axvline(reference, color=style.INK, linewidth=1.2, linestyle=":", label=reference_name or None)
+    if len(finite) < len(values):
+        axes.plot([], [], " ", label=f"{len(values) - len(finite)} without a value")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    _legend(axes)
+    return figure
+
+
+def heat_map(
+    values: Float[np.ndarray, "row column"],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    xlabel: str,
+    ylabel: str,
+    colour_label: str,
+    width: float = style.WIDTH,
+) -> Figure:
+    """Signed values as colours, white at 0, with the same scale on both sides.
+
+    Args:
+      values: cells that are not finite are drawn grey.
+      rows, columns: their names.
+      xlabel, ylabel, colour_label: what columns, rows and values are.
+      width: inches.
+    Returns: a figure; cells carry their number where there is room.
+    """
+    values = np.asarray(values, np.float64)
+    shown = np.ma.masked_invalid(values)
+    reach = float(np.abs(shown).max()) if shown.count() else 1.0
+    reach = reach or 1.0
+    names = [style.short(name, 28) for name in columns]
+    below = 0.55 + 0.075 * max(map(len, names), default=0)
+    figure = style.new(width, 0.45 + below + 0.27 * max(2, len(rows)))
+    axes = figure.add_subplot()
+    colours = matplotlib.colormaps[style.DIVERGING].with_extremes(bad=style.FAINT)
+    drawn = axes.imshow(shown, cmap=colours, norm=TwoSlopeNorm(0.0, -reach, reach), aspect="auto")
+    style.dress(axes, xlabel, ylabel, grid="")
+    axes.set_xticks(range(len(columns)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(rows)), [style.short(name, 24) for name in rows], parse_math=False)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.0)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.04, aspect=22)
+    bar.set_label(colour_label, fontsize=style.SMALL, color=style.INK)
+    bar.ax.tick_params(labelsize=style.SMALL, colors=style.SOFT, length=2)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    if len(columns) <= 14:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 0.6 * reach else style.INK
+                text = f"{value:.2g}".replace("-", "−")
+                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    return figure
+
+
+def bars(
+    values: Float[np.ndarray, " n"],
+    names: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str = "",
+    low: Float[np.ndarray, " n"] | None = None,
+    high: Float[np.ndarray, " n"] | None = None,
+    reference: float | None = None,
+    reference_name: str = "",
+    limits: tuple[float, float] | None = None,
+    width: float = style.WIDTH,
+) -> Figure:
+    """Horizontal bars, the first on top, with intervals.
+
+    Args:
+      values: bar lengths; one that is not finite leaves its row empty.
+      names: what each bar is.
+      xlabel, ylabel: what is measured, and what the bars are.
+      low, high: ends of each bar's interval.
+      reference, reference_name: a value to compare with, drawn as a dotted line.
+      limits: range of the axis; fitted to the values if not given.
+      width: inches.
+    Returns: a figure.
+    """
+    values = np.asarray(values, np.float64)
+    place = np.arange(len(values))
+    figure = style.new(width, 0.85 + 0.24 * max(2, len(values)))
+    axes = figure.add_subplot()
+    style.dress(axes, xlabel, ylabel, grid="x")
+    axes.barh(place, np.nan_to_num(values), height=0.66, color=style.SKY)
+    if low is not None and high is not None:
+        known = np.isfinite(values) & np.isfinite(low) & np.isfinite(high)
+        spread = np.stack([values - low, high - values])[:, known]
+        axes.errorbar(
+            values[known], place[known], xerr=np.maximum(spread, 0.0), fmt="none", ecolor=style.INK, elinewidth=1.1,
+            capsize=2.5,
+        )  # fmt: skip
+    if reference is not None:
+        axes.axvline(reference, color=style.INK, linewidth=1.2, linestyle=":", label=reference_name or None)
+    axes.set_yticks(place, [style.short(name, 34) for name in names], parse_math=False)
+    axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    if limits is not None:
+        axes.set_xlim(*limits)
+    _legend(axes)
+    return figure
+
+
+def validation_curve(
+    alpha: Float[np.ndarray, " n"],
+    validation_r2: Float[np.ndarray, " n"],
+    *,
+    train_r2: Float[np.ndarray, " n"] | None = None,
+    chosen: float | None = None,
+    width: float = style.WIDTH / 2 - 0.1,
+) -> Figure:
+    """R² in W on validation (and training) pairs against the penalty alpha.
+
+    Args:
+      alpha: penalties tried, in scikit-learn's convention; on a logarithmic axis, where 0 becomes a horizontal line.
+      validation_r2: R² on the validation split.
+      train_r2: R² on the training split, if known.
+      chosen: the penalty that was taken.
+      width: inches.
+    Returns: a figure.
+    """
+    alpha = np.asarray(alpha, np.float64)
+    figure = style.new(width, 2.7)
+    axes = figure.add_subplot()
+    style.dress(axes, "penalty alpha", "R² in W")
+    curves = [("validation", validation_r2, style.BLUE, "o-")]
+    if train_r2 is not None:
+        curves.append(("training", train_r2, style.ORANGE, "s--"))
+    positive = alpha > 0
+    order = np.argsort(alpha[positive])
+    for name, values, colour, mark in curves:
+        values = np.asarray(values, np.float64)
+        axes.plot(alpha[positive][order], values[positive][order], mark, color=colour, markersize=4, label=name)
+        for value in values[alpha == 0]:
+            axes.axhline(value, color=colour, linewidth=1.0, linestyle="-.", label=f"{name}, alpha = 0")
+    if positive.any():
+        axes.set_xscale("log")
+    if chosen is not None and np.isfinite(chosen) and chosen > 0:
+        axes.axvline(chosen, color=style.INK, linewidth=1.2, linestyle=":", label=f"chosen: {chosen:.3g}")
+    _legend(axes)
+    return figure
+
+
+def asked_obtained(
+    asked: Float[np.ndarray, "unit step"],
+    obtained: Float[np.ndarray, "sample unit step"],
+    titles: Sequence[str],
+    *,
+    columns: int = 4,
+    width: float = style.WIDTH,
+) -> Figure:
+    """The value of a unit after re-encoding against the value asked of it, a panel a unit.
+
+    Args:
+      asked: values asked.
+      obtained: values found in the re-encoded image; a thin line a sample, a thick one for their mean.
+      titles: a title for each panel.
+      columns: panels in a row.
+      width: inches.
+    Returns: a figure; on the dotted diagonal a unit obeys exactly.
+    """
+    count = len(asked)
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    figure = style.new(width * min(1.0, columns / 4 + 0.02), 0.35 + 2.0 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for index, axes in enumerate(panels.ravel()):
+        if index >= count:
+            axes.set_axis_off()
+            continue
+        last_row, first_column = index + columns >= count, index % columns == 0
+        style.dress(axes, "asked" if last_row else "", "obtained" if first_column else "", grid="both")
+        axes.set_title(style.short(titles[index], 30), fontsize=style.SMALL, color=style.INK, parse_math=False)
+        axes.plot(asked[index], obtained[:, index].T, color=style.SKY, linewidth=0.7, alpha=0.6)
+        axes.plot(asked[index], _mean(obtained[:, index]), "o-", color=style.BLUE, markersize=3, linewidth=1.8)
+        axes.plot(asked[index], asked[index], ":", color=style.INK, linewidth=1.2)
+        axes.locator_params(nbins=4)
+    return figure
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is finite; NaN where nothing is."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+
+
+def _edges(values: np.ndarray, count: int) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if low == high:  # one bar, not an axis of zero width
+        pad = abs(low) * 0.05 or 0.5
+        return np.array([low - pad, high + pad])
+    return np.linspace(low, high, count + 1)
+
+
+def _legend(axes: matplotlib.axes.Axes) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK, loc="best", handlelength=1.6)

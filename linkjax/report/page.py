@@ -1,0 +1,76 @@
+"""Sections to one HTML page that needs nothing beside itself: no network, no script, pictures inline."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jinja2
+
+from linkjax.errors import InputError
+from linkjax.report import figures
+from linkjax.report.content import Plot, Row, Section
+from linkjax.report.sections import SECTIONS, run
+from linkjax.report.source import Context, Source
+
+
+class Page(NamedTuple):
+    """What a report consists of."""
+
+    html: str
+    pictures: dict[str, bytes]  # file name → PNG, the same as those in the page
+
+
+def compose(sources: Iterable[Source]) -> list[Section]:
+    """The sections of the given results, in the page's order.
+
+    Raises: InputError naming the result that does not hold what its kind should.
+    """
+    context = Context(sources)
+    sections = [run.section(context)]
+    for kind in SECTIONS:
+        source = context.sources.get(kind.role)
+        if source is None:
+            continue
+        try:
+            sections.append(kind.section(source, context))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{source.path}: does not hold what this linkjax expects of a {source.kind} "
+                f"({type(error).__name__}: {error}); make it again"
+            ) from error
+    return sections
+
+
+def render(title: str, sections: Sequence[Section]) -> Page:
+    """The page of these sections.
+
+    Args:
+      title: the page's heading.
+      sections: in order; their terms and limits are gathered at the end.
+    Returns: HTML and PNG files; the same sections give the same bytes.
+    """
+    pictures: dict[str, bytes] = {}
+    for section in sections:
+        for block in section.blocks:
+            for plot in block.plots if isinstance(block, Row) else ():
+                assert _file(plot) not in pictures, plot.name
+                pictures[_file(plot)] = figures.png(plot.figure)
+
+    def inline(plot: Plot) -> str:
+        return "data:image/png;base64," + base64.b64encode(pictures[_file(plot)]).decode("ascii")
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("linkjax.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("page.html").render(
+        title=title, sections=sections, inline=inline, size=lambda plot: figures.size_in_page(plot.figure)
+    )
+    return Page(html, pictures)
+
+
+def _file(plot: Plot) -> str:
+    return f"{plot.name}.png"

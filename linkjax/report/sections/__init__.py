@@ -1,0 +1,28 @@
+"""One module for each kind of result: `section(source, context)` turns it into a part of the page.
+
+To add a kind of result, write its module and give it a row in `SECTIONS`; the page's order is theirs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from linkjax.report.content import Section
+from linkjax.report.sections import counterfactual, evaluation, link, pairs, sweep
+from linkjax.report.source import LINKS, Context, Source
+
+
+class Kind(NamedTuple):
+    """A kind of result the report can show."""
+
+    role: str
+    kinds: tuple[str, ...]
+    section: Callable[[Source, Context], Section]
+
+
+SECTIONS = (
+    Kind("pairs", ("pairs",), pairs.section),
+    Kind("link", LINKS, link.section),
+    Kind("evaluation", ("evaluation",), evaluation.section),
+    Kind("sweep", ("sweep",), sweep.section),
+    Kind("counterfactual", ("counterfactual",), counterfactual.section),
+)

@@ -1,0 +1,211 @@
+"""Counterfactuals: how the searches ended, how far they went, and what the images became."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from linkjax.report import figures
+from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.numbers import NONE, number, percent, wilson
+from linkjax.report.source import Context, Source
+
+_PICTURES = 24
+_PAIRS = 30
+_REACHED, _ALREADY = 0, 3  # codes of the search; their names are stored beside them
+_WORDS = {
+    "reached": "became the target",
+    "max steps": "not within the steps allowed",
+    "nonfinite": "left the finite numbers",
+    "already": "was the target before any step",
+    "padding": "not run",
+}
+
+
+def section(source: Source, context: Context) -> Section:
+    """Outcomes, steps and distances by pair of classes, and the pictures."""
+    summary = source.summary
+    outcome = source.array("outcome", "sample").astype(int)
+    reached = outcome == _REACHED
+    label, target = (source.array(name, "sample").astype(int) for name in ("label", "target"))
+    numbers = {
+        name: source.array(name, "sample").astype(np.float64)
+        for name in ("steps", "distance_r", "distance_w", "probability_target", "units_changed")
+    }
+    tried = int((outcome != _ALREADY).sum())
+    blocks: list[Any] = [
+        Text(
+            f"For {number(len(outcome))} samples, the search shifts r until the image drawn from it is seen as the "
+            f"target class; {number(int(reached.sum()))} of {number(tried)} got there."
+        ),
+        _outcomes(source, outcome),
+        _distances(numbers, reached),
+        _by_pair(label, target, outcome, numbers, context),
+    ]
+    if reached.any():
+        blocks.append(Row([_histogram(numbers, reached), _steps(numbers, reached)]))
+    if source.has("image_end"):
+        plot = _pictures(source, label, target, outcome, numbers["probability_target"], context)
+        blocks.append(Row([plot]))
+    return Section(
+        key="counterfactual",
+        title="Counterfactuals",
+        blocks=blocks,
+        facts=[
+            Fact(
+                "class flipped",
+                percent(reached.sum() / tried) if tried else NONE,
+                f"{number(int(reached.sum()))} of {number(tried)}, "
+                f"median {number(_median(numbers['steps'][reached], summary.get('median_steps')))} steps",
+            )
+        ],
+        terms=_terms(),
+        limits=[
+            "The search finds a change that flips the class, not the smallest one: it depends on where it starts "
+            "and on its step size.",
+            "A unit counts as changed however little it moves, so the number of units changed is an upper bound.",
+        ],
+    )
+
+
+def _names(source: Source) -> dict[int, str]:
+    meanings = source.attribute("outcome", "meanings") or {}
+    items = meanings.items() if isinstance(meanings, Mapping) else enumerate(meanings)
+    return {int(code): str(name).replace("_", " ").lower() for code, name in items}
+
+
+def _outcomes(source: Source, outcome: np.ndarray) -> Table:
+    names = _names(source)
+    codes, counts = np.unique(outcome, return_counts=True)
+    rows = []
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        name = names.get(code, f"code {code}")
+        rows.append([Cell(name, remark=_WORDS.get(name, "")), number(count), percent(count / len(outcome))])
+    return Table("How the searches ended", ("outcome", "samples", "share"), rows)
+
+
+def _distances(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Table:
+    shown = {
+        "steps": "steps",
+        "distance_r": "distance in r",
+        "distance_w": "distance in w",
+        "units_changed": "units changed",
+        "probability_target": "probability of the target",
+    }
+    rows = []
+    for name, title in shown.items():
+        values = numbers[name][reached]
+        values = values[np.isfinite(values)]
+        unit = "share" if name == "probability_target" else ""
+        quartiles = np.percentile(values, (25, 50, 75)) if values.size else [None] * 3
+        rows.append([title, *(number(_as_plain(value), unit) for value in quartiles)])
+    return Table("What it took, where the class flipped", ("", "lower quartile", "median", "upper quartile"), rows)
+
+
+def _as_plain(value: Any) -> Any:
+    return None if value is None else float(value)
+
+
+def _by_pair(
+    label: np.ndarray, target: np.ndarray, outcome: np.ndarray, numbers: Mapping[str, np.ndarray], context: Context
+) -> Table:
+    rows = []
+    for origin, goal in sorted(set(zip(label.tolist(), target.tolist(), strict=True))):
+        here = (label == origin) & (target == goal)
+        reached = here & (outcome == _REACHED)
+        tried = int((here & (outcome != _ALREADY)).sum())
+        low, high = wilson(int(reached.sum()), tried)
+        rows.append(
+            [
+                f"{context.class_name(origin)} → {context.class_name(goal)}",
+                number(tried),
+                Cell(
+                    percent(reached.sum() / tried) if tried else NONE,
+                    remark=f"{percent(low)} to {percent(high)}" if tried else "",
+                ),
+                *(number(_median(numbers[name][reached])) for name in ("steps", "distance_r", "units_changed")),
+            ]
+        )
+    rows, note = clipped(rows, _PAIRS, "pairs of classes")
+    return Table(
+        "By pair of classes",
+        ("from → to", "searches", "flipped", "median steps", "median distance in r", "median units changed"),
+        rows,
+        note=note or "Medians are over the searches that flipped the class; ranges are 95 % intervals.",
+    )
+
+
+def _median(values: np.ndarray, otherwise: Any = None) -> Any:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else otherwise
+
+
+def _histogram(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Plot:
+    return Plot(
+        "counterfactual_distance",
+        figures.histogram(numbers["distance_r"][reached], xlabel="distance in r, ‖r′ − r‖₂", ylabel="samples"),
+        "How far r had to move, where the class flipped.",
+        "Histogram of distances in r with their median.",
+    )
+
+
+def _steps(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Plot:
+    return Plot(
+        "counterfactual_steps",
+        figures.histogram(numbers["steps"][reached], xlabel="gradient steps", ylabel="samples"),
+        "How many steps the search took, where the class flipped.",
+        "Histogram of steps with their median.",
+    )
+
+
+def _pictures(
+    source: Source,
+    label: np.ndarray,
+    target: np.ndarray,
+    outcome: np.ndarray,
+    probability: np.ndarray,
+    context: Context,
+) -> Plot:
+    rows = source.array("picture_row", "picture")[:_PICTURES]
+    first, second = (
+        source.array(name, "picture", "y", "x", "rgb", rows=slice(len(rows))) for name in ("image_start", "image_end")
+    )
+    notes = [
+        f"{context.class_name(target[row])}, p = {number(float(probability[row]), digits=2)}" for row in rows
+    ]
+    return Plot(
+        "counterfactuals",
+        figures.image_pairs(
+            first,
+            second,
+            labels=[context.class_name(label[row]) for row in rows],
+            notes=notes,
+            agree=[bool(outcome[row] in (_REACHED, _ALREADY)) for row in rows],
+            names=("start", "end"),
+        ),
+        "Images before (above) and after the search (below). Above each pair the class it started from; below it the "
+        "target, ✓ if the classifier sees it in the end, and its probability p.",
+        "Grid of start images over end images, with their classes and targets.",
+    )
+
+
+def _terms() -> list[Term]:
+    return [
+        Term(
+            "Flipped",
+            "Share of searches after which the classifier, looking at the drawn image, sees the target class; samples "
+            "that were seen as the target before any step do not count.",
+            "flipped = reached / (searches − already)",
+        ),
+        Term(
+            "Distance in r, in w",
+            "Euclidean distance between start and end, in activations and in latents.",
+            "‖r′ − r‖₂, ‖w′ − w‖₂, with w = link(r)",
+        ),
+        Term("Units changed", "How many activations differ between start and end."),
+        Term(
+            "Probability of the target",
+            "The classifier's softmax output for the target class when it last looked at the image.",
+            "p = exp(z_t) / Σⱼ exp(zⱼ)",
+        ),
+    ]

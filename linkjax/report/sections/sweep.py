@@ -1,0 +1,293 @@
+"""Sweeps: which units do as they are told, what they change in the image, and what changes with them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linkjax.analysis.image_metrics import IMAGE_METRICS
+from linkjax.report import figures
+from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
+from linkjax.report.numbers import NONE, number, with_error
+from linkjax.report.source import Context, Source
+
+_TOP = 12  # units in a ranking
+_HEAT = 24  # units, and at most as many metrics, in the heat map
+_STRIPS = 12  # units shown in pictures
+_SAMPLES = 5  # samples in a strip
+_ALL = 300  # units up to which every one is listed
+
+
+class _Sweep(NamedTuple):
+    """The arrays of a sweep that do not grow with its images."""
+
+    unit: np.ndarray  # [K] ids
+    value: np.ndarray  # [K, step]
+    fidelity: np.ndarray  # [K]
+    error: np.ndarray  # [K]
+    dead: np.ndarray  # [K] bool
+    side_unit: np.ndarray  # [K, rank]
+    side: np.ndarray  # [K, rank]
+    effect: np.ndarray  # [K, column], a column for each part and metric
+    scaled: np.ndarray  # [K, column], in standard deviations of the metric
+    columns: list[str]
+    metrics: list[str]
+    units_of: list[str]  # [column], what the metric is measured in
+
+
+def section(source: Source, context: Context) -> Section:
+    """Units by fidelity and by effect, their strips, side effects."""
+    sweep = _read(source)
+    summary = source.summary
+    live = ~sweep.dead
+    mode = {"residual": "residual mode: the image keeps all that the link does not explain"}.get(
+        str(summary.get("mode")), f"{summary.get('mode')} mode: the image is made from the linked activations alone"
+    )
+    blocks: list[Any] = [
+        Text(
+            f"Each of {number(len(sweep.unit))} units was set to {number(summary.get('steps'))} values in "
+            f"{number(summary.get('samples'))} samples, the others left as they were ({mode}). "
+            f"{number(summary.get('images'))} images were drawn and looked at again by the classifier."
+        )
+    ]
+    if sweep.dead.any():
+        dead = ", ".join(map(str, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
+        blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
+    by_fidelity = _ranked(np.where(live, sweep.fidelity, np.nan))
+    strongest = _strongest(sweep)
+    by_effect = _ranked(np.where(live, strongest, np.nan))
+    blocks += [
+        Row([_histogram(sweep, live), _side_effects(sweep, live)]),
+        _table("Units by fidelity", sweep, by_fidelity[:_TOP]),
+        _table("Units by effect", sweep, by_effect[:_TOP]),
+    ]
+    shown = by_effect[:_HEAT]
+    if len(shown) and np.isfinite(sweep.scaled[shown]).any():
+        blocks.append(Row([_heat_map(sweep, shown)]))
+    blocks += _strips(source, sweep, by_effect, context)
+    if source.has("obtained") and len(by_fidelity):
+        blocks.append(Row([_obedience(source, sweep, by_fidelity)]))
+    if len(sweep.unit) <= _ALL:
+        blocks.append(_table("All units", sweep, np.argsort(sweep.unit, kind="stable"), folded=True))
+    return Section(
+        key="sweep",
+        title="Sweep",
+        blocks=blocks,
+        facts=[
+            Fact(
+                "median fidelity",
+                number(_median(sweep.fidelity[live])),
+                f"{number(int(live.sum()))} live of {number(len(sweep.unit))} units",
+            )
+        ],
+        terms=_terms(sweep),
+        limits=[
+            "Metrics here are of the whole image; they do not say which part of it changed.",
+            "Effects carry no significance test: with few samples, or many units ranked, the first of a ranking are "
+            "partly luck.",
+        ],
+    )
+
+
+def _read(source: Source) -> _Sweep:
+    unit = source.array("unit", "unit")
+    parts, metrics = source.names("part"), source.names("metric")
+    units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
+    effect = source.array("effect", "unit", "part", "metric").astype(np.float64)
+    baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
+    spread = _std(baseline)
+    return _Sweep(
+        unit=unit,
+        value=source.array("value", "unit", "step"),
+        fidelity=source.array("fidelity", "unit").astype(np.float64),
+        error=source.array("fidelity_se", "unit").astype(np.float64),
+        dead=source.array("flag", "unit") == 1,
+        side_unit=source.array("side_effect_unit", "unit", "rank"),
+        side=source.array("side_effect", "unit", "rank").astype(np.float64),
+        effect=effect.reshape(len(unit), -1),
+        scaled=(effect / np.where(spread > 0, spread, np.nan)).reshape(len(unit), -1),
+        columns=[_column(part, metric, len(parts)) for part in parts for metric in metrics],
+        metrics=metrics,
+        units_of=units_of * len(parts),
+    )
+
+
+def _column(part: str, metric: str, parts: int) -> str:
+    metric = metric.replace("_", " ")
+    return metric if parts == 1 and part in ("image", "whole", "whole image") else f"{part}: {metric}"
+
+
+def _std(baseline: np.ndarray) -> np.ndarray:
+    """Standard deviation over samples of what is finite."""
+    known = np.isfinite(baseline)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, baseline, 0).sum(0) / count
+    return np.sqrt(np.where(known, (baseline - mean) ** 2, 0).sum(0) / count)
+
+
+def _median(values: np.ndarray) -> float | None:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else None
+
+
+def _strongest(sweep: _Sweep) -> np.ndarray:
+    """Largest effect of each unit in standard deviations of the metric; NaN if it has none."""
+    sizes = np.where(np.isfinite(sweep.scaled), np.abs(sweep.scaled), -1.0)
+    return np.where((sizes >= 0).any(1), sizes.max(1, initial=-1.0), np.nan)
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Places of the finite values, largest first."""
+    order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
+    return order[np.isfinite(values[order])]
+
+
+def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) -> Table:
+    rows = []
+    for place in places:
+        other = NONE
+        if sweep.side.shape[1] and np.isfinite(sweep.side[place, 0]):
+            other = f"{number(float(sweep.side[place, 0]))} on unit {int(sweep.side_unit[place, 0])}"
+        name, remark = _effect(sweep, place)
+        rows.append(
+            [
+                Cell(f"unit {int(sweep.unit[place])}", remark="dead" if sweep.dead[place] else ""),
+                with_error(sweep.fidelity[place], sweep.error[place]),
+                Cell(name, remark=remark),
+                other,
+                f"{number(float(sweep.value[place, 0]))} … {number(float(sweep.value[place, -1]))}",
+            ]
+        )
+    return Table(
+        title,
+        ("unit", "fidelity", "strongest effect", "largest side effect", "values asked"),
+        rows,
+        folded=folded,
+        note="" if folded else "Effects are per standard deviation of the unit, in standard deviations (sd) of the "
+        "metric among untouched samples, and below that in the metric's own unit.",
+        numeric=(1, 2, 3, 4),
+    )
+
+
+def _effect(sweep: _Sweep, place: int) -> tuple[str, str]:
+    sizes = np.abs(sweep.scaled[place])
+    if not np.isfinite(sizes).any():
+        return NONE, ""
+    column = int(np.nanargmax(sizes))
+    value = number(float(sweep.effect[place, column]), sweep.units_of[column])
+    return f"{sweep.columns[column]} {_signed(sweep.scaled[place, column])} sd", value
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(float(value))
+
+
+def _histogram(sweep: _Sweep, live: np.ndarray) -> Plot:
+    return Plot(
+        "fidelity",
+        figures.histogram(
+            sweep.fidelity[live], xlabel="fidelity: obtained / asked change", reference=1.0, reference_name="as asked"
+        ),
+        "Fidelity of the live units: at 1 a unit takes the value asked of it, at 0 it does not move.",
+        "Histogram of unit fidelities with their median and a line at 1.",
+    )
+
+
+def _side_effects(sweep: _Sweep, live: np.ndarray) -> Plot:
+    largest = np.abs(sweep.side[live, 0]) if sweep.side.shape[1] else np.full(int(live.sum()), np.nan)
+    return Plot(
+        "side_effects",
+        figures.histogram(largest, xlabel="largest side effect, sd of the other unit per sd asked"),
+        "How much the most affected other unit moves along; above 1 it moves more than the unit that was asked.",
+        "Histogram of the largest side effect of each unit.",
+    )
+
+
+def _heat_map(sweep: _Sweep, places: np.ndarray) -> Plot:
+    sizes = np.nan_to_num(np.abs(sweep.scaled[places])).max(0)
+    columns = np.sort(np.argsort(-sizes, kind="stable")[:_HEAT])
+    columns = columns[np.isfinite(sweep.scaled[:, columns]).any(0)]
+    return Plot(
+        "effects",
+        figures.heat_map(
+            sweep.scaled[places][:, columns],
+            rows=[f"unit {int(unit)}" for unit in sweep.unit[places]],
+            columns=[sweep.columns[column] for column in columns],
+            xlabel="metric",
+            ylabel="unit",
+            colour_label="effect, sd of metric / sd of unit",
+        ),
+        f"What {len(places)} units change, strongest first: red raises a metric, blue lowers it.",
+        "Heat map of effects by unit and metric.",
+    )
+
+
+def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Context) -> list[Any]:
+    if not source.has("picture"):
+        return []
+    ids = source.array("picture_unit", "picture_unit")
+    rank = {int(unit): place for place, unit in enumerate(sweep.unit[by_effect])}
+    order = sorted(range(len(ids)), key=lambda index: rank.get(int(ids[index]), len(rank)))[:_STRIPS]
+    rows: list[str] = []
+    if source.has("picture_sample"):
+        labels = source.array("label", "sample")
+        rows = [context.class_name(labels[row]) for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]]
+    plots = []
+    for index in order:
+        unit = int(ids[index])
+        [pictures] = source.array(
+            "picture", "picture_unit", "picture_sample", "step", "y", "x", "rgb", rows=slice(index, index + 1)
+        )
+        values = sweep.value[np.flatnonzero(sweep.unit == unit)[0]]
+        plots.append(
+            Plot(
+                f"unit_{unit}",
+                figures.sweep_strip(pictures[:_SAMPLES], values, title=f"unit {unit}", rows=rows),
+                "",
+                f"Samples as unit {unit} goes from {values[0]:.3g} to {values[-1]:.3g}.",
+            )
+        )
+    return [
+        Text("What it looks like, strongest effects first: a row is a sample, and the unit's value grows rightwards."),
+        Row(plots),
+    ]
+
+
+def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
+    obtained = source.array("obtained", "sample", "unit", "step")
+    # best, worst and what lies between
+    spread = np.unique(np.linspace(0, len(by_fidelity) - 1, min(8, len(by_fidelity))).round().astype(int))
+    places = by_fidelity[spread]
+    titles = [f"unit {int(sweep.unit[p])}, fidelity {number(float(sweep.fidelity[p]))}" for p in places]
+    return Plot(
+        "asked_obtained",
+        figures.asked_obtained(sweep.value[places], obtained[:, places], titles),
+        "Value asked of a unit and value found after re-encoding, from the most to the least faithful unit: thin "
+        "lines are samples, the thick one their mean, dotted is perfect.",
+        "Small line plots of obtained against asked unit values.",
+    )
+
+
+def _terms(sweep: _Sweep) -> list[Term]:
+    described = [
+        f"{name.replace('_', ' ')}: {IMAGE_METRICS[name].description}" for name in sweep.metrics if name in IMAGE_METRICS
+    ]
+    return [
+        Term(
+            "Fidelity",
+            "Of the change asked of a unit, the share found again when the classifier looks at the drawn image. The "
+            "standard error is over samples.",
+            "obtained = α(sample) + fidelity · asked, by least squares",
+        ),
+        Term(
+            "Side effect",
+            "How far another unit moves while one is swept, each in its own standard deviations.",
+            "side effect of u on v = slope(v on asked u) · sd(u) / sd(v)",
+        ),
+        Term(
+            "Effect",
+            "Change of a metric of the image as the unit rises by one standard deviation, mean over samples; divided "
+            "by the metric's standard deviation among untouched samples where units are compared.",
+            "effect = slope(metric on asked u) · sd(u)",
+        ),
+        *([Term("Metrics", "; ".join(described) + ".")] if described else []),
+    ]

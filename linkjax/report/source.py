@@ -1,0 +1,146 @@
+"""Stored results as the report reads them: a manifest, and arrays that are read when a section asks for them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linkjax import artifacts
+from linkjax import manifest as manifests
+from linkjax.errors import InputError
+
+LINKS = ("link", "mlp_link")
+
+
+class Source:
+    """A finished folder given to the report.
+
+    Args:
+      role: which of the report's inputs it is ("pairs", "link", …).
+      path: the folder.
+      kinds: kinds of result it may be.
+    Raises: InputError if it is not one of them, unfinished or damaged.
+    """
+
+    def __init__(self, role: str, path: str | Path, kinds: tuple[str, ...]):
+        self.role, self.path = role, Path(path).absolute()
+        self.manifest = manifests.read(self.path, kinds)
+        self.kind: str = self.manifest["kind"]
+        self._artifact = None if self.kind in LINKS else artifacts.Artifact(self.path, self.kind)
+        self._data = None
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The main numbers; empty for a link, whose numbers are in `diagnostics`."""
+        return self.manifest.get("summary") or {}
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Where a model came from, as its manifest tells."""
+        return self.manifest.get("source") or {}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The resolved settings of the stage that made it."""
+        return self.manifest.get("config") or self.origin.get("config") or {}
+
+    @property
+    def id(self) -> str:
+        """Names the result: a link by its weights, others by settings, weights and inputs."""
+        return self.manifest.get("id") or self.manifest.get("sha256") or ""
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Role → SHA-256 of the weights it was made with; a link's own are among them."""
+        if self.kind in LINKS:
+            given = {role: self.origin.get(role) for role in ("generator", "classifier")}
+            given["link"] = self.manifest.get("sha256")
+        else:
+            given = dict(self.manifest.get("weights") or {})
+        return {role: sha256 for role, sha256 in given.items() if sha256}
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Role → id of the results it was made from."""
+        given = {"pairs": self.origin.get("pairs")} if self.kind in LINKS else self.manifest.get("inputs") or {}
+        return {role: identity for role, identity in given.items() if identity}
+
+    def has(self, name: str) -> bool:
+        """Whether an array was stored."""
+        return self._artifact is not None and name in self._open()
+
+    def array(self, name: str, *dims: str, rows: Any = slice(None)) -> np.ndarray:
+        """An array, or rows of it, in memory.
+
+        Args:
+          name: the array.
+          dims: the dimensions it must have.
+          rows: which entries of the first dimension.
+        Raises: InputError if it is missing, damaged, or has other dimensions.
+        """
+        data = self._open()
+        if name not in data:
+            raise InputError(f"{self.path}: expected an array '{name}' in this {self.kind}, found none; make it again")
+        if tuple(data[name].dims) != dims:
+            raise InputError(
+                f"{self.path}: expected '{name}' by {', '.join(dims)}, found it by "
+                f"{', '.join(map(str, data[name].dims))}; make this {self.kind} again with this linkjax"
+            )
+        assert self._artifact is not None
+        return self._artifact.read(data, name, rows)
+
+    def attribute(self, name: str, attribute: str) -> Any:
+        """An attribute of an array; None if it has none of that name."""
+        return self._open()[name].attrs.get(attribute)
+
+    def names(self, coordinate: str) -> list[str]:
+        """The texts of a coordinate."""
+        return artifacts.names(self._open(), coordinate)
+
+    def _open(self) -> Any:
+        if self._data is None:
+            assert self._artifact is not None, "a link has no arrays"
+            try:
+                self._data = self._artifact.open()
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"{self.path}: its arrays are missing or damaged ({error}); make it again") from None
+        return self._data
+
+
+class Context:
+    """What sections share: the results on this page, and what classes are called."""
+
+    def __init__(self, sources: Iterable[Source]):
+        self.sources = {source.role: source for source in sources}
+        self._class_names: dict[int, str] = {}
+        pairs = self.sources.get("pairs")
+        if pairs is not None:
+            labels, given = pairs.summary.get("classes", ()), pairs.summary.get("class_names", ())
+            self._class_names = {int(label): str(name) for label, name in zip(labels, given, strict=False)}
+
+    def class_name(self, label: Any) -> str:
+        """A class by its name if the pairs tell it, else by its number."""
+        label = int(label)
+        return self._class_names.get(label) or ("unconditional" if label < 0 else f"class {label}")
+
+
+def check_together(sources: Iterable[Source]) -> None:
+    """Refuse results made with different weights or in another precision.
+
+    Raises: InputError naming the first two that differ.
+    """
+    seen: dict[str, tuple[str, Source]] = {}
+    for source in sources:
+        for role, value in (*source.weights.items(), ("precision", str(source.manifest.get("precision")))):
+            earlier, first = seen.setdefault(role, (value, source))
+            if earlier == value:
+                continue
+            if role == "precision":
+                differ = f"in different precision ({earlier}; {value})"
+            else:
+                differ = f"with different {role} weights (SHA-256 {earlier[:12]}… and {value[:12]}…)"
+            raise InputError(
+                f"the {first.role} in {first.path} and the {source.role} in {source.path} were made {differ}; "
+                "report only results of the same models"
+            )

@@ -1,0 +1,62 @@
+"""report: one self-contained HTML page from stored results; no model is loaded."""
+
+import dataclasses
+from pathlib import Path
+
+from linkjax import artifacts
+from linkjax import config as configs
+from linkjax import manifest as manifests
+from linkjax.errors import InputError
+
+_RESULTS = ("pairs", "link", "evaluation", "sweep", "counterfactual")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One page with tables and pictures, from any of the results that belong together."""
+
+    out: str
+    """Folder to make: index.html (complete in itself) and figures/*.png."""
+    pairs: str | None = None
+    """Folder of `linkjax pairs`; also gives classes their names."""
+    link: str | None = None
+    """Folder of `linkjax link`."""
+    evaluation: str | None = None
+    """Folder of `linkjax evaluate`."""
+    sweep: str | None = None
+    """Folder of `linkjax sweep`."""
+    counterfactual: str | None = None
+    """Folder of `linkjax counterfactual`."""
+    title: str = "linkjax report"
+    """Heading of the page."""
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, name) is None for name in _RESULTS):
+            raise InputError(
+                "expected at least one result to report, found none; add " + " or ".join(f"--{n} DIR" for n in _RESULTS)
+            )
+
+
+def run(config: Config) -> None:
+    """Write the page and its pictures, and print where the page lies."""
+    from linkjax.report import page  # Matplotlib and Jinja are needed for this stage only
+    from linkjax.report.sections import SECTIONS
+    from linkjax.report.source import Source, check_together
+
+    given = {kind.role: getattr(config, kind.role) for kind in SECTIONS}
+    sources = [Source(kind.role, given[kind.role], kind.kinds) for kind in SECTIONS if given[kind.role] is not None]
+    check_together(sources)
+    with artifacts.whole_folder(Path(config.out)) as folder:
+        made = page.render(config.title, page.compose(sources))
+        (folder / "index.html").write_text(made.html, encoding="utf-8")
+        (folder / "figures").mkdir()
+        for name, content in made.pictures.items():
+            (folder / "figures" / name).write_bytes(content)
+        weights = {role: sha256 for source in sources for role, sha256 in source.weights.items()}
+        made_from = {"weights": weights, "inputs": {source.role: source.id for source in sources}}
+        summary = {"sections": [source.role for source in sources], "pictures": sorted(made.pictures)}
+        identity = manifests.fingerprint({**made_from, "title": config.title})
+        content = {"config": config, **made_from, "summary": summary, "id": identity}
+        configs.write_toml(folder / "config.toml", "report", config)
+        manifests.write(folder, manifests.build("report", computed=False, **content))
+    print(Path(config.out) / "index.html")

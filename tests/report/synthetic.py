@@ -1,0 +1,201 @@
+"""Results of every stage, made up but shaped and named as the stages write them, with pictures one can look at."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linkjax import artifacts, manifest
+
+WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32}
+CLASSES = (207, 208, 235, 281)
+NAMES = ("golden retriever", "Labrador", "German shepherd", "tabby cat")
+METRICS = {"luminance": "byte", "lightness": "L*", "saturation": "1", "contrast": "byte", "entropy": "bit", "odd": ""}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    out: str
+    generator: str = "models/generator"
+    classifier: str = "models/classifier"
+    classes: tuple[int, ...] = CLASSES
+    keep: str = "recognised"
+    truncation: float = 0.7
+    seed: int = 0
+
+
+def animal(ear: float, tail: float, tone: float, size: int = 64) -> np.ndarray:
+    """A dog of sorts, uint8 [size, size, 3]; arguments about −1 … 1."""
+    y, x = np.mgrid[0:size, 0:size] / size
+
+    def blob(cx, cy, rx, ry, colour):
+        inside = np.clip(1.5 - 8 * (np.hypot((x - cx) / rx, (y - cy) / ry) - 0.9), 0, 1)[..., None]
+        canvas[...] = canvas * (1 - inside) + np.array(colour) * inside
+
+    canvas = np.empty((size, size, 3))
+    canvas[...] = np.array([0.62, 0.75, 0.86]) - 0.15 * y[..., None]
+    coat = np.clip(np.array([0.72, 0.52, 0.30]) * (1 + 0.35 * tone), 0, 1)
+    blob(0.86 + 0.03 * tail, 0.45 - 0.12 * tail, 0.04, 0.16, coat * 0.8)
+    for leg in (0.38, 0.48, 0.7, 0.78):
+        blob(leg, 0.8, 0.035, 0.16, coat * 0.85)
+    blob(0.58, 0.58, 0.28, 0.17, coat)
+    blob(0.28, 0.4, 0.15, 0.14, coat * 1.05)
+    blob(0.15, 0.44, 0.08, 0.06, coat * 0.95)
+    blob(0.37, 0.4 + 0.04 * ear, 0.045, 0.11 + 0.05 * ear, coat * 0.6)
+    blob(0.25, 0.36, 0.018, 0.018, (0.05, 0.05, 0.05))
+    blob(0.085, 0.42, 0.02, 0.02, (0.05, 0.05, 0.05))
+    return (np.clip(canvas, 0, 1) * 255).astype(np.uint8)
+
+
+def pairs(folder: Path, weights: Any = None, names: tuple[str, ...] = NAMES, keep: str = "recognised") -> Path:
+    groups = [
+        {"split": split, "label": label, "first_row": 0, "wanted": wanted, "accepted": wanted, "tried": tried,
+         "nonfinite": int(split == "train" and label == 281)}
+        for split, wanted in (("train", 500), ("val", 50), ("test", 50))
+        for label, tried in zip(CLASSES, (wanted + 7, wanted * 5 // 4, wanted * 2, wanted * 6), strict=True)
+    ]  # fmt: skip
+    config = Config(str(folder), keep=keep)
+    with artifacts.Writer(folder, "pairs", config, weights or WEIGHTS) as writer:
+        writer.array("w", ("sample", "w"), (4, 2), np.float32)[...] = 0.0
+        rate = sum(group["accepted"] for group in groups) / sum(group["tried"] for group in groups)
+        summary = {"classes": CLASSES, "class_names": names, "units": 64, "w_dim": 32, "groups": groups}
+        writer.finish({**summary, "acceptance": rate, "nonfinite": 1})
+    return folder
+
+
+def link(folder: Path, full: bool = True, weights: Any = None, of_pairs: str | None = None) -> Path:
+    found: dict[str, Any] = {"train_mse": 0.0123, "train_r2": 0.913}
+    if full:
+        alphas = np.geomspace(1e-3, 1e4, 12)
+        r2 = 0.87 - 0.012 * (np.log10(alphas) - 1) ** 2
+        found |= {
+            "alpha": float(alphas[r2.argmax()]), "condition_number": 23512.7, "numerical_rank": 61,
+            "effective_rank": 17.43, "val_mse": 0.0191, "val_r2": float(r2.max()), "converged": True,
+            "validation_curve": [[float(a), 0.02, float(v)] for a, v in zip(alphas, r2, strict=True)],
+        }  # fmt: skip
+    folder.mkdir(parents=True)
+    source = {**(weights or WEIGHTS), "pairs": of_pairs, "config": {"method": "ridge", "alphas": [0.1, 1.0]}}
+    spec = {"units": 64, "w_dim": 32, "method": "ridge", "alpha": 8.0, "l1_ratio": 0.0}
+    content = {"spec": spec, "sha256": "c3" * 32, "parameters": 2080, "source": {**source, "diagnostics": found}}
+    manifest.write(folder, manifest.build("link" if full else "mlp_link", **content))
+    return folder
+
+
+def evaluation(folder: Path, pictures: int = 12, weights: Any = None) -> Path:
+    rng = np.random.default_rng(1)
+    about = {
+        "r2_w": {"description": "R² in W", "better": "higher", "unit": ""},
+        "mse_w": {"description": "mean squared error in W", "better": "lower", "unit": ""},
+        "cosine_r": {"description": "cosine of r and r̂", "better": "higher", "unit": ""},
+        "top1": {"description": "the linked image has the original's top class", "better": "higher", "unit": "share"},
+        "top5": {"description": "its top class is among the original's top 5", "better": "higher", "unit": "share"},
+    }
+    rows = [
+        {"name": "link", "r2_w": 0.861, "mse_w": 0.0194, "cosine_r": 0.951, "top1": 0.972, "top5": 1.0},
+        {"name": "class mean", "r2_w": 0.214, "mse_w": 0.109, "cosine_r": 0.77, "top1": 0.935, "top5": 0.985},
+        {"name": "shuffled", "r2_w": -0.82, "mse_w": 0.25, "cosine_r": float("nan"), "top1": 0.25, "top5": None},
+    ]
+    with artifacts.Writer(folder, "evaluation", Config(str(folder)), weights or WEIGHTS) as writer:
+        correlation = np.clip(1 - rng.gamma(1.5, 0.06, 64), -1, 1).astype(np.float32)
+        correlation[:3] = np.nan
+        if pictures:
+            writer.put("unit_correlation", ("unit",), correlation)
+            shape = ("picture", "y", "x", "rgb")
+            look = rng.uniform(-1, 1, (pictures, 3))
+            writer.put("image_original", shape, np.stack([animal(*each) for each in look]))
+            writer.put("image_linked", shape, np.stack([animal(*each) for each in 0.8 * look]))
+            label = np.array(CLASSES, np.int32)[np.arange(pictures) % 4]
+            after = np.where(np.arange(pictures) % 7 == 5, 404, label).astype(np.int32)
+            for name, values in (("label", label), ("prediction_original", label), ("prediction_linked", after)):
+                writer.put(f"picture_{name}", ("picture",), values)
+        metrics = about if pictures else {}
+        median = float(np.nanmedian(correlation))
+        numbers = {"samples": 200, "rows": rows, "metrics": metrics, "median_unit_correlation": median}
+        writer.finish({**numbers, "live_units": 61})
+    return folder
+
+
+def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40) -> Path:
+    rng = np.random.default_rng(2)
+    samples, steps, parts, metrics = 8, 5, ("image",), tuple(METRICS)
+    fidelity = (1 - rng.gamma(2.0, 0.08, units)).astype(np.float32)
+    effect = rng.normal(0, 1, (units, 1, len(metrics))) * rng.gamma(0.7, 0.4, (units, 1, 1))
+    scale = np.array([40, 12, 0.15, 9, 0.4, 0.0])
+    flag = np.zeros(units, np.int8)
+    flag[-3:] = 1
+    fidelity[-3:] = np.nan
+    value = np.linspace(-1, 2, steps)[None] * rng.gamma(2, 0.5, (units, 1))
+    unit = rng.permutation(512)[:units].astype(np.int32)
+    with artifacts.Writer(folder, "sweep", Config(str(folder)), weights or WEIGHTS) as writer:
+        writer.put("unit", ("unit",), unit)
+        writer.put("part", ("part",), parts)
+        writer.put("metric", ("metric",), metrics, units=list(METRICS.values()))
+        writer.put("value", ("unit", "step"), value.astype(np.float32))
+        writer.put("label", ("sample",), np.array(CLASSES, np.int32)[np.arange(samples) % 4])
+        baseline = rng.normal(0, 1, (samples, 1, len(metrics))) * scale
+        writer.put("baseline", ("sample", "part", "metric"), baseline.astype(np.float32))
+        noise = rng.normal(0, 0.15, (samples, units, steps))
+        obtained = fidelity[None, :, None] * value[None] + noise * value.std(1)[None, :, None]
+        writer.put("obtained", ("sample", "unit", "step"), obtained.astype(np.float32))
+        writer.put("fidelity", ("unit",), fidelity)
+        writer.put("fidelity_se", ("unit",), rng.gamma(2, 0.01, units).astype(np.float32))
+        writer.put("flag", ("unit",), flag)
+        writer.put("side_effect_unit", ("unit", "rank"), rng.integers(0, 512, (units, 3)).astype(np.int32))
+        writer.put("side_effect", ("unit", "rank"), -np.sort(-rng.gamma(2, 0.15, (units, 3))).astype(np.float32))
+        writer.put("effect", ("unit", "part", "metric"), (effect * scale).astype(np.float32))
+        if pictures:
+            looks = rng.uniform(-1, 1, (3, 3))
+            strips = np.zeros((pictures, 3, steps, 64, 64, 3), np.uint8)
+            for place in range(pictures):
+                for row, look in enumerate(looks):
+                    for step, amount in enumerate(np.linspace(-1, 1, steps)):
+                        moved = look.copy()
+                        moved[place % 3] = amount
+                        strips[place, row, step] = animal(*moved)
+            writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), strips)
+            writer.put("picture_unit", ("picture_unit",), unit[:pictures])
+        summary = {"mode": "residual", "steps": steps, "samples": samples, "units": units, "dead_units": 3}
+        writer.finish({**summary, "median_fidelity": 0.86, "images": units * samples * steps})
+    return folder
+
+
+def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached: bool = True) -> Path:
+    rng = np.random.default_rng(3)
+    n = 48
+    label = np.array(CLASSES, np.int32)[np.arange(n) % 4]
+    target = np.array(CLASSES, np.int32)[(np.arange(n) + 1 + np.arange(n) // 16) % 4]
+    outcome = rng.choice([0, 1, 2, 3], n, p=[0.85, 0.09, 0.02, 0.04]).astype(np.int8)
+    if not reached:
+        outcome[:] = 1
+    with artifacts.Writer(folder, "counterfactual", Config(str(folder)), weights or WEIGHTS) as writer:
+        meanings = ["reached", "max_steps", "nonfinite", "already"]
+        for name, values in (
+            ("sample_id", np.arange(n)), ("label", label), ("target", target),
+            ("steps", rng.gamma(3, 20, n).astype(np.int32)), ("units_changed", rng.integers(2, 60, n).astype(np.int32)),
+            ("distance_r", rng.gamma(4, 2, n).astype(np.float32)), ("distance_w", rng.gamma(4, 1, n).astype(np.float32)),
+            ("probability_target", np.where(outcome == 2, np.nan, rng.beta(5, 3, n)).astype(np.float32)),
+        ):  # fmt: skip
+            writer.put(name, ("sample",), values)
+        writer.put("outcome", ("sample",), outcome, meanings=meanings)
+        if pictures:
+            look = rng.uniform(-1, 1, (pictures, 3))
+            shape = ("picture", "y", "x", "rgb")
+            writer.put("image_start", shape, np.stack([animal(*each) for each in look]))
+            writer.put("image_end", shape, np.stack([animal(*(-0.6 * each)) for each in look]))
+            writer.put("picture_row", ("picture",), np.arange(pictures) * 3)
+        counts = {name: int((outcome == code).sum()) for code, name in enumerate(meanings)}
+        writer.finish({"outcomes": counts, "median_steps": 55.0 if reached else None, "samples": n})
+    return folder
+
+
+def everything(root: Path, **options: Any) -> dict[str, str]:
+    """All five results in `root`: role → folder."""
+    made = {
+        "pairs": pairs(root / "pairs", **options),
+        "evaluation": evaluation(root / "evaluation"),
+        "sweep": sweep(root / "sweep"),
+        "counterfactual": counterfactual(root / "counterfactual"),
+    }
+    made["link"] = link(root / "link", of_pairs=artifacts.Artifact(made["pairs"], "pairs").id)
+    return {role: str(folder) for role, folder in made.items()}
