@@ -1,0 +1,199 @@
+"""How much of a swept unit's change comes back, and what changes with it: slopes with a mean per anchor.
+
+For swept unit u, anchor a and item i with asked value x_i and obtained output y_i (a re-encoded unit, a logit, an
+image metric), the model is y_i = α_ua + β_u x_i: every anchor its own level, one slope. Least squares gives
+
+    β_u = Σ_a S_ua^xy / Σ_a S_ua^xx,   S_ua^xy = Σ_i x_i y_i − (Σ_i x_i)(Σ_i y_i) / n_ua,   S_ua^xx likewise,
+
+so sums per (unit, anchor) are enough. They are added to item by item: items of a cell may come in any batches, padding
+adds nothing, and sums of different batches, devices or resumed runs add up.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from linkjax import numerics
+from linkjax.errors import InputError
+
+
+class ResponseSums(NamedTuple):
+    """Sums over items by (swept unit, anchor) [K, A], and by output [K, A, V] under each output's name.
+
+    Memory: 8 · K · A · V bytes an output; for many units, go through them K at a time.
+    """
+
+    count: jax.Array
+    x: jax.Array
+    xx: jax.Array
+    y: dict[str, jax.Array]
+    xy: dict[str, jax.Array]
+
+
+def empty_sums(units: int, anchors: int, outputs: dict[str, int]) -> ResponseSums:
+    """Sums of no items.
+
+    Args:
+      units, anchors: K and A, how many of each this accumulator is for.
+      outputs: name → number of values V, such as {"r": 2048, "logits": 1000, "metrics": 11}.
+    """
+    cell = jnp.zeros((units, anchors), jnp.float32)
+
+    def by_output() -> dict[str, jax.Array]:
+        return {name: jnp.zeros((units, anchors, values), jnp.float32) for name, values in outputs.items()}
+
+    return ResponseSums(cell, cell, cell, by_output(), by_output())
+
+
+@jax.jit
+def add_items(
+    sums: ResponseSums,
+    unit: Int[Array, "N"],
+    anchor: Int[Array, "N"],
+    asked: Float[Array, "N"],
+    obtained: dict[str, Array],
+    mask: Bool[Array, "N"] | None = None,
+) -> ResponseSums:
+    """The sums with N more items.
+
+    Args:
+      unit: row of `sums` each item belongs to, 0…K − 1 (not the unit's number in r).
+      anchor: column, 0…A − 1.
+      asked: value the unit was set to.
+      obtained: name → outputs [N, V], the names and V of `empty_sums`.
+      mask: false for padding, whose other entries may be anything, NaN included; None: all true.
+    Errors: InputError if names or V differ from those of `sums`.
+    Numerics: items are added one after the other on a CPU, so sums do not depend on how items are batched, to the
+      bit; elsewhere items of one cell in one batch may be added in any order.
+    """
+    expected = {name: array.shape[2:] for name, array in sums.y.items()}
+    found = {name: array.shape[1:] for name, array in obtained.items()}
+    if found != expected:
+        raise InputError(f"expected the outputs these sums were made for, {expected}, found {found}")
+    keep = jnp.ones(asked.shape, bool) if mask is None else mask
+    units, anchors = sums.count.shape
+    # One more item that is dropped: the compiler would turn the loop over a single item into a fused multiply-add,
+    # which rounds once where the loop rounds twice.
+    keep = jnp.append(keep, False)
+    row = jnp.where(keep, jnp.append(unit, units), units)  # out of range: dropped
+    column = jnp.where(keep, jnp.append(anchor, anchors), anchors)
+    x = jnp.where(keep, jnp.append(asked, 0.0), 0.0).astype(jnp.float32)
+
+    def add(total: Array, values: Array) -> Array:
+        return total.at[row, column].add(values, mode="drop")
+
+    clean = {
+        name: jnp.where(keep[:, None], jnp.pad(y, ((0, 1), (0, 0))), 0.0).astype(jnp.float32)
+        for name, y in obtained.items()
+    }
+    return ResponseSums(
+        add(sums.count, jnp.ones_like(x)),
+        add(sums.x, x),
+        add(sums.xx, x * x),
+        {name: add(sums.y[name], y) for name, y in clean.items()},
+        {name: add(sums.xy[name], x[:, None] * y) for name, y in clean.items()},
+    )
+
+
+def merge(a: ResponseSums, b: ResponseSums) -> ResponseSums:
+    """Sums over the items of both."""
+    return jax.tree.map(jnp.add, a, b)
+
+
+class Slopes(NamedTuple):
+    """Per output name, [K, V]; NaN where no anchor saw two different values."""
+
+    slope: dict[str, jax.Array]
+    error: dict[str, jax.Array]  # standard error; NaN with fewer than two anchors
+    anchors: jax.Array  # [K] int, anchors that saw two different values
+
+
+@jax.jit
+def slopes(sums: ResponseSums) -> Slopes:
+    """Slope of every output on the asked value, and its standard error over anchors.
+
+    Standard error: anchors are the independent draws, their steps are not, so the variance is that of the ratio
+    Σ_a S^xy / Σ_a S^xx over anchors: A / (A − 1) · Σ_a (S_a^xy − β S_a^xx)² / (Σ_a S_a^xx)².
+
+    Numerics: a cell whose spread S^xx is below 1e-6 of its Σ x² has seen one value only, and is left out.
+    Reference: Liang and Zeger, "Longitudinal data analysis using generalized linear models", 1986 (clustered errors).
+    """
+    n = jnp.maximum(sums.count, 1.0)
+    spread = sums.xx - sums.x * sums.x / n
+    used = (sums.count > 1) & (spread > 1e-6 * sums.xx)
+    spread = jnp.where(used, spread, 0.0)
+    total = jnp.sum(spread, axis=1)  # [K]
+    anchors = jnp.sum(used, axis=1)
+
+    def one(y: Array, xy: Array) -> tuple[Array, Array]:
+        covaried = jnp.where(used[..., None], xy - (sums.x / n)[..., None] * y, 0.0)  # [K, A, V]
+        numerator = jnp.sum(covaried, axis=1)
+        below = jnp.broadcast_to(total[:, None], numerator.shape)
+        slope = numerics.safe_ratio(numerator, below)
+        surplus = covaried - slope[:, None, :] * spread[..., None]
+        correction = numerics.safe_ratio(anchors.astype(jnp.float32), (anchors - 1).astype(jnp.float32))
+        variance = correction[:, None] * numerics.safe_ratio(jnp.sum(surplus**2, axis=1), below**2)
+        return slope, jnp.sqrt(variance)
+
+    both = {name: one(sums.y[name], sums.xy[name]) for name in sums.y}
+    return Slopes(
+        {name: pair[0] for name, pair in both.items()}, {name: pair[1] for name, pair in both.items()}, anchors
+    )
+
+
+def fidelity(slope: Float[Array, "K units"], units: Int[Array, "K"]) -> Float[Array, "K"]:
+    """Slope of each swept unit on its own asked value: 1 moved as asked, 0 did not move.
+
+    Args:
+      slope: of re-encoded units, `Slopes.slope["r"]` (or of its standard errors).
+      units: number in r of each swept unit.
+    """
+    return jnp.take_along_axis(slope, units[:, None], axis=1)[:, 0]
+
+
+def response_matrix(
+    slope: Float[Array, "K V"],
+    units: Int[Array, "K"],
+    unit_std: Float[Array, "units"],
+    output_std: Float[Array, "V"] | None = None,
+) -> Float[Array, "K V"]:
+    """Slopes in standard deviations: R_uv = β_uv · σ_u / σ_v, the change of v in its σ per σ of the asked unit u.
+
+    Args:
+      slope: of outputs on the asked value.
+      units: number in r of each swept unit.
+      unit_std: σ of every unit of r over the training split.
+      output_std: σ of every output; None: outputs keep their own unit (logits, metrics).
+    Returns: NaN where σ_v = 0.
+    """
+    scaled = slope * unit_std[units][:, None]
+    if output_std is None:
+        return scaled
+    return numerics.safe_ratio(scaled, jnp.broadcast_to(output_std[None, :], scaled.shape))
+
+
+class SideEffects(NamedTuple):
+    """[K, k] by falling magnitude; −1 and NaN where fewer than k other units have a response."""
+
+    unit: jax.Array
+    response: jax.Array
+
+
+def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K"], k: int) -> SideEffects:
+    """The k other units that move most when a unit is swept; the unit itself (its fidelity) is left out.
+
+    Args:
+      response: of `response_matrix` between units.
+      units: number in r of each swept unit.
+      k: at most the number of units.
+    """
+    if not 1 <= k <= response.shape[1]:
+        raise InputError(f"expected 1 ≤ k ≤ {response.shape[1]} side effects, found {k}")
+    own = jnp.arange(response.shape[1], dtype=units.dtype)[None, :] == units[:, None]
+    magnitude = jnp.where(own | jnp.isnan(response), -1.0, jnp.abs(response))
+    largest, unit = jax.lax.top_k(magnitude, k)
+    found = largest >= 0
+    value = jnp.take_along_axis(response, unit, axis=1)
+    return SideEffects(jnp.where(found, unit, -1), jnp.where(found, value, jnp.nan))

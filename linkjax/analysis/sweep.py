@@ -1,0 +1,171 @@
+"""Set one unit of r to chosen values, map to w, synthesise, and see what came of it.
+
+An item of a sweep is a triple (unit, anchor, step); functions here take flat lists of N items, so that a batch may mix
+units, anchors and steps as it likes.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from linkjax import numerics
+from linkjax.analysis.image_metrics import measure_images
+from linkjax.errors import InputError
+
+Mode = Literal["residual", "absolute"]
+
+
+class UnitRange(NamedTuple):
+    """Where a unit lives, per unit [units]; in activation units but for `dead`."""
+
+    low: jax.Array
+    median: jax.Array
+    high: jax.Array
+    std: jax.Array  # population standard deviation
+    dead: jax.Array  # bool: the range is nothing against that of a typical unit
+
+
+def robust_range(
+    r: Float[Array, "samples units"], low: float = 1.0, high: float = 99.0, dead_below: float = 1e-3
+) -> UnitRange:
+    """Percentiles of each unit over samples, and which units hardly move.
+
+    dead = (high − low ≤ dead_below · median over moving units of (high − low)), or any value not finite.
+
+    Args:
+      r: activations, thousands of rows at most (they are sorted in memory).
+      low, high: percentiles, 0 ≤ low < high ≤ 100, interpolated linearly between samples.
+      dead_below: share of the median range.
+    Deviations from the original: minimum and maximum over all anchors of all classes, so one outlier sets the range.
+    """
+    if r.ndim != 2 or r.shape[0] < 2:
+        raise InputError(f"expected r [samples, units] with at least 2 samples, found {r.shape}")
+    if not 0 <= low < high <= 100:
+        raise InputError(f"expected percentiles 0 ≤ low < high ≤ 100, found {low} and {high}")
+    bottom, middle, top = jnp.percentile(r, jnp.asarray([low, 50.0, high], r.dtype), axis=0)
+    span = top - bottom
+    typical = jnp.nanmedian(jnp.where(span > 0, span, jnp.nan))
+    # all constant: typical is NaN, every comparison false, every unit dead
+    alive = (span > dead_below * typical) & jnp.isfinite(span)
+    return UnitRange(bottom, middle, top, jnp.std(r, axis=0), ~alive)
+
+
+def levels(unit_range: UnitRange, units: Int[Array, "K"], steps: int) -> Float[Array, "K steps"]:
+    """Evenly spaced values of each unit from its low to its high percentile, both included."""
+    if steps < 2:
+        raise InputError(f"expected at least 2 steps from low to high, found {steps}")
+    t = jnp.linspace(0.0, 1.0, steps, dtype=unit_range.low.dtype)[None, :]
+    low, high = unit_range.low[units][:, None], unit_range.high[units][:, None]
+    return low * (1.0 - t) + high * t
+
+
+def levels_around(
+    unit_range: UnitRange, units: Int[Array, "K"], r_anchor: Float[Array, "A units"], steps: int
+) -> Float[Array, "K A steps"]:
+    """As `levels`, for each anchor, bent so that the middle step is the anchor's own value: the untouched image.
+
+    The lower half runs evenly from low to the anchor's value, the upper half from there to high. An anchor beyond an
+    end takes that end's place, so values never descend.
+
+    Args:
+      steps: odd, at least 3.
+    """
+    if steps < 3 or steps % 2 == 0:
+        raise InputError(f"expected an odd number of steps from 3, so that one is the untouched value; found {steps}")
+    half = steps // 2
+    t = (jnp.arange(half, dtype=r_anchor.dtype) / half)[None, None, :]
+    own = r_anchor[:, units].T[:, :, None]
+    low = jnp.minimum(unit_range.low[units][:, None, None], own)
+    high = jnp.maximum(unit_range.high[units][:, None, None], own)
+    lower = low * (1.0 - t) + own * t
+    upper = (high * (1.0 - t) + own * t)[..., ::-1]
+    return jnp.concatenate([lower, own, upper], axis=-1)
+
+
+def swept_w(
+    link: Any,
+    w: Float[Array, "N w_dim"],
+    r: Float[Array, "N units"],
+    unit: Int[Array, "N"],
+    value: Float[Array, "N"],
+    mode: Mode = "residual",
+) -> Float[Array, "N w_dim"]:
+    """Latents of anchors whose one unit is set to a value; r′ is r with r′[unit] = value.
+
+    residual: w + link(r′) − link(r): the anchor keeps all that the link does not explain. absolute: link(r′).
+    For a linear link link(r′) − link(r) = (value − r[unit]) · kernel[unit], which is what is computed.
+
+    Args:
+      link: callable; linear if it has a `kernel` [units, w_dim].
+      w, r: the anchors, by item; w is not read in absolute mode.
+    Deviations from the original: it knows the absolute mode only, in which a sample falls back towards its class mean.
+    """
+    if mode not in ("residual", "absolute"):
+        raise InputError(f'expected mode "residual" or "absolute", found {mode!r}')
+    kernel = getattr(link, "kernel", None)
+    if kernel is None:
+        changed = link(r.at[jnp.arange(r.shape[0]), unit].set(value))
+        return changed if mode == "absolute" else w + (changed - link(r))
+    step = value - jnp.take_along_axis(r, unit[:, None], axis=1)[:, 0]
+    return (w if mode == "residual" else link(r)) + step[:, None] * kernel[...][unit]
+
+
+class SweepStep(NamedTuple):
+    """What became of each item. Rows outside the mask are NaN, their images black."""
+
+    w: jax.Array  # [N, w_dim], what the image was made from
+    r: jax.Array  # [N, units], of the image made
+    logits: jax.Array | None  # [N, classes]; None without a head
+    metrics: jax.Array  # [N, len(IMAGE_METRICS)]; change against the anchor's image
+    images: jax.Array | None  # [N, H, W, 3] bytes; None unless asked for
+
+
+@functools.partial(jax.jit, static_argnames=("mode", "return_images"))
+def sweep_step(
+    generator: Any,
+    classifier: Any,
+    link: Any,
+    w_anchor: Float[Array, "N w_dim"],
+    r_anchor: Float[Array, "N units"],
+    image_anchor: Array | None,
+    unit: Int[Array, "N"],
+    value: Float[Array, "N"],
+    mask: Bool[Array, "N"] | None = None,
+    mode: Mode = "residual",
+    return_images: bool = False,
+) -> SweepStep:
+    """One batch of items through link, generator and classifier, in one compiled program.
+
+    Args:
+      generator, classifier, link: pytrees with linkjax's public calls.
+      w_anchor, r_anchor: the anchors, by item.
+      image_anchor: the anchors' images [N, H, W, 3], bytes or values in [-1, 1]; None leaves `change` NaN.
+      unit, value: which unit is set to what.
+      mask: false for padding; None: all true.
+      mode: see `swept_w`; static.
+      return_images: also return the images as bytes; static.
+    Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
+    """
+    w = swept_w(link, w_anchor, r_anchor, unit, value, mode)
+    images = generator.synthesis(w)
+    encoded = classifier(classifier.preprocess(images))
+    references = None if image_anchor is None else _unit_interval(image_anchor)
+    pixels = numerics.to_uint8(images)
+    metrics = measure_images(_unit_interval(pixels), references)
+    keep = jnp.ones(w.shape[0], bool) if mask is None else mask
+
+    def masked(values: Array) -> Array:
+        return jnp.where(keep[:, None], values, jnp.nan)
+
+    logits = None if encoded.logits is None else masked(encoded.logits)
+    shown = jnp.where(keep[:, None, None, None], pixels, jnp.zeros_like(pixels)) if return_images else None
+    return SweepStep(masked(w), masked(encoded.penultimate), logits, masked(metrics), shown)
+
+
+def _unit_interval(images: Array) -> Float[Array, "N H W 3"]:
+    """Bytes, or values in [-1, 1] by way of bytes, as encoded values in [0, 1]."""
+    pixels = images if images.dtype == jnp.uint8 else numerics.to_uint8(images)
+    return pixels.astype(jnp.float32) / 255.0

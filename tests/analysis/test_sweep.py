@@ -1,0 +1,180 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linkjax import numerics
+from linkjax.analysis import response, sweep
+from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.errors import InputError
+from tests.analysis import fakes
+from tests.tolerances import BATCHING, SWEEP
+
+
+def anchors(count=6, units=5, w_dim=8, seed=1):
+    rng = np.random.default_rng(seed)
+    return tuple(jnp.asarray(rng.normal(size=(count, size)), jnp.float32) for size in (w_dim, units))
+
+
+def test_robust_range_is_numpys_percentiles_and_ignores_an_outlier():
+    r = np.random.default_rng(0).gamma(2.0, size=(300, 7)).astype(np.float32)
+    r[0] = 1e6
+    got = sweep.robust_range(jnp.asarray(r), 1, 99)
+    np.testing.assert_allclose(np.stack([got.low, got.high]), np.percentile(r, [1, 99], axis=0), rtol=1e-5)
+    assert got.high.max() < 20
+    assert not got.dead.any()
+
+
+def test_units_that_hardly_move_are_dead():
+    r = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    r[:, 1] = 0.25
+    r[:, 2] *= 1e-6
+    r[:, 3] = np.where(np.arange(200) == 7, 5.0, 0.0)  # fires once: its 99th percentile is 0
+    r[0, 4] = np.nan
+    assert sweep.robust_range(jnp.asarray(r)).dead.tolist() == [False, True, True, True, True, False]
+    assert sweep.robust_range(jnp.ones((4, 3))).dead.all()
+
+
+def test_levels_run_evenly_from_low_to_high():
+    unit_range = sweep.robust_range(jnp.asarray(np.random.default_rng(0).normal(size=(99, 4)), jnp.float32))
+    units = jnp.asarray([3, 1])
+    got = np.asarray(sweep.levels(unit_range, units, 5))
+    expected = np.linspace(unit_range.low[units], unit_range.high[units], 5, axis=1)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_array_equal(got[:, [0, -1]], np.stack([unit_range.low[units], unit_range.high[units]], axis=1))
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from([3, 5, 7]))
+def test_levels_around_an_anchor_hold_its_own_value_and_never_descend(seed, steps):
+    rng = np.random.default_rng(seed)
+    unit_range = sweep.robust_range(jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), 10, 90)
+    r = jnp.asarray(rng.normal(size=(3, 4)) * 2, jnp.float32)
+    units = jnp.asarray([2, 0])
+    got = np.asarray(sweep.levels_around(unit_range, units, r, steps))
+    assert got.shape == (2, 3, steps)
+    np.testing.assert_array_equal(got[:, :, steps // 2], np.asarray(r)[:, [2, 0]].T)
+    assert (np.diff(got, axis=-1) >= -1e-6).all()
+    inside = np.minimum(np.asarray(unit_range.low)[[2, 0], None], got[:, :, steps // 2])
+    np.testing.assert_array_equal(got[:, :, 0], inside)
+
+
+def test_residual_mode_at_the_anchors_own_value_is_the_anchor():
+    _, _, link = fakes.world()
+    w, r = anchors()
+    unit = jnp.asarray([0, 1, 2, 3, 4, 0])
+    own = r[jnp.arange(6), unit]
+    np.testing.assert_array_equal(sweep.swept_w(link, w, r, unit, own), w)
+
+
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
+def test_the_short_form_for_linear_links_is_the_definition(mode):
+    _, _, link = fakes.world()
+    w, r = anchors()
+    unit, value = jnp.asarray([0, 1, 2, 3, 4, 0]), jnp.linspace(-2, 2, 6)
+    changed = r.at[jnp.arange(6), unit].set(value)
+    expected = link(changed) if mode == "absolute" else w + link(changed) - link(r)
+    np.testing.assert_allclose(sweep.swept_w(link, w, r, unit, value, mode), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
+def test_links_without_a_kernel_follow_the_definition(mode):
+    link = fakes.BentLink(np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32))
+    w, r = anchors()
+    unit, value = jnp.asarray([0, 1, 2, 3, 4, 0]), jnp.linspace(-2, 2, 6)
+    changed = r.at[jnp.arange(6), unit].set(value)
+    expected = link(changed) if mode == "absolute" else w + (link(changed) - link(r))
+    np.testing.assert_array_equal(sweep.swept_w(link, w, r, unit, value, mode), expected)
+
+
+def items(generator, count=12, seed=2):
+    w, r = anchors(count, seed=seed)
+    rng = np.random.default_rng(seed)
+    unit = jnp.asarray(rng.integers(0, 5, count), jnp.int32)
+    value = jnp.asarray(rng.normal(size=count), jnp.float32)
+    return w, r, generator.synthesis(w), unit, value
+
+
+def test_a_step_encodes_and_measures_the_swept_image():
+    generator, classifier, link = fakes.world()
+    w, r, image, unit, value = items(generator)
+    got = sweep.sweep_step(generator, classifier, link, w, r, image, unit, value, return_images=True)
+    made = generator.synthesis(sweep.swept_w(link, w, r, unit, value))
+    np.testing.assert_allclose(got.r, classifier(made).penultimate, atol=1e-5)
+    np.testing.assert_allclose(got.logits, classifier(made).logits, atol=1e-5)
+    difference = np.abs(np.asarray(got.images, int) - np.asarray(numerics.to_uint8(made), int))
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01  # a last bit may cross a truncation
+    before = numerics.to_uint8(image).astype(jnp.float32) / 255
+    metrics = measure_images(got.images.astype(jnp.float32) / 255, before)
+    np.testing.assert_allclose(got.metrics, metrics, rtol=1e-5, atol=1e-3)
+    assert got.metrics.shape == (12, len(IMAGE_METRICS))
+
+
+def test_images_and_logits_are_left_out_when_there_are_none():
+    generator, classifier, link = fakes.world()
+    classifier.has_head = False
+    w, r, _, unit, value = items(generator)
+    got = sweep.sweep_step(generator, classifier, link, w, r, None, unit, value)
+    assert got.images is None and got.logits is None
+    changes = [name.startswith("change") for name in IMAGE_METRICS]
+    np.testing.assert_array_equal(np.isnan(np.asarray(got.metrics)).all(axis=0), changes)
+
+
+def test_padding_is_blank_and_changes_nothing_else():
+    generator, classifier, link = fakes.world()
+    w, r, image, unit, value = items(generator)
+    mask = jnp.arange(12) < 9
+    whole = sweep.sweep_step(generator, classifier, link, w, r, image, unit, value, return_images=True)
+    got = sweep.sweep_step(generator, classifier, link, w, r, image, unit, value, mask, return_images=True)
+    for name in ("w", "r", "logits", "metrics"):
+        np.testing.assert_array_equal(getattr(got, name)[:9], getattr(whole, name)[:9])
+        assert np.isnan(getattr(got, name)[9:]).all()
+    assert not np.asarray(got.images[9:]).any()
+
+
+def test_items_do_not_depend_on_their_batch():
+    generator, classifier, link = fakes.world()
+    all_items = items(generator)
+    whole = sweep.sweep_step(generator, classifier, link, *all_items)
+    parts = [sweep.sweep_step(generator, classifier, link, *(a[i : i + 3] for a in all_items)) for i in range(0, 12, 3)]
+    for name in ("w", "r", "logits", "metrics"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        expected = np.asarray(getattr(whole, name))
+        assert np.max(np.abs(joined - expected)) < BATCHING * np.max(np.abs(expected)), name
+
+
+def test_a_world_that_inverts_itself_has_fidelity_one_and_no_side_effects():
+    generator, classifier, link = fakes.world()
+    w, r = anchors(4)
+    unit_range = sweep.robust_range(r)
+    values = sweep.levels_around(unit_range, jnp.arange(5), r, 3)
+    unit, anchor, step = (a.ravel() for a in np.meshgrid(range(5), range(4), range(3), indexing="ij"))
+    got = sweep.sweep_step(
+        generator, classifier, link, w[anchor], r[anchor], None, jnp.asarray(unit), values[unit, anchor, step]
+    )
+    sums = response.add_items(
+        response.empty_sums(5, 4, {"r": 5, "logits": 4}),
+        jnp.asarray(unit),
+        jnp.asarray(anchor),
+        values[unit, anchor, step],
+        {"r": got.r, "logits": got.logits},
+    )
+    found = response.slopes(sums)
+    np.testing.assert_allclose(found.slope["r"], np.eye(5), atol=SWEEP)
+    np.testing.assert_allclose(found.slope["logits"], classifier.weight[...], atol=10 * SWEEP)
+    np.testing.assert_allclose(response.fidelity(found.slope["r"], jnp.arange(5)), np.ones(5), atol=SWEEP)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda r: sweep.robust_range(r[0]), "samples, units"),
+        (lambda r: sweep.robust_range(r, 60, 40), "low < high"),
+        (lambda r: sweep.levels(sweep.robust_range(r), jnp.arange(2), 1), "at least 2 steps"),
+        (lambda r: sweep.levels_around(sweep.robust_range(r), jnp.arange(2), r, 4), "odd number"),
+        (lambda r: sweep.swept_w(None, r, r, jnp.arange(6), r[:, 0], "relative"), "residual"),  # type: ignore
+    ],
+)
+def test_wrong_input_is_refused_in_a_sentence(call, says):
+    with pytest.raises(InputError, match=says):
+        call(anchors()[1])
