@@ -37,6 +37,8 @@ def load(view: memoryview, start: int | None = 0, budget: Budget | None = None) 
         return machine.run(), machine
     except LinkjaxError:
         raise
+    except ValueError:
+        raise damaged("a text or a number is not written as one", machine.position) from None
     except Exception as error:  # the border to bytes from outside: whatever they do inside, one sentence leaves
         raise damaged(f"{type(error).__name__} in the opcode before it", machine.position) from None
 
