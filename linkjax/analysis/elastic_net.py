@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
 
 from linkjax.analysis import double
-from linkjax.analysis.linear import Solution
+from linkjax.analysis.linear import Solution, product
 from linkjax.analysis.moments import Moments
 
 
@@ -35,11 +34,11 @@ class _State(NamedTuple):
 @double.compiled(to_host=True)
 def solve_elastic_net(
     moments: Moments,
-    alpha: ArrayLike,
-    l1_ratio: ArrayLike,
+    alpha: float,
+    l1_ratio: float,
     start: Float[Array | np.ndarray, "units w_dim"] | None = None,
-    tolerance: ArrayLike = 1e-10,
-    max_iterations: ArrayLike = 20_000,
+    tolerance: float = 1e-10,
+    max_iterations: int = 20_000,
 ) -> ElasticNet:
     """Minimises, per w dimension, ‖w − r·b − c‖² / (2n) + alpha · l1_ratio · |b|₁ + ½ · alpha · (1 − l1_ratio) · ‖b‖².
 
@@ -54,8 +53,8 @@ def solve_elastic_net(
     Reference: Beck, Teboulle, A fast iterative shrinkage-thresholding algorithm, 2009; O'Donoghue, Candès, Adaptive
     restart for accelerated gradient schemes, 2015 (gradient scheme).
     """
-    alpha, l1_ratio = jnp.asarray(alpha, jnp.float64), jnp.asarray(l1_ratio, jnp.float64)
-    ridge, lasso = alpha * (1.0 - l1_ratio), alpha * l1_ratio
+    penalty, ratio = jnp.asarray(alpha, jnp.float64), jnp.asarray(l1_ratio, jnp.float64)
+    ridge, lasso = penalty * (1.0 - ratio), penalty * ratio
     Q, c = moments.S_rr / moments.count, moments.S_rw / moments.count
     curvature = jnp.diagonal(Q) + ridge
     scale = jnp.where(curvature > 0, 1.0 / jnp.sqrt(jnp.where(curvature > 0, curvature, 1.0)), 0.0)  # b = scale · u
@@ -76,7 +75,7 @@ def solve_elastic_net(
     def step(state: _State) -> _State:
         moved = state.v - (state.Qv - c) / lipschitz
         u = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - weights / lipschitz, 0.0)
-        Qu = _product(Q, u)
+        Qu = product(Q, u)
         restart = jnp.sum((state.v - u) * (u - state.u), axis=0) > 0
         old = jnp.where(restart, 1.0, state.t)
         t = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * old**2))
@@ -88,22 +87,18 @@ def solve_elastic_net(
         return (state.iterations < max_iterations) & jnp.any(state.residual > tolerance)
 
     u = jnp.zeros(c.shape, jnp.float64) if start is None else jnp.asarray(start, jnp.float64) * back
-    Qu = _product(Q, u)
+    Qu = product(Q, u)
     first = _State(u, Qu, u, Qu, jnp.ones(c.shape[1]), residual(u, Qu), jnp.zeros((), jnp.int32))
     last = jax.lax.while_loop(unfinished, step, first)
     kernel = scale[:, None] * last.u
-    bias = moments.mean_w - _product(moments.mean_r[None, :], kernel)[0]
+    bias = moments.mean_w - product(moments.mean_r[None, :], kernel)[0]
     return ElasticNet(Solution(kernel, bias), last.iterations, last.residual, last.residual <= tolerance)
 
 
 @double.compiled(to_host=True)
-def objective(moments: Moments, solution: Solution, alpha: ArrayLike, l1_ratio: ArrayLike) -> Float[Array, "w_dim"]:
+def objective(moments: Moments, solution: Solution, alpha: float, l1_ratio: float) -> Float[Array, "w_dim"]:
     """The value that `solve_elastic_net` minimises, per w dimension, for the bias that belongs to the kernel."""
     kernel = solution.kernel
-    squared = moments.S_ww + jnp.sum(kernel * (_product(moments.S_rr, kernel) - 2.0 * moments.S_rw), axis=0)
+    squared = moments.S_ww + jnp.sum(kernel * (product(moments.S_rr, kernel) - 2.0 * moments.S_rw), axis=0)
     penalty = l1_ratio * jnp.sum(jnp.abs(kernel), axis=0) + 0.5 * (1.0 - l1_ratio) * jnp.sum(kernel**2, axis=0)
     return squared / (2.0 * moments.count) + alpha * penalty
-
-
-def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -1,21 +1,19 @@
 """Fitting a link: from arrays in memory, or from streamed moments."""
 
 import dataclasses
-import difflib
 import warnings
 from collections.abc import Iterator, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from linkjax.analysis import elastic_net, linear, mlp, moments
+from linkjax.analysis import elastic_net, fit_checks, linear, mlp, moments
 from linkjax.analysis.linear import Solution, Spectrum
 from linkjax.analysis.mlp import Training
 from linkjax.analysis.moments import Moments, Products
 from linkjax.errors import InputError
 from linkjax.models.build import fill
-from linkjax.models.link import METHODS, Link, LinkSpec, MLPLink
+from linkjax.models.link import Link, LinkSpec, MLPLink
 
 #: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
 BLOCK = 4096
@@ -39,7 +37,7 @@ class Diagnostics:
     train_r2: float  # 1 − Σ squared errors / Σ squared deviations, over all dimensions; NaN if w is constant
     validation: tuple[tuple[float, float], ...]  # (alpha, mean squared error on the held-out moments), as tried
     converged: bool  # False: an elastic net that stopped early, see kkt_residual
-    iterations: int  # of the elastic net; 0 for direct solutions
+    iterations: int  # of the elastic net, from the kernel of the nearest alpha tried; 0 for direct solutions
     kkt_residual: float  # of the elastic net, largest over dimensions, relative
     eigenvalues: tuple[float, ...]  # of the covariance of r, descending
 
@@ -72,9 +70,9 @@ def fit_link(
     Errors: InputError for shapes that do not fit, fewer than 2 samples, NaN or infinite values, unknown methods.
     Numerics: moments and solutions in float64; equal to scikit-learn's coefficients to 1e-6 of the largest.
     """
-    _check_options(method, alpha, l1_ratio, alphas, validation is not None)
-    r, w = _checked_pairs(r, w, "")
-    held = None if validation is None else _checked_pairs(*validation, "validation ")
+    fit_checks.options(method, alpha, l1_ratio, alphas, validation is not None)
+    r, w = fit_checks.pairs(r, w, "")
+    held = None if validation is None else fit_checks.pairs(validation[0], validation[1], "validation ")
     if held is not None and (held[0].shape[1], held[1].shape[1]) != (r.shape[1], w.shape[1]):
         raise InputError(
             f"validation pairs have {held[0].shape[1]} units and {held[1].shape[1]} w dimensions, "
@@ -89,9 +87,10 @@ def fit_link(
         assert held is not None and held_out is not None
         return mlp.fit_mlp((r, w), held, total, held_out, training or Training(), seed)[0]
     spectrum = linear.decompose(total) if method == "ridge" and alphas else None
-    alpha, _ = _choose(total, held_out, method, alpha, l1_ratio, alphas, spectrum)
-    solution, _ = _solve(total, method, alpha, l1_ratio, spectrum)
-    return _link(solution, method, alpha, l1_ratio)
+    start = None
+    if alphas and held_out is not None:
+        alpha, _, start = _choose(total, held_out, method, alphas, l1_ratio, spectrum)
+    return _link(_solve(total, method, alpha, l1_ratio, spectrum, start)[0], method, alpha, l1_ratio)
 
 
 def fit_from_moments(
@@ -108,15 +107,17 @@ def fit_from_moments(
     Args:
       total: moments of the training pairs; held_out: of the validation pairs (needed for `alphas`).
     """
-    _check_options(method, alpha, l1_ratio, alphas, held_out is not None)
+    fit_checks.options(method, alpha, l1_ratio, alphas, held_out is not None)
     if method == "mlp":
         raise InputError("an MLP link cannot be fitted from moments; train it on pairs, or use ols, ridge, elastic_net")
     for name, part in (("training", total), ("validation", held_out)):
         if part is not None:
-            _check_moments(part, name)
+            fit_checks.moments(part, name)
     spectrum = linear.decompose(total)
-    alpha, curve = _choose(total, held_out, method, alpha, l1_ratio, alphas, spectrum)
-    solution, net = _solve(total, method, alpha, l1_ratio, spectrum)
+    curve, start = (), None
+    if held_out is not None:
+        alpha, curve, start = _choose(total, held_out, method, alphas or (alpha,), l1_ratio, spectrum)
+    solution, net = _solve(total, method, alpha, l1_ratio, spectrum, start)
     count, S_ww = float(total.count), np.asarray(total.S_ww)
     squared = linear.squared_errors(total, solution)
     eigenvalues, live = np.asarray(spectrum.eigenvalues), np.asarray(spectrum.live)
@@ -150,21 +151,6 @@ def accumulate(
     return total
 
 
-def check_finite(name: str, rows: Array | np.ndarray, first_sample: int = 0) -> None:
-    """Refuses NaN and infinite values.
-
-    Args:
-      name: what the rows are, for the message; first_sample: index of row 0.
-    Errors: InputError with the number of bad samples and the index of the first.
-    """
-    bad = np.flatnonzero(~np.isfinite(np.asarray(rows)).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"{name} has NaN or infinite values in {bad.size} of {len(rows)} samples, the first is sample "
-            f"{first_sample + int(bad[0])}; leave those samples out or make them again"
-        )
-
-
 def _blocks(r: Array | np.ndarray, w: Array | np.ndarray, block: int) -> Iterator[tuple]:
     for begin in range(0, r.shape[0], block):
         rows_r, rows_w = r[begin : begin + block], w[begin : begin + block]
@@ -175,7 +161,12 @@ def _blocks(r: Array | np.ndarray, w: Array | np.ndarray, block: int) -> Iterato
 
 
 def _solve(
-    total: Moments, method: str, alpha: float, l1_ratio: float, spectrum: Spectrum | None, start: Array | None = None
+    total: Moments,
+    method: str,
+    alpha: float,
+    l1_ratio: float,
+    spectrum: Spectrum | None,
+    start: Array | np.ndarray | None = None,
 ) -> tuple[Solution, elastic_net.ElasticNet | None]:
     if method == "ols" or alpha == 0:
         return linear.solve_ols(total, spectrum), None
@@ -196,29 +187,31 @@ def _solve(
 
 def _choose(
     total: Moments,
-    held_out: Moments | None,
+    held_out: Moments,
     method: str,
-    alpha: float,
-    l1_ratio: float,
     alphas: Sequence[float],
+    l1_ratio: float,
     spectrum: Spectrum | None,
-) -> tuple[float, tuple[tuple[float, float], ...]]:
-    """The alpha with the smallest held-out error (the larger one if two are equal), and the whole curve."""
-    if held_out is None:
-        return alpha, ()
-    if not alphas or method == "ols":
-        alphas = (alpha,)
+) -> tuple[float, tuple[tuple[float, float], ...], Array | np.ndarray | None]:
+    """The alpha with the smallest held-out error (the larger of two that are equal), the whole curve, and a kernel.
+
+    The kernel is an iterative solution for the chosen alpha, or None.
+    """
+    start = best = None
     if method == "ridge" and spectrum is not None:
         errors = linear.validation_errors(total, held_out, np.asarray(alphas, np.float64), spectrum)
     else:
         size = float(held_out.count) * held_out.S_ww.shape[0]
-        errors, start = np.zeros(len(alphas)), None
+        errors = np.full(len(alphas), np.inf)
         for index in np.argsort(alphas)[::-1]:  # from sparse to dense, each starting from the one before
-            solution, _ = _solve(total, method, float(alphas[index]), l1_ratio, spectrum, start)
-            errors[index], start = linear.squared_errors(held_out, solution).sum() / size, solution.kernel
+            solution, net = _solve(total, method, float(alphas[index]), l1_ratio, spectrum, start)
+            error = float(linear.squared_errors(held_out, solution).sum()) / size
+            start = solution.kernel if net is not None else None
+            best = start if error < errors.min() else best
+            errors[index] = error
     chosen = min(range(len(alphas)), key=lambda index: (errors[index], -alphas[index]))
     curve = tuple((_used_alpha(method, a), float(e)) for a, e in zip(alphas, errors, strict=True))
-    return float(alphas[chosen]), curve
+    return float(alphas[chosen]), curve, best
 
 
 def _used_alpha(method: str, alpha: float) -> float:
@@ -232,47 +225,7 @@ def _link(solution: Solution, method: str, alpha: float, l1_ratio: float) -> Lin
     return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)})
 
 
-def _hold_out(r: Array | np.ndarray, w: Array | np.ndarray, share: float, seed: int) -> tuple:
+def _hold_out(r: Array | np.ndarray, w: Array | np.ndarray, share: float, seed: int) -> tuple[mlp.Pairs, mlp.Pairs]:
     order = np.random.default_rng(seed).permutation(r.shape[0])
     count = min(max(round(share * r.shape[0]), 1), r.shape[0] - 1)
     return (r[order[count:]], w[order[count:]]), (r[order[:count]], w[order[:count]])
-
-
-def _check_options(method: str, alpha: float, l1_ratio: float, alphas: Sequence[float], validated: bool) -> None:
-    if method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS, 1, 0.0)[0]
-        raise InputError(f"link method {method!r} is not one of {', '.join(METHODS)}; did you mean {near!r}?")
-    wrong = [value for value in (alpha, *alphas) if not (np.isfinite(value) and value >= 0)]
-    if wrong:
-        raise InputError(f"alpha must be finite and at least 0, found {wrong[0]}")
-    if not 0 <= l1_ratio <= 1:
-        raise InputError(f"l1_ratio must lie in [0, 1], found {l1_ratio}")
-    if alphas and not validated:
-        raise InputError("choosing among alphas needs held-out pairs, found none; give validation data, or one alpha")
-
-
-def _checked_pairs(r: Array | np.ndarray, w: Array | np.ndarray, what: str) -> tuple:
-    r, w = (array if isinstance(array, jax.Array) else np.asarray(array) for array in (r, w))
-    if r.ndim != 2 or w.ndim != 2 or r.shape[0] != w.shape[0] or 0 in (r.shape[1], w.shape[1]):
-        raise InputError(
-            f"{what}r must be [samples, units] and {what}w [samples, w_dim] with the same samples, "
-            f"found shapes {r.shape} and {w.shape}"
-        )
-    if r.shape[0] < 2:
-        raise InputError(f"a link needs at least 2 {what}samples, found {r.shape[0]}; make more pairs")
-    for name, array in (("r", r), ("w", w)):
-        if array.dtype.kind not in "fiu" and array.dtype != jax.numpy.bfloat16:
-            raise InputError(f"{what}{name} must hold real numbers, found dtype {array.dtype}")
-        for begin in range(0, array.shape[0], BLOCK):
-            rows = np.asarray(array[begin : begin + BLOCK], dtype=None if array.dtype.kind == "f" else np.float32)
-            if not np.isfinite(rows).all():
-                check_finite(f"{what}{name}", np.asarray(array, np.float64))
-    return r, w
-
-
-def _check_moments(part: Moments, name: str) -> None:
-    count = float(part.count)
-    if count < 2:
-        raise InputError(f"a link needs at least 2 {name} samples, found {count:.0f}; make more pairs")
-    if not all(np.isfinite(np.asarray(array)).all() for array in (part.mean_r, part.mean_w, part.S_ww)):
-        raise InputError(f"the {name} pairs hold NaN or infinite values; make those samples again")

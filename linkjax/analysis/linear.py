@@ -73,7 +73,8 @@ def solve_ridge(moments: Moments, alpha: float, spectrum: Spectrum | None = None
 
     Args:
       alpha: penalty ≥ 0 on the sum of squares, not divided by the number of samples (scikit-learn's Ridge).
-      spectrum: the moments' decomposition, if it is there already; else by Cholesky, and by decomposition where that fails.
+      spectrum: the moments' decomposition, if it is there already. Without it, by Cholesky, or by decomposition where
+        that fails.
     """
     if alpha == 0:
         return solve_ols(moments, spectrum)
@@ -102,16 +103,16 @@ def validation_errors(
 
     Returns: mean over samples and dimensions of (w − ŵ)².
     """
-    D = _product(spectrum.vectors.T, moments.S_rw)
-    quadratic = _product(_product(spectrum.vectors.T, held_out.S_rr), spectrum.vectors) * _product(D, D.T)
-    linear = jnp.sum(D * _product(spectrum.vectors.T, held_out.S_rw), axis=1)
-    shift_r = _product(spectrum.vectors.T, (held_out.mean_r - moments.mean_r)[:, None])[:, 0]
+    D = product(spectrum.vectors.T, moments.S_rw)
+    quadratic = product(product(spectrum.vectors.T, held_out.S_rr), spectrum.vectors) * product(D, D.T)
+    linear = jnp.sum(D * product(spectrum.vectors.T, held_out.S_rw), axis=1)
+    shift_r = product(spectrum.vectors.T, (held_out.mean_r - moments.mean_r)[:, None])[:, 0]
     shift_w = held_out.mean_w - moments.mean_w
 
     def error(alpha: Array) -> Array:
-        g = _gains(spectrum, alpha)
-        spread = jnp.sum(g * _product(quadratic, g[:, None])[:, 0]) - 2.0 * jnp.sum(g * linear) + jnp.sum(held_out.S_ww)
-        offset = shift_w - _product((g * shift_r)[None, :], D)[0]
+        g = gains(spectrum, alpha)
+        spread = jnp.sum(g * product(quadratic, g[:, None])[:, 0]) - 2.0 * jnp.sum(g * linear) + jnp.sum(held_out.S_ww)
+        offset = shift_w - product((g * shift_r)[None, :], D)[0]
         return jnp.maximum(spread, 0.0) / held_out.count + jnp.sum(offset**2)
 
     return jax.lax.map(error, jnp.asarray(alphas, jnp.float64)) / D.shape[1]
@@ -121,8 +122,8 @@ def validation_errors(
 def squared_errors(moments: Moments, solution: Solution) -> Float[Array, "w_dim"]:
     """Σ (w − ŵ)² of every w dimension over the samples of `moments`, for any linear link."""
     kernel = solution.kernel
-    explained = jnp.sum(kernel * (_product(moments.S_rr, kernel) - 2.0 * moments.S_rw), axis=0)
-    offset = moments.mean_w - solution.bias - _product(moments.mean_r[None, :], kernel)[0]
+    explained = jnp.sum(kernel * (product(moments.S_rr, kernel) - 2.0 * moments.S_rw), axis=0)
+    offset = moments.mean_w - solution.bias - product(moments.mean_r[None, :], kernel)[0]
     return jnp.maximum(moments.S_ww + explained, 0.0) + moments.count * offset**2
 
 
@@ -133,10 +134,10 @@ def condition_number(eigenvalues: Float[Array | np.ndarray, "units"], live: Bool
 
 
 def participation_ratio(moments: Moments) -> float:
-    """Effective rank (Σλ)² / Σλ² of S_rr: the number of equal directions that would vary as unevenly; needs no spectrum."""
-    with jax.enable_x64(True):
-        trace, square = float(jnp.trace(moments.S_rr)), float(jnp.sum(moments.S_rr**2))
-    return trace**2 / square if square > 0 else 0.0
+    """Effective rank (Σλ)² / Σλ² of S_rr, which needs no spectrum; n equal eigenvalues and nothing else give n."""
+    S = np.asarray(moments.S_rr)
+    square = float(np.sum(S**2))
+    return float(np.trace(S)) ** 2 / square if square > 0 else 0.0
 
 
 def effective_rank(eigenvalues: Float[Array | np.ndarray, "units"]) -> float:
@@ -155,32 +156,32 @@ def _threshold(moments: Moments, largest: Array) -> Array:
     return 8.0 * np.sqrt(moments.S_rr.shape[0]) * moments.rounding * largest
 
 
-def _product(a: Array, b: Array) -> Array:
+def product(a: Array | np.ndarray, b: Array | np.ndarray) -> Array:
+    """A matrix product at the highest precision, inside a float64 program."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _gains(spectrum: Spectrum, alpha: Array) -> Array:
+def gains(spectrum: Spectrum, alpha: Array) -> Array:
+    """1 / (λ + alpha) of every direction [units]; 0 where alpha does not lift a direction above rounding."""
     used = spectrum.live | (alpha > spectrum.threshold)
     return jnp.where(used, 1.0 / jnp.where(used, jnp.maximum(spectrum.eigenvalues, 0.0) + alpha, 1.0), 0.0)
 
 
 def _solution(moments: Moments, kernel: Array) -> Solution:
-    return Solution(kernel, moments.mean_w - _product(moments.mean_r[None, :], kernel)[0])
+    return Solution(kernel, moments.mean_w - product(moments.mean_r[None, :], kernel)[0])
 
 
 @double.compiled(to_host=True)
 def _from_spectrum(moments: Moments, spectrum: Spectrum, alpha: ArrayLike) -> Solution:
-    D = _product(spectrum.vectors.T, moments.S_rw)
-    return _solution(
-        moments, _product(spectrum.vectors, _gains(spectrum, jnp.asarray(alpha, jnp.float64))[:, None] * D)
-    )
+    D = product(spectrum.vectors.T, moments.S_rw)
+    return _solution(moments, product(spectrum.vectors, gains(spectrum, jnp.asarray(alpha, jnp.float64))[:, None] * D))
 
 
 @double.compiled(to_host=True)
-def _from_spectrum_each(moments: Moments, spectrum: Spectrum, alphas: Array) -> Solution:
-    D = _product(spectrum.vectors.T, moments.S_rw)
+def _from_spectrum_each(moments: Moments, spectrum: Spectrum, alphas: Array | np.ndarray) -> Solution:
+    D = product(spectrum.vectors.T, moments.S_rw)
     return jax.lax.map(
-        lambda alpha: _solution(moments, _product(spectrum.vectors, _gains(spectrum, alpha)[:, None] * D)), alphas
+        lambda alpha: _solution(moments, product(spectrum.vectors, gains(spectrum, alpha)[:, None] * D)), alphas
     )
 
 
@@ -203,11 +204,11 @@ def _cholesky(moments: Moments, alpha: ArrayLike) -> tuple[Solution, Array]:
 
     def step(_: int, bases: tuple[Array, Array]) -> tuple[Array, Array]:
         high, low = bases
-        return jnp.linalg.qr(_product(penalised, high))[0], jnp.linalg.qr(solve(low))[0]
+        return jnp.linalg.qr(product(penalised, high))[0], jnp.linalg.qr(solve(low))[0]
 
     high, low = jax.lax.fori_loop(0, 8, step, (start, start))
-    largest = jnp.max(jnp.sum(high * _product(penalised, high), axis=0))
-    smallest = jnp.min(jnp.sum(low * _product(penalised, low), axis=0))
+    largest = jnp.max(jnp.sum(high * product(penalised, high), axis=0))
+    smallest = jnp.min(jnp.sum(low * product(penalised, low), axis=0))
     solution = _solution(moments, solve(moments.S_rw))
     sound = (smallest > _threshold(moments, largest)) & jnp.all(jnp.isfinite(solution.kernel))
     return solution, sound

@@ -89,7 +89,7 @@ def fit_mlp(
         link, optimiser, losses = _epoch(link, optimiser, r, w, rows, training=training, steps=rows.shape[0])
         return link, optimiser, float(losses.mean())
 
-    val = tuple(jnp.asarray(array, jnp.float32) for array in validation)
+    val = jnp.asarray(validation[0], jnp.float32), jnp.asarray(validation[1], jnp.float32)
     first = start(moments, held_out, training, seed)
     return _train(first, run, lambda: _batches(val, batch), training, r.shape[0] // batch)
 

@@ -1,6 +1,7 @@
 """The link r → w: from a classifier's activations to a generator's latent space, linear or a small network."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Literal, NoReturn
 
@@ -81,7 +82,7 @@ class MLPLink(nnx.Module):
         widths = (spec.units, *spec.hidden)
         initial = jax.nn.initializers.he_normal()
         self.kernels = nnx.List(
-            [nnx.Param(initial(rngs.params(), pair, jnp.float32)) for pair in zip(widths[:-1], widths[1:], strict=True)]
+            [nnx.Param(initial(rngs.params(), pair, jnp.float32)) for pair in itertools.pairwise(widths)]
         )
         self.biases = nnx.List([nnx.Param(jnp.zeros((width,), jnp.float32)) for width in spec.hidden])
         self.head = nnx.Param(jnp.zeros((widths[-1], spec.w_dim), jnp.float32))
