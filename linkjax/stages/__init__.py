@@ -2,7 +2,7 @@
 
 import importlib
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Stage(NamedTuple):
@@ -17,6 +17,15 @@ class Stage(NamedTuple):
     def module(self) -> ModuleType:
         """The stage's module, imported now."""
         return importlib.import_module(f"linkjax.stages.{self.name}")
+
+
+class Facts(NamedTuple):
+    """What a stage's `workload` may know: the models' specs, and what the pairs stage was asked for."""
+
+    generator: Any
+    classifier: Any
+    classes: int
+    test_samples: int  # of all classes
 
 
 class Workload(NamedTuple):

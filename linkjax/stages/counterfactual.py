@@ -15,7 +15,7 @@ from linkjax.analysis import counterfactual as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.stages import Workload, inputs
+from linkjax.stages import Facts, Workload, inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +64,12 @@ class Config:
             raise InputError(f"pictures: expected 0 or more, found {self.pictures}")
 
 
-def workload(config: Config, generator: Any, classifier: Any, classes: int) -> Workload:
-    """Images and bytes for given models' specs and number of classes: at most, if no search ends early."""
-    origins = classes if config.origins == "all" else len(config.origins)
-    targets = classes if config.targets == "all" else len(config.targets)
+def workload(config: Config, facts: Facts) -> Workload:
+    """Images and bytes: one image a search at least; at most, if no search ends early."""
+    origins, targets = (facts.classes if given == "all" else len(given) for given in (config.origins, config.targets))
     searches = config.samples * origins * max(targets - 1, 1)
     most = searches * (config.max_steps // config.check_every + 1)
-    return Workload(searches, most, 4 * searches * (classifier.num_units + generator.w_dim), 0)
+    return Workload(searches, most, 4 * searches * (facts.classifier.num_units + facts.generator.w_dim), 0)
 
 
 def search(
@@ -89,7 +88,8 @@ def search(
     found = analysis.search(
         classifier, link, r, items["origin"], items["target"], shift, (generator, classifier), recipe=recipe
     )
-    return found._asdict()
+    outputs = found._asdict()
+    return {**outputs, "probability_target": outputs.pop("probability"), "units_changed": outputs.pop("changed")}
 
 
 def pictures(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -147,9 +147,9 @@ def _search_all(config: Config, writer: artifacts.Writer, items: dict[str, np.nd
     floats = {"shift": units, "w": items["w"].shape[1]}
     for name, width in floats.items():
         writer.array(name, ("sample", name), (count, width), np.float32, (chunk, width))
-    for name in ("probability", "loss", "cosine", "distance_r", "distance_w"):
+    for name in ("probability_target", "loss", "cosine", "distance_r", "distance_w"):
         writer.array(name, ("sample",), (count,), np.float32)
-    for name in ("steps", "changed", "prediction"):
+    for name in ("steps", "units_changed", "prediction"):
         writer.array(name, ("sample",), (count,), np.int32)
     meanings = {int(code): code.name.lower() for code in analysis.Outcome}
     writer.array("outcome", ("sample",), (count,), np.int8, meanings={str(k): v for k, v in meanings.items()})

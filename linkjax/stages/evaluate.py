@@ -14,7 +14,7 @@ from linkjax.analysis import evaluation, fit, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.stages import inputs
+from linkjax.stages import Facts, Workload, inputs
 
 _CHUNK = 8  # batches between two notes of what is done
 _ROWS = 2048  # rows per block where nothing is drawn
@@ -63,6 +63,18 @@ class Config:
         positive(batch_size=self.batch_size)
         if self.shuffled_samples < 0 or self.pictures < 0:
             raise InputError("shuffled-samples, pictures: expected 0 or more")
+
+
+def workload(config: Config, facts: Facts) -> Workload:
+    """Images and bytes: every test sample once, the baselines, the pictures."""
+    again = min(config.shuffled_samples, facts.test_samples)
+    images = facts.test_samples + again + facts.classes + 2 * config.pictures
+    row = 4 * (facts.classifier.num_units + facts.classifier.num_classes)
+    block = 2 * _ROWS * (row + 4 * facts.generator.w_dim)
+    shuffled = 4 * _SHUFFLED_ROWS * facts.generator.w_dim + moments.nbytes(
+        facts.classifier.num_units, facts.generator.w_dim
+    )
+    return Workload(images, images, (facts.test_samples + again) * row, block + shuffled)
 
 
 def cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:

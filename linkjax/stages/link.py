@@ -15,7 +15,7 @@ from linkjax.analysis.moments import Moments, Products
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.stages import Workload, inputs
+from linkjax.stages import Facts, Workload, inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Config:
         positive(rows=self.rows, epochs=self.epochs)
 
 
-def workload(config: Config, generator: Any, classifier: Any) -> Workload:
-    """No images; moments in memory."""
-    held = 2 * moments.nbytes(classifier.num_units, generator.w_dim)
-    return Workload(0, 0, 4 * (classifier.num_units + 1) * generator.w_dim, held)
+def workload(config: Config, facts: Facts) -> Workload:
+    """No images; moments of two splits in memory."""
+    del config
+    units, w_dim = facts.classifier.num_units, facts.generator.w_dim
+    return Workload(0, 0, 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim))
 
 
 def run(config: Config) -> None:

@@ -15,7 +15,7 @@ from linkjax.analysis import pairs as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.progress import progress
-from linkjax.stages import Workload, inputs
+from linkjax.stages import Facts, Workload, inputs
 
 ROWS = 1024  # samples per stored chunk
 _CHUNK = 8  # batches between two notes of what is done
@@ -101,11 +101,11 @@ class _Group:
         self.nonfinite += nonfinite
 
 
-def workload(config: Config, generator: Any, classifier: Any) -> Workload:
-    """Images and bytes for given models' specs; how many candidates a class needs is known only afterwards."""
-    wanted = len(_labels(config, generator, classifier)) * (config.n_train + config.n_val + config.n_test)
+def workload(config: Config, facts: Facts) -> Workload:
+    """Images and bytes; how many candidates a class needs is known only afterwards."""
+    wanted = facts.classes * (config.n_train + config.n_val + config.n_test)
     most = wanted * (config.max_attempts if config.keep == "recognised" else 1)
-    row = 4 * (classifier.num_units + generator.w_dim)
+    row = 4 * (facts.classifier.num_units + facts.generator.w_dim)
     return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row)
 
 
@@ -113,16 +113,16 @@ def run(config: Config) -> None:
     """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
     generator = inputs.model(config.generator, "generator")
     classifier = inputs.model(config.classifier, "classifier")
-    labels = _labels(config, generator.model.spec, classifier.model.spec)
+    sampled = labels(config, generator.model.spec, classifier.model.spec)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
     with artifacts.Writer(Path(config.out), "pairs", config, weights, free=("batch_size", "max_attempts")) as writer:
-        groups = _groups(config, labels)
+        groups = _groups(config, sampled)
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
         _make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
             _Sampler(config, writer, groups, generator.model, classifier.model).fill(advance)
-        writer.finish(_summary(config, labels, groups, units, w_dim))
+        writer.finish(_summary(config, sampled, groups, units, w_dim))
 
 
 class _Sampler:
@@ -205,7 +205,7 @@ class _Sampler:
         return {"z": analysis.named_latents(self.config.seed, label, ids, self.z_dim), "label": label}
 
 
-def _labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
+def labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
     """The classes to sample, checked against both models; (−1,) for an unconditional generator."""
     if config.keep == "recognised" and not (classifier.num_classes and generator.num_classes):
         which = "this classifier has no class head" if not classifier.num_classes else "this generator has no classes"
@@ -217,13 +217,13 @@ def _labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
             raise InputError("classes: this generator is unconditional and takes none; leave --classes out")
         return (-1,)
     known = generator.num_classes
-    labels = tuple(range(known)) if config.classes == "all" else config.classes
+    wanted = tuple(range(known)) if config.classes == "all" else config.classes
     if config.keep == "recognised":
         known = min(known, classifier.num_classes)
-    outside = [label for label in labels if not 0 <= label < known]
+    outside = [label for label in wanted if not 0 <= label < known]
     if outside:
         raise InputError(f"classes: expected ids from 0 to {known - 1}, which both models know, found {outside[:5]}")
-    return labels
+    return wanted
 
 
 def _groups(config: Config, labels: tuple[int, ...]) -> list[_Group]:

@@ -17,7 +17,7 @@ from linkjax import config as configs
 from linkjax import manifest, parallel
 from linkjax.analysis import pairs
 from linkjax.errors import InputError
-from linkjax.stages import PIPELINE, Workload, inputs
+from linkjax.stages import PIPELINE, Facts, Workload, inputs
 
 _PLACEHOLDER = "(not needed to plan)"
 
@@ -47,15 +47,17 @@ def run(config: Config) -> dict[str, Any]:
         raise InputError(f"{missing[0]}: expected its folder, found none; give --{missing[0]} or name it in --config")
     generator = inputs.model(paths["generator"], "generator").model
     classifier = inputs.model(paths["classifier"], "classifier").model
-    stages = {
-        stage.name: (made, stage.module.workload(made, generator.spec, classifier.spec))
+    made = {
+        stage.name: _config_of(stage.module.Config, {**settings[stage.name], **paths})
         for stage in PIPELINE
         if hasattr(stage.module, "workload")
-        for made in [_config_of(stage.module.Config, {**settings[stage.name], **paths})]
     }
-    batch = stages["pairs"][0].batch_size
-    measured = _measure(generator, classifier, batch) if config.measure else None
-    plan = _plan({name: load for name, (_, load) in stages.items()}, measured)
+    pairs_stage = next(stage for stage in PIPELINE if stage.name == "pairs").module
+    classes = len(pairs_stage.labels(made["pairs"], generator.spec, classifier.spec))
+    facts = Facts(generator.spec, classifier.spec, classes, classes * made["pairs"].n_test)
+    loads = {stage.name: stage.module.workload(made[stage.name], facts) for stage in PIPELINE if stage.name in made}
+    measured = _measure(generator, classifier, made["pairs"].batch_size) if config.measure else None
+    plan = _plan(loads, measured)
     _print(plan)
     if config.out:
         folder = Path(config.out)

@@ -18,7 +18,7 @@ class Config:
     out: str
     """Folder to make: index.html (complete in itself) and figures/*.png."""
     pairs: str | None = None
-    """Folder of `linkjax pairs`; also gives classes their names."""
+    """Folder of `linkjax pairs`."""
     link: str | None = None
     """Folder of `linkjax link`."""
     evaluation: str | None = None

@@ -17,7 +17,7 @@ from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.stages import Workload, inputs
+from linkjax.stages import Facts, Workload, inputs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
@@ -71,8 +71,9 @@ class Config:
             raise InputError("picture-units, picture-samples: expected 0 or more")
 
 
-def workload(config: Config, generator: Any, classifier: Any, classes: int) -> Workload:
-    """Images and bytes for given models' specs and number of classes."""
+def workload(config: Config, facts: Facts) -> Workload:
+    """Images and bytes, if no unit is dead."""
+    classifier, classes = facts.classifier, facts.classes
     units = classifier.num_units if config.units == "all" else len(config.units)
     anchors = config.samples * classes
     images = units * anchors * config.steps + anchors
