@@ -49,10 +49,11 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Figures side by side where the page is wide enough."""
+    """Tables, then figures, side by side where the page is wide enough."""
 
     block: ClassVar[str] = "row"
     plots: Sequence[Plot]
+    tables: Sequence[Table] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,14 +40,16 @@ def percent(value: Any) -> str:
     return f"{text.replace('-', '−')} %"
 
 
-def with_error(value: Any, error: Any) -> str:
-    """A number and its standard error, to the error's two leading digits."""
+def with_error(value: Any, error: Any, unit: str = "") -> str:
+    """A number and its standard error, to the error's two leading digits, with their unit."""
     if value is None or not math.isfinite(value):
         return NONE
-    if error is None or not math.isfinite(error) or error <= 0:
-        return number(float(value))
-    decimals = int(np.clip(1 - math.floor(math.log10(error)), 0, 6))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+    value = float(value)
+    if error is None or not math.isfinite(error) or not 1e-6 < error < 1e6:
+        return number(value, unit)
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    text = f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+    return f"{text} {unit}" if unit not in ("", "1") else text
 
 
 def plain(value: Any) -> str:

@@ -114,13 +114,12 @@ class Context:
     def __init__(self, sources: Iterable[Source]):
         self.sources = {source.role: source for source in sources}
         self._class_names: dict[int, str] = {}
-        pairs = self.sources.get("pairs")
-        if pairs is not None:
-            labels, given = pairs.summary.get("classes", ()), pairs.summary.get("class_names", ())
-            self._class_names = {int(label): str(name) for label, name in zip(labels, given, strict=False)}
+        for source in self.sources.values():
+            labels, given = (source.summary.get(key) or () for key in ("classes", "class_names"))
+            self._class_names |= {int(label): str(name) for label, name in zip(labels, given, strict=False)}
 
     def class_name(self, label: Any) -> str:
-        """A class by its name if the pairs tell it, else by its number."""
+        """A class by its name if a result tells it, else by its number."""
         label = int(label)
         return self._class_names.get(label) or ("unconditional" if label < 0 else f"class {label}")
 

@@ -85,16 +85,24 @@ def link(folder: Path, full: bool = True, weights: Any = None, of_pairs: str | N
 def evaluation(folder: Path, pictures: int = 12, weights: Any = None) -> Path:
     rng = np.random.default_rng(1)
     about = {
-        "r2_w": {"description": "R² in W", "better": "higher", "unit": ""},
-        "mse_w": {"description": "mean squared error in W", "better": "lower", "unit": ""},
+        "r2": {"description": "R² in W", "better": "higher", "unit": ""},
+        "mse": {"description": "mean squared error of w", "better": "lower", "unit": "w²"},
         "cosine_r": {"description": "cosine of r and r̂", "better": "higher", "unit": ""},
-        "top1": {"description": "the linked image has the original's top class", "better": "higher", "unit": "share"},
-        "top5": {"description": "its top class is among the original's top 5", "better": "higher", "unit": "share"},
+        "top1": {"description": "the linked image has the original's top class", "better": "higher", "unit": ""},
+        "top5": {"description": "its top class is among the original's top 5", "better": "higher", "unit": ""},
     }
     rows = [
-        {"name": "link", "r2_w": 0.861, "mse_w": 0.0194, "cosine_r": 0.951, "top1": 0.972, "top5": 1.0},
-        {"name": "class mean", "r2_w": 0.214, "mse_w": 0.109, "cosine_r": 0.77, "top1": 0.935, "top5": 0.985},
-        {"name": "shuffled", "r2_w": -0.82, "mse_w": 0.25, "cosine_r": float("nan"), "top1": 0.25, "top5": None},
+        {
+            "name": "link",
+            "r2": 0.861,
+            "mse": 0.0194,
+            "cosine_r": 0.951,
+            "top1": 0.972,
+            "top5": 1.0,
+            "standard_errors": {"r2": 0.004, "top1": 0.0117, "top5": 0.0},
+        },
+        {"name": "class mean", "r2": 0.214, "mse": 0.109, "cosine_r": 0.77, "top1": 0.935, "top5": 0.985},
+        {"name": "shuffled", "r2": -0.82, "mse": 0.25, "cosine_r": float("nan"), "top1": 0.25, "top5": None},
     ]
     with artifacts.Writer(folder, "evaluation", Config(str(folder)), weights or WEIGHTS) as writer:
         correlation = np.clip(1 - rng.gamma(1.5, 0.06, 64), -1, 1).astype(np.float32)
@@ -130,7 +138,8 @@ def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40)
     with artifacts.Writer(folder, "sweep", Config(str(folder)), weights or WEIGHTS) as writer:
         writer.put("unit", ("unit",), unit)
         writer.put("part", ("part",), parts)
-        writer.put("metric", ("metric",), metrics, units=list(METRICS.values()))
+        meanings = [f"the {name} of the image" for name in metrics]
+        writer.put("metric", ("metric",), metrics, units=list(METRICS.values()), descriptions=meanings)
         writer.put("value", ("unit", "step"), value.astype(np.float32))
         writer.put("label", ("sample",), np.array(CLASSES, np.int32)[np.arange(samples) % 4])
         baseline = rng.normal(0, 1, (samples, 1, len(metrics))) * scale
@@ -144,6 +153,8 @@ def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40)
         writer.put("side_effect_unit", ("unit", "rank"), rng.integers(0, 512, (units, 3)).astype(np.int32))
         writer.put("side_effect", ("unit", "rank"), -np.sort(-rng.gamma(2, 0.15, (units, 3))).astype(np.float32))
         writer.put("effect", ("unit", "part", "metric"), (effect * scale).astype(np.float32))
+        error = rng.gamma(2, 0.05, effect.shape) * scale
+        writer.put("effect_se", ("unit", "part", "metric"), error.astype(np.float32))
         if pictures:
             looks = rng.uniform(-1, 1, (3, 3))
             strips = np.zeros((pictures, 3, steps, 64, 64, 3), np.uint8)
@@ -155,6 +166,7 @@ def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40)
                         strips[place, row, step] = animal(*moved)
             writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), strips)
             writer.put("picture_unit", ("picture_unit",), unit[:pictures])
+            writer.put("picture_sample", ("picture_sample",), np.array([0, 3, 7], np.int32))
         summary = {"mode": "residual", "steps": steps, "samples": samples, "units": units, "dead_units": 3}
         writer.finish({**summary, "median_fidelity": 0.86, "images": units * samples * steps})
     return folder
@@ -170,14 +182,16 @@ def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached
         outcome[:] = 1
     with artifacts.Writer(folder, "counterfactual", Config(str(folder)), weights or WEIGHTS) as writer:
         meanings = ["reached", "max_steps", "nonfinite", "already"]
+        codes = {str(code): name for code, name in enumerate(meanings)}
         for name, values in (
             ("sample_id", np.arange(n)), ("label", label), ("target", target),
-            ("steps", rng.gamma(3, 20, n).astype(np.int32)), ("units_changed", rng.integers(2, 60, n).astype(np.int32)),
-            ("distance_r", rng.gamma(4, 2, n).astype(np.float32)), ("distance_w", rng.gamma(4, 1, n).astype(np.float32)),
-            ("probability_target", np.where(outcome == 2, np.nan, rng.beta(5, 3, n)).astype(np.float32)),
+            ("steps", rng.gamma(3, 20, n).astype(np.int32)), ("changed", rng.integers(2, 60, n).astype(np.int32)),
+            ("distance_r", rng.gamma(4, 2, n).astype(np.float32)),
+            ("distance_w", rng.gamma(4, 1, n).astype(np.float32)),
+            ("probability", np.where(outcome == 2, np.nan, rng.beta(5, 3, n)).astype(np.float32)),
         ):  # fmt: skip
             writer.put(name, ("sample",), values)
-        writer.put("outcome", ("sample",), outcome, meanings=meanings)
+        writer.put("outcome", ("sample",), outcome, meanings=codes)
         if pictures:
             look = rng.uniform(-1, 1, (pictures, 3))
             shape = ("picture", "y", "x", "rgb")

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.ticker import MaxNLocator
 
 from linkjax.report.figures import style
 from linkjax.report.figures.style import Figure
@@ -38,14 +40,14 @@ def histogram(
     style.dress(axes, xlabel, ylabel)
     if finite.size:
         count = int(np.clip(np.sqrt(finite.size) * 2, 5, bins))
-        axes.hist(finite, bins=_edges(finite, count), color=style.SKY, edgecolor="white", linewidth=0.6)
+        axes.hist(finite, bins=_edges(finite, count).tolist(), color=style.SKY, edgecolor="white", linewidth=0.6)
         middle = float(np.median(finite))
         axes.axvline(middle, color=style.BLUE, linewidth=1.8, label=f"median {middle:.3g}".replace("-", "−"))
     if reference is not None:
         axes.axvline(reference, color=style.INK, linewidth=1.2, linestyle=":", label=reference_name or None)
     if len(finite) < len(values):
         axes.plot([], [], " ", label=f"{len(values) - len(finite)} without a value")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _legend(axes)
     return figure
 
@@ -63,7 +65,8 @@ def heat_map(
     """Signed values as colours, white at 0, with the same scale on both sides.
 
     Args:
-      values: cells that are not finite are drawn grey.
+      values: cells that are not finite are drawn grey. Colours end at the 97th percentile of |values|, so that a few
+        outliers do not pale the rest; the colour bar is pointed where values go on.
       rows, columns: their names.
       xlabel, ylabel, colour_label: what columns, rows and values are.
       width: inches.
@@ -71,23 +74,27 @@ def heat_map(
     """
     values = np.asarray(values, np.float64)
     shown = np.ma.masked_invalid(values)
-    reach = float(np.abs(shown).max()) if shown.count() else 1.0
-    reach = reach or 1.0
+    sizes = np.abs(shown.compressed())
+    reach = float(np.percentile(sizes, 97)) if sizes.size else 1.0
+    reach = reach or float(sizes.max()) or 1.0
     names = [style.short(name, 28) for name in columns]
-    below = 0.55 + 0.075 * max(map(len, names), default=0)
+    level = max(map(len, names), default=0) * len(names) < 100  # room for names side by side
+    below = 0.6 if level else 0.5 + 0.062 * max(map(len, names), default=0)
     figure = style.new(width, 0.45 + below + 0.27 * max(2, len(rows)))
     axes = figure.add_subplot()
     colours = matplotlib.colormaps[style.DIVERGING].with_extremes(bad=style.FAINT)
     drawn = axes.imshow(shown, cmap=colours, norm=TwoSlopeNorm(0.0, -reach, reach), aspect="auto")
     style.dress(axes, xlabel, ylabel, grid="")
-    axes.set_xticks(range(len(columns)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+    turned = {} if level else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(columns)), names, parse_math=False, **turned)
     axes.set_yticks(range(len(rows)), [style.short(name, 24) for name in rows], parse_math=False)
     axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.0)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.04, aspect=22)
+    beyond = "both" if sizes.size and sizes.max() > reach * 1.001 else "neither"
+    bar = figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.04, aspect=22, extend=beyond)
     bar.set_label(colour_label, fontsize=style.SMALL, color=style.INK)
     bar.ax.tick_params(labelsize=style.SMALL, colors=style.SOFT, length=2)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -151,29 +158,31 @@ def bars(
 
 def validation_curve(
     alpha: Float[np.ndarray, " n"],
-    validation_r2: Float[np.ndarray, " n"],
+    validation: Float[np.ndarray, " n"],
     *,
-    train_r2: Float[np.ndarray, " n"] | None = None,
+    train: Float[np.ndarray, " n"] | None = None,
     chosen: float | None = None,
+    ylabel: str = "R² in W",
     width: float = style.WIDTH / 2 - 0.1,
 ) -> Figure:
-    """R² in W on validation (and training) pairs against the penalty alpha.
+    """The link's fit on validation (and training) pairs against the penalty alpha.
 
     Args:
       alpha: penalties tried, in scikit-learn's convention; on a logarithmic axis, where 0 becomes a horizontal line.
-      validation_r2: R² on the validation split.
-      train_r2: R² on the training split, if known.
+      validation: R² (or what `ylabel` says) on the validation split.
+      train: the same on the training split, if known.
       chosen: the penalty that was taken.
+      ylabel: what is measured.
       width: inches.
     Returns: a figure.
     """
     alpha = np.asarray(alpha, np.float64)
     figure = style.new(width, 2.7)
     axes = figure.add_subplot()
-    style.dress(axes, "penalty alpha", "R² in W")
-    curves = [("validation", validation_r2, style.BLUE, "o-")]
-    if train_r2 is not None:
-        curves.append(("training", train_r2, style.ORANGE, "s--"))
+    style.dress(axes, "penalty alpha", ylabel)
+    curves = [("validation", validation, style.BLUE, "o-")]
+    if train is not None:
+        curves.append(("training", train, style.ORANGE, "s--"))
     positive = alpha > 0
     order = np.argsort(alpha[positive])
     for name, values, colour, mark in curves:
@@ -240,6 +249,6 @@ def _edges(values: np.ndarray, count: int) -> np.ndarray:
     return np.linspace(low, high, count + 1)
 
 
-def _legend(axes: matplotlib.axes.Axes) -> None:
+def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK, loc="best", handlelength=1.6)

@@ -100,7 +100,7 @@ def sweep_strip(
     _write(axes, middle, head / 2 - 2, title, steps * cell, size=style.TEXT, weight="bold")
     bottom = head + samples * (height + 4)
     for step, value in enumerate(values):
-        text = f"{float(value):.3g}".replace("-", "−") if np.isfinite(value) else "–"
+        text = f"{float(value):.2g}".replace("-", "−") if np.isfinite(value) else "–"
         _write(axes, left + step * (cell + 4) + cell / 2, bottom + _LINE / 2 - 4, text, cell)
     _write(axes, middle, bottom + 1.5 * _LINE - 6, xlabel, steps * cell, colour=style.SOFT)
     for index, name in enumerate(rows):
@@ -110,13 +110,15 @@ def sweep_strip(
 
 
 def _fit(images: np.ndarray, target: int) -> np.ndarray:
-    """Images about `target` pixels wide: small ones repeated by a whole factor, large ones averaged down."""
+    """Images about `target` pixels wide: small ones repeated by a whole factor, others resampled."""
     width = images.shape[2]
-    if width <= target:
-        factor = max(1, min(target // width, -(-256 // width)))
+    target = max(1, min(target, max(width, 256)))
+    if target >= 3 * width:
+        factor = target // width
         return images.repeat(factor, axis=1).repeat(factor, axis=2)
     size = (target, max(1, round(images.shape[1] * target / width)))
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) for image in images])
+    how = Image.Resampling.BOX if target < width else Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, how)) for image in images])
 
 
 def _canvas(pixels: np.ndarray) -> tuple[Figure, Axes]:

@@ -30,7 +30,7 @@ def section(source: Source, context: Context) -> Section:
     label, target = (source.array(name, "sample").astype(int) for name in ("label", "target"))
     numbers = {
         name: source.array(name, "sample").astype(np.float64)
-        for name in ("steps", "distance_r", "distance_w", "probability_target", "units_changed")
+        for name in ("steps", "distance_r", "distance_w", "probability", "changed")
     }
     tried = int((outcome != _ALREADY).sum())
     blocks: list[Any] = [
@@ -45,7 +45,7 @@ def section(source: Source, context: Context) -> Section:
     if reached.any():
         blocks.append(Row([_histogram(numbers, reached), _steps(numbers, reached)]))
     if source.has("image_end"):
-        plot = _pictures(source, label, target, outcome, numbers["probability_target"], context)
+        plot = _pictures(source, label, target, outcome, numbers["probability"], context)
         blocks.append(Row([plot]))
     return Section(
         key="counterfactual",
@@ -89,14 +89,14 @@ def _distances(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Table:
         "steps": "steps",
         "distance_r": "distance in r",
         "distance_w": "distance in w",
-        "units_changed": "units changed",
-        "probability_target": "probability of the target",
+        "changed": "units changed",
+        "probability": "probability of the target",
     }
     rows = []
     for name, title in shown.items():
         values = numbers[name][reached]
         values = values[np.isfinite(values)]
-        unit = "share" if name == "probability_target" else ""
+        unit = "share" if name == "probability" else ""
         quartiles = np.percentile(values, (25, 50, 75)) if values.size else [None] * 3
         rows.append([title, *(number(_as_plain(value), unit) for value in quartiles)])
     return Table("What it took, where the class flipped", ("", "lower quartile", "median", "upper quartile"), rows)
@@ -123,7 +123,7 @@ def _by_pair(
                     percent(reached.sum() / tried) if tried else NONE,
                     remark=f"{percent(low)} to {percent(high)}" if tried else "",
                 ),
-                *(number(_median(numbers[name][reached])) for name in ("steps", "distance_r", "units_changed")),
+                *(number(_median(numbers[name][reached])) for name in ("steps", "distance_r", "changed")),
             ]
         )
     rows, note = clipped(rows, _PAIRS, "pairs of classes")
@@ -170,9 +170,7 @@ def _pictures(
     first, second = (
         source.array(name, "picture", "y", "x", "rgb", rows=slice(len(rows))) for name in ("image_start", "image_end")
     )
-    notes = [
-        f"{context.class_name(target[row])}, p = {number(float(probability[row]), digits=2)}" for row in rows
-    ]
+    notes = [f"{context.class_name(target[row])}, p = {number(float(probability[row]), digits=2)}" for row in rows]
     return Plot(
         "counterfactuals",
         figures.image_pairs(

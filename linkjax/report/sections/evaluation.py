@@ -4,14 +4,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
-from linkjax.report.numbers import number
+from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
+from linkjax.report.numbers import number, percent
 from linkjax.report.source import Context, Source
 
 _PICTURES = 24
+
+#: Metrics with a name and a formula of their own; others are called by their key and described as they were stored.
+_KNOWN = {
+    "r2": ("R² in W", "1 − Σᵢ‖wᵢ − ŵᵢ‖² / Σᵢ‖wᵢ − w̄‖²"),
+    "mse": ("mean squared error in W", "mean((w − ŵ)²)"),
+    "cosine": ("cosine in W", "w·ŵ / (‖w‖ ‖ŵ‖)"),
+    "centred_cosine": ("centred cosine in W", "the same of w − w̄ and ŵ − w̄, with w̄ the training mean"),
+    "cosine_r": ("cosine in r", "r·r̂ / (‖r‖ ‖r̂‖)"),
+    "centred_cosine_r": ("centred cosine in r", "the same of r − r̄ and r̂ − r̄, with r̄ the training mean"),
+    "top1": ("same class (top 1)", ""),
+    "top5": ("same class (top 5)", ""),
+    "class_top1": ("intended class (top 1)", ""),
+    "class_top5": ("intended class (top 5)", ""),
+    "unit_correlation": ("unit correlation", ""),
+}
 
 
 def section(source: Source, context: Context) -> Section:
@@ -26,6 +39,8 @@ def section(source: Source, context: Context) -> Section:
         ),
         _table(rows, metrics),
     ]
+    if summary.get("nonfinite"):
+        blocks.append(Notice(f"Samples left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     plots = _correlation(source)
     if plots:
         blocks.append(Row(plots))
@@ -51,14 +66,19 @@ def _table(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) ->
     table = []
     for name, about in metrics.items():
         values = [row.get(name) for row in rows.values()]
+        errors = [(row.get("standard_errors") or {}).get(name) for row in rows.values()]
         best = _best(values, about.get("better"))
         direction = {"higher": "higher is better", "lower": "lower is better"}.get(about.get("better"), "")
         table.append(
             [
-                Cell(_title(name), remark=", ".join(filter(None, (about.get("description", ""), direction)))),
+                Cell(_title(name), remark="; ".join(filter(None, (about.get("description", ""), direction)))),
                 *(
-                    Cell(number(value, about.get("unit", "")), strong=index in best)
-                    for index, value in enumerate(values)
+                    Cell(
+                        _shown(name, about, value),
+                        remark=f"± {_shown(name, about, error, 2)}" if error is not None else "",
+                        strong=index in best,
+                    )
+                    for index, (value, error) in enumerate(zip(values, errors, strict=True))
                 ),
             ]
         )
@@ -66,9 +86,15 @@ def _table(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) ->
         "Link and baselines",
         ("metric", *rows),
         table,
-        note="The best of each row is bold. Class mean: each class's mean w, whatever r. Shuffled: the linked w of "
-        "another test pair.",
+        note="The best of each row is bold; ± is a standard error over samples. Class mean: each class's mean w, "
+        "whatever r. Shuffled: a link fitted after shuffling which w belongs to which r, so what chance gives.",
     )
+
+
+def _shown(name: str, about: Mapping[str, Any], value: Any, digits: int = 3) -> str:
+    """A value of a metric; agreements of classes are shares whatever they call themselves."""
+    share = about.get("unit") in ("share", "fraction") or (name.split("_")[-1].startswith("top") and value is not None)
+    return percent(value) if share else number(value, str(about.get("unit") or ""), digits)
 
 
 def _best(values: list[Any], better: Any) -> set[int]:
@@ -80,18 +106,16 @@ def _best(values: list[Any], better: Any) -> set[int]:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ")
+    return _KNOWN[name][0] if name in _KNOWN else name.replace("_", " ")
 
 
 def _fact(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Fact]:
-    """Top-1 agreement if it was measured, beside the best baseline."""
-    name = next((each for each in metrics if "top" in each and "1" in each), None)
-    if name is None or "link" not in rows:
+    """How often linking keeps the class, beside the best baseline."""
+    if "top1" not in metrics or (rows.get("link") or {}).get("top1") is None:
         return []
-    unit = metrics[name].get("unit", "")
-    others = [row[name] for key, row in rows.items() if key != "link" and row.get(name) is not None]
-    remark = f"best baseline {number(max(others), unit)}" if others else ""
-    return [Fact("class kept after linking", number(rows["link"].get(name), unit), remark)]
+    others = [row["top1"] for key, row in rows.items() if key != "link" and row.get("top1") is not None]
+    remark = f"best baseline {percent(max(others))}" if others else ""
+    return [Fact("class kept after linking", percent(rows["link"]["top1"]), remark)]
 
 
 def _correlation(source: Source) -> list[Plot]:
@@ -115,17 +139,18 @@ def _pictures(source: Source, context: Context) -> Plot:
         source.array(name, "picture", "y", "x", "rgb", rows=slice(count)) for name in ("image_original", "image_linked")
     )
     label, before, after = (
-        source.array(name, "picture", rows=slice(count))
+        source.array(name, "picture", rows=slice(count)).tolist()
         for name in ("picture_label", "picture_prediction_original", "picture_prediction_linked")
     )
+    seen = [a >= 0 for a in after]  # −1: a classifier without classes
     return Plot(
         "linked",
         figures.image_pairs(
             first,
             second,
             labels=[context.class_name(each) for each in label],
-            notes=[context.class_name(each) for each in after],
-            agree=[bool(each) for each in np.equal(before, after)],
+            notes=[context.class_name(each) for each in after] if any(seen) else (),
+            agree=[a == b if known else None for a, b, known in zip(before, after, seen, strict=True)],
         ),
         "Test images (above) and what the link makes of their activations (below). Above each pair the class it was "
         "drawn for; below it the class the classifier sees in the linked image, ✓ if it sees the same in the original.",
@@ -134,19 +159,26 @@ def _pictures(source: Source, context: Context) -> Plot:
 
 
 def _terms(metrics: Mapping[str, Any]) -> list[Term]:
-    formulas = {
-        "cosine": "cos(a, b) = a·b / (‖a‖ ‖b‖)",
-    }
-    found = [
-        Term(
-            _title(name),
-            str(about.get("description") or "–").rstrip(".") + ".",
-            next((formula for key, formula in formulas.items() if key in name), ""),
-        )
-        for name, about in metrics.items()
-    ]
+    formulas = [f"{_KNOWN[name][0]} = {_KNOWN[name][1]}" for name in metrics if name in _KNOWN and _KNOWN[name][1]]
     return [
-        *found,
+        *(
+            [
+                Term(
+                    "Fit in W and in r",
+                    "How near the linked latent ŵ is to w, and the activations r̂ of its image to r. Cosines run from "
+                    "−1 to 1; uncentred ones are near 1 for almost any link, because all latents and all activations "
+                    "share a large mean, so look at the centred ones.",
+                    "\n".join(formulas),
+                )
+            ]
+            if formulas
+            else []
+        ),
+        Term(
+            "Same class, intended class",
+            "Share of test pairs whose linked image the classifier gives the class it gave the original (same) or the "
+            "class it was drawn for (intended); top 5: that class is among its five likeliest.",
+        ),
         Term(
             "Unit correlation",
             "For one unit, Pearson's correlation over test pairs between its activation on the original image and on "
@@ -155,7 +187,7 @@ def _terms(metrics: Mapping[str, Any]) -> list[Term]:
         ),
         Term(
             "Baselines",
-            "Class mean ignores everything about r but the class; shuffled pairs r with the w of another image. What a "
-            "link has over the class mean is knowledge about the single image.",
+            "Class mean ignores everything about r but the class; the shuffled link has nothing to learn from. What "
+            "the link has over the class mean is knowledge about the single image.",
         ),
     ]

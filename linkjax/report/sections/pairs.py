@@ -32,14 +32,14 @@ def section(source: Source, context: Context) -> Section:
     text += (
         "Every sample was kept, recognised or not."
         if kept_all
-        else f"Of {number(tried)} candidates, {percent(rate)} were recognised as the class they were drawn for and kept."
+        else f"Of {number(tried)} candidates, {percent(rate)} were recognised as their class and kept."
     )
     blocks: list[Any] = [Text(text), _table(by_class, context)]
     if not kept_all and by_class:
         blocks.append(Row([_bars(by_class, context, rate)]))
     nonfinite = sum(group.get("nonfinite", 0) for group in groups)
     if nonfinite:
-        blocks.append(Text(f"{number(nonfinite)} candidates gave numbers that are not finite, and were left out."))
+        blocks.append(Text(f"Left out for numbers that are not finite: {number(nonfinite)} of the candidates."))
     return Section(
         key="pairs",
         title="Pairs",

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax.analysis.image_metrics import IMAGE_METRICS
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
@@ -28,10 +27,11 @@ class _Sweep(NamedTuple):
     side_unit: np.ndarray  # [K, rank]
     side: np.ndarray  # [K, rank]
     effect: np.ndarray  # [K, column], a column for each part and metric
+    effect_error: np.ndarray  # [K, column]
     scaled: np.ndarray  # [K, column], in standard deviations of the metric
     columns: list[str]
-    metrics: list[str]
     units_of: list[str]  # [column], what the metric is measured in
+    meanings: dict[str, str]  # metric → description
 
 
 def section(source: Source, context: Context) -> Section:
@@ -92,7 +92,10 @@ def _read(source: Source) -> _Sweep:
     unit = source.array("unit", "unit")
     parts, metrics = source.names("part"), source.names("metric")
     units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
-    effect = source.array("effect", "unit", "part", "metric").astype(np.float64)
+    described = source.attribute("metric", "descriptions") or ()
+    dims = ("unit", "part", "metric")
+    effect = source.array("effect", *dims).astype(np.float64)
+    error = source.array("effect_se", *dims) if source.has("effect_se") else np.full_like(effect, np.nan)
     baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
     spread = _std(baseline)
     return _Sweep(
@@ -104,10 +107,11 @@ def _read(source: Source) -> _Sweep:
         side_unit=source.array("side_effect_unit", "unit", "rank"),
         side=source.array("side_effect", "unit", "rank").astype(np.float64),
         effect=effect.reshape(len(unit), -1),
+        effect_error=error.reshape(len(unit), -1),
         scaled=(effect / np.where(spread > 0, spread, np.nan)).reshape(len(unit), -1),
         columns=[_column(part, metric, len(parts)) for part in parts for metric in metrics],
-        metrics=metrics,
         units_of=units_of * len(parts),
+        meanings=dict(zip(metrics, described, strict=False)),
     )
 
 
@@ -162,8 +166,10 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
         ("unit", "fidelity", "strongest effect", "largest side effect", "values asked"),
         rows,
         folded=folded,
-        note="" if folded else "Effects are per standard deviation of the unit, in standard deviations (sd) of the "
-        "metric among untouched samples, and below that in the metric's own unit.",
+        note=""
+        if folded
+        else "Effects are per standard deviation of the unit, in standard deviations (sd) of the "
+        "metric among untouched samples, and below that in the metric's own unit; ± is a standard error over samples.",
         numeric=(1, 2, 3, 4),
     )
 
@@ -173,7 +179,7 @@ def _effect(sweep: _Sweep, place: int) -> tuple[str, str]:
     if not np.isfinite(sizes).any():
         return NONE, ""
     column = int(np.nanargmax(sizes))
-    value = number(float(sweep.effect[place, column]), sweep.units_of[column])
+    value = with_error(sweep.effect[place, column], sweep.effect_error[place, column], sweep.units_of[column])
     return f"{sweep.columns[column]} {_signed(sweep.scaled[place, column])} sd", value
 
 
@@ -268,9 +274,7 @@ def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
 
 
 def _terms(sweep: _Sweep) -> list[Term]:
-    described = [
-        f"{name.replace('_', ' ')}: {IMAGE_METRICS[name].description}" for name in sweep.metrics if name in IMAGE_METRICS
-    ]
+    described = [f"{name.replace('_', ' ')}: {meaning}" for name, meaning in sweep.meanings.items()]
     return [
         Term(
             "Fidelity",
