@@ -83,11 +83,11 @@ def convert(
     for key, array in source.items():
         match, rule = next(((m, rule) for pattern, rule in compiled if (m := pattern.fullmatch(key))), (None, None))
         if match is None or rule is None:
-            unexpected.append(f"unexpected: {key} {tuple(array.shape)}")
+            unexpected.append(f"unexpected: {_shown(key)} {tuple(array.shape)}")
         elif isinstance(rule, Ignore):
             ignored[key] = rule.why
         elif (name := rule.name(match)) not in targets:
-            unexpected.append(f"unexpected: {key} {tuple(array.shape)}, there is no {name} here")
+            unexpected.append(f"unexpected: {_shown(key)} {tuple(array.shape)}, there is no {name} here")
         elif name in origin:
             misfits.append(f"given twice: {name}, by {origin[name]} and by {key}")
         else:
@@ -103,6 +103,11 @@ def convert(
         )
         raise ConversionError("\n  ".join([head, *missing, *unexpected, *misfits]))
     return Converted(arrays, ignored)
+
+
+def _shown(key: str) -> str:
+    """A key from a file that nobody vouches for, safe to print."""
+    return key if key.isprintable() else repr(key)
 
 
 def _fit(key: str, array: np.ndarray, layout: Layout, name: str, target: Any) -> tuple[np.ndarray, list[str]]:

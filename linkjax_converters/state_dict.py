@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ from linkjax.errors import InputError, UnsafeFileError
 
 #: Keys under which training programs nest a state dict.
 _NESTS = ("state_dict", "model", "model_state_dict", "net")
-#: The first pickled value of torch's old serialisation, just after the pickle's own two bytes and its opcode.
-_OLD_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
+#: No honest file has tensors that share storage to more than this times its size.
+_SHARING = 4
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
@@ -41,64 +42,68 @@ def _load(path: Path) -> Any:
     except ImportError:
         raise InputError('reading .pth files needs PyTorch: pip install "linkjax[convert]"') from None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle protocols and storage types; nothing a user can act on
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from None
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except MemoryError:
-        raise InputError(f"{path}: it declares more data than fits in memory; the file is damaged or hostile") from None
     except RecursionError:
         raise UnsafeFileError(
             f"{path}: its contents are nested too deeply for a state dict; nothing was read"
         ) from None
     except Exception as error:  # a damaged file can fail anywhere in torch's reader
-        raise InputError(
-            f"{path}: expected a whole PyTorch state dict, found a damaged one ({_brief(error)})"
-        ) from None
+        raise _damage(path, error) from None
 
 
 def _refusal(path: Path, message: str) -> InputError:
-    """The sentence for what torch's restricted reader will not read."""
-    named = re.search(r"(?:GLOBAL|global|function|class)\s+`?([\w.]+)`?", message)
-    if "Unsupported" in message or "not an allowed global" in message or "blocked" in message or "Trying to" in message:
-        what = f"asks for {named.group(1)}" if named else "asks for more than tensors"
+    """The sentence for what torch's restricted reader will not read; torch's own tells how to run the file anyway."""
+    if named := re.search(r"GLOBAL\s+([\w.]+)", message):
         return UnsafeFileError(
-            f"{path}: it {what}, which a file of weights has no need of; nothing was run. "
-            "Save the model's state_dict() alone, from a source you trust"
+            f"{path}: it asks for {named[1]}, which weights have no need of; nothing was run. "
+            "Save the model's state_dict() alone, and use files from sources you trust"
         )
-    return InputError(f"{path}: expected a whole PyTorch state dict, found a damaged one ({_brief(message)})")
+    if "Unsupported" in message or "Trying to" in message:
+        return UnsafeFileError(f"{path}: it holds pickle instructions that no state dict has; nothing was run")
+    return InputError(f"{path}: expected a whole PyTorch state dict, found a damaged one; fetch it again")
 
 
-def _brief(error: Any) -> str:
-    """The first line of an error, without torch's advice on how to run the file anyway."""
-    text = str(error).strip() or type(error).__name__
-    text = text.split("WeightsUnpickler error:")[-1].strip()
-    return text.splitlines()[0][:160].rstrip(". ")
+def _damage(path: Path, error: Exception) -> InputError:
+    """The sentence for a failure inside torch's reader."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "allocate" in lines[0] or isinstance(error, MemoryError):
+        return InputError(f"{path}: it declares more data than fits in memory; the file is damaged or hostile")
+    return InputError(
+        f"{path}: expected a whole PyTorch state dict, found a damaged one ({lines[0][:160].rstrip('. ')})"
+    )
 
 
 def _check_kind(path: Path) -> None:
     """Tell other kinds of file by their first bytes, before torch guesses."""
     with open(path, "rb") as file:
-        head = file.read(256)
+        head = file.read(1 << 16)
     if not head:
         raise InputError(f"{path}: expected a PyTorch state dict, found an empty file")
     if head.startswith(b"PK\x03\x04"):
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"{path}: expected a whole PyTorch state dict, found a truncated one; fetch it again")
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if not any(name.endswith("data.pkl") for name in names):
+        try:
+            if not zipfile.is_zipfile(path):
+                raise InputError(f"{path}: expected a whole PyTorch state dict, found a truncated one; fetch it again")
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            raise InputError(f"{path}: expected a whole PyTorch state dict, found a damaged one") from None
+        if not any(entry.filename.endswith("data.pkl") for entry in entries):
             raise InputError(f"{path}: expected a PyTorch state dict, found a zip file of another kind")
-        return
-    if head[:1] == b"\x80" and _OLD_MAGIC in head:
-        return
-    if head[:1] == b"\x80":
+        # torch stores without compression, so the parts of a whole file cannot add up to more than the file.
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise UnsafeFileError(
+                f"{path}: it unpacks to more than its own size, as no state dict does; nothing was read"
+            )
+    elif head[:1] != b"\x80":
+        raise InputError(f"{path}: expected a PyTorch state dict (.pth), found a file of another kind")
+    elif b"torch_utils.persistence" in head:
         raise InputError(
-            f"{path}: expected a PyTorch state dict, found another pickle; "
-            "for a StyleGAN network use `linkjax convert generator`"
+            f"{path}: expected a PyTorch state dict, found a pickled StyleGAN network; use `linkjax convert generator`"
         )
-    raise InputError(f"{path}: expected a PyTorch state dict (.pth), found a file of another kind")
 
 
 def _state_dict(path: Path, loaded: Any) -> Mapping[str, Any]:
@@ -121,15 +126,24 @@ def _arrays(path: Path, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
     strangers = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if strangers:
         raise InputError(
-            f"{path}: expected named tensors only, found {', '.join(map(str, strangers[:5]))} beside them; "
+            f"{path}: expected named tensors only, found {', '.join(map(repr, strangers[:5]))} beside them; "
             "save the model's state_dict() alone"
         )
     arrays = {}
     wrapped = all(str(key).startswith("module.") for key in tensors)
+    total = 0
     for key, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            raise InputError(f"{path}: expected dense tensors, found {key} in another layout")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise InputError(f"{path}: expected dense tensors with their numbers, found {key!r} without")
+        # A stride of 0 lets a tensor claim any size over a few bytes.
+        size = tensor.numel() * tensor.element_size()
+        total += size
+        if size > tensor.untyped_storage().nbytes() or total > _SHARING * path.stat().st_size:
+            raise UnsafeFileError(f"{path}: {key!r} claims {size} bytes, more than the file holds; nothing was converted")
         tensor = tensor.detach()
-        tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-        arrays[str(key).removeprefix("module.") if wrapped else str(key)] = tensor.numpy()
+        try:
+            tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+            arrays[str(key).removeprefix("module.") if wrapped else str(key)] = tensor.numpy()
+        except (TypeError, RuntimeError):
+            raise InputError(f"{path}: expected ordinary numbers, found {key!r} of type {tensor.dtype}") from None
     return arrays

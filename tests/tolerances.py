@@ -18,3 +18,14 @@ CLASSIFIER_STAGE = 1e-5  # every stage; measured below 2.3e-6 but for ResNet-50'
 CLASSIFIER_DEEP = 2e-5
 SEGMENTER = 4e-6  # up to nine convolutions; measured 1.4e-6
 PREPROCESS = 1e-6  # absolute, of values about 2: the bytes are equal, then two divisions and a difference
+
+# -- the link, relative to the largest value unless said otherwise
+MOMENTS = 1e-13  # float64 sums in another order; measured 2e-15
+MOMENTS_FLOAT32 = 1e-6  # of the largest entry: float32 products within a batch; measured 2e-7 at 30 000 samples
+LINK_SOLUTION = 1e-6  # the issue's bound; measured 1e-12 (direct) and 2e-8 (elastic net at a KKT residual of 1e-10)
+LINK_FLOAT32 = 1e-6  # a float64 solution rounded to float32, and one float32 product
+# scikit-learn solves float32 data in float32, so its own rounding decides; measured 4e-6 where float64 gives 1e-8.
+LINK_FLOAT32_REFERENCE = 1e-5
+LINK_ERROR = 1e-10  # squared errors from moments against squared errors from samples: one cancellation in float64
+LINK_OBJECTIVE = 1e-10  # absolute, of an objective near 1: flat at the optimum, so better than the coefficients
+EVALUATION = 1e-10  # float64 sums of another order and formula

@@ -1,5 +1,7 @@
 """The layers that all classifiers share: weights with their shapes, and one operation each."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,7 +10,10 @@ from jaxtyping import Array, Float
 from linkjax.models.build import Buffer
 from linkjax.ops import conv as ops
 
-_HE = jax.nn.initializers.he_normal()
+
+def _he(rngs: nnx.Rngs, *shape: int) -> Array:
+    """Normal values of variance 2 / inputs, which keeps the size of activations through ReLUs."""
+    return jax.random.normal(rngs.params(), shape, jnp.float32) * math.sqrt(2 / math.prod(shape[:-1]))
 
 
 class Conv(nnx.Module):
@@ -27,7 +32,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.kernel = nnx.Param(_HE(rngs.params(), (size, size, in_channels, out_channels), jnp.float32))
+        self.kernel = nnx.Param(_he(rngs, size, size, in_channels, out_channels))
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
@@ -40,7 +45,7 @@ class Dense(nnx.Module):
     """y = x · kernel + bias; `kernel` [in, out]."""
 
     def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(_HE(rngs.params(), (in_features, out_features), jnp.float32))
+        self.kernel = nnx.Param(_he(rngs, in_features, out_features))
         self.bias = nnx.Param(jnp.zeros(out_features, jnp.float32))
 
     def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B O"]:
@@ -63,6 +68,6 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         """The normalised maps."""
-        scale = self.scale[...] * jax.lax.rsqrt(self.var[...] + 1e-5)
+        scale = self.scale[...] / jnp.sqrt(self.var[...] + 1e-5)
         shift = self.bias[...] - self.mean[...] * scale
         return x * scale[None, None, None, :] + shift[None, None, None, :]

@@ -93,7 +93,7 @@ def resize_bytes(
     """Pillow's antialiased bilinear resize of bytes, bit for bit; with `crop`, the centre of the result only.
 
     Width first, then height, each rounded to bytes; an axis of the right size is not resampled. (Pillow ≥ 13 takes the
-    height first where that shrinks much more than the width; resizes that keep the proportions are the same in all.)
+    height first where an image more than twice as high as wide is reduced: a few bytes differ by one there.)
 
     Args:
       height, width: new size in pixels.
