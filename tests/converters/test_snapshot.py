@@ -15,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linkjax.errors import InputError
+from linkjax.models.generator_spec import Progression, stem_spec, superres_spec
+from linkjax_converters.generator import generator_from_snapshot, spec_from_snapshot
 from linkjax_converters.snapshot import Snapshot, read_snapshot
+from tests.reference.official_generator import official_network
 from tests.reference.official_pickle import (
     ForeignDiscriminator,
     LazyArray,
@@ -283,3 +286,20 @@ def test_a_file_cut_anywhere_says_so_and_leaves_nothing(tmp_path, parity):
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"truncated|damaged"):
             read_snapshot(path)
+
+
+CONDITIONAL = superres_spec(
+    stem_spec(16, 6, Progression(channel_base=256, channel_max=12), z_dim=4, w_dim=6, num_classes=3, embed_dim=5),
+    how=Progression(channel_base=256, channel_max=12),
+)
+RADIAL = stem_spec(16, 5, Progression(channel_base=256, channel_max=12, conv_kernel=1, radial=True), z_dim=4, w_dim=6)
+
+
+@pytest.mark.parametrize("spec", [CONDITIONAL, RADIAL], ids=["conditional head", "unconditional radial"])
+def test_a_generator_written_from_its_spec_converts_to_that_spec(tmp_path, spec):
+    path = write(tmp_path, network_entries(official_network(spec)), Spelling("new", "_core", "cuda:0"))
+    snapshot = read_snapshot(path)
+    found = spec_from_snapshot(snapshot)
+    assert dataclasses.replace(found, embed_dim=spec.embed_dim) == spec
+    generator = generator_from_snapshot(snapshot)
+    assert generator.spec == found
