@@ -61,13 +61,18 @@ class Counterfactuals(NamedTuple):
     changed: jax.Array  # [N] int, units of relu(r − s) that differ from r by more than `changed_above`
 
 
-def uniform_start(key: Array, sample_id: Int[Array, "N"], units: int) -> Float[Array, "N units"]:
-    """Shifts drawn uniformly from [0, 1), as the original's; row i depends on (key, sample_id[i]) alone.
+@functools.partial(jax.jit, static_argnames="units")
+def uniform_start(key: Array, names: tuple[Int[Array, "N"], ...], units: int) -> Float[Array, "N units"]:
+    """Shifts drawn uniformly from [0, 1), as the original's; row i depends on the key and its names alone.
 
-    Numerics: its norm is about √(units / 3), 26 for 2048 units, so what is found from here is never a smallest
+    Args:
+      names: integers that name each item, folded into the key in turn, such as (sample id, origin, target).
+    Numerics: the norm is about √(units / 3), 26 for 2048 units, so what is found from here is never a smallest
       change; start from zeros for that.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, sample_id.astype(jnp.uint32))
+    keys = jnp.broadcast_to(key, names[0].shape)
+    for name in names:
+        keys = jax.vmap(jax.random.fold_in)(keys, name.astype(jnp.uint32))
     return jax.vmap(lambda one: jax.random.uniform(one, (units,), jnp.float32))(keys)
 
 

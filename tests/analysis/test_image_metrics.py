@@ -63,10 +63,9 @@ def test_an_image_does_not_change_against_itself_and_changes_are_missing_without
 
 
 def test_numbers_do_not_depend_on_how_images_are_batched(pictures):
-    expected = np.asarray(measure_images(unit(pictures), unit(pictures[::-1]), at_once=1))
-    for at_once in (3, 4):
-        got = measure_images(unit(pictures), unit(pictures[::-1]), at_once=at_once)
-        assert np.max(np.abs(got - expected) / np.max(np.abs(expected), axis=0)) < BATCHING
+    expected = np.asarray(measure_images(unit(pictures), unit(pictures[::-1])))
+    got = measure_images(unit(pictures), unit(pictures[::-1]), at_once=4)
+    assert np.max(np.abs(got - expected) / np.max(np.abs(expected), axis=0)) < BATCHING
 
 
 def test_gradients_are_finite_where_nothing_changed_and_where_all_is_black(pictures):

@@ -8,6 +8,8 @@ from linkjax import numerics
 from linkjax.analysis import response, sweep
 from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
 from linkjax.errors import InputError
+from linkjax.models import build
+from linkjax.models.link import LinkSpec, link_class
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, SWEEP
 
@@ -85,6 +87,18 @@ def test_links_without_a_kernel_follow_the_definition(mode):
     changed = r.at[jnp.arange(6), unit].set(value)
     expected = link(changed) if mode == "absolute" else w + (link(changed) - link(r))
     np.testing.assert_array_equal(sweep.swept_w(link, w, r, unit, value, mode), expected)
+
+
+@pytest.mark.parametrize("method", ["ols", "mlp"])
+def test_the_projects_links_are_swept_by_the_definition(method):
+    spec = LinkSpec(units=5, w_dim=8, method=method, hidden=(6,) if method == "mlp" else ())
+    rng = np.random.default_rng(0)
+    shapes = build.shapes(link_class(spec), spec)
+    link = build.fill(link_class(spec), spec, {name: rng.normal(size=leaf.shape) for name, leaf in shapes.items()})
+    w, r = anchors()
+    unit, value = jnp.asarray([0, 1, 2, 3, 4, 0]), jnp.linspace(-2, 2, 6)
+    expected = w + link(r.at[jnp.arange(6), unit].set(value)) - link(r)
+    np.testing.assert_allclose(sweep.swept_w(link, w, r, unit, value), expected, atol=1e-5)
 
 
 def items(generator, count=12, seed=2):
