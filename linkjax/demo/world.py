@@ -152,7 +152,9 @@ def _layers(f: dict[str, Array], p: Array) -> list[_Layer]:
         shapes.turned(p, ear_root + 4.6 * size * jnp.stack([jnp.cos(turn), jnp.sin(turn)]), turn),
         _point(6.3 * size, 3.3 * size),
     )
-    ear = _Layer("ear", flap, _rounded(coat * jnp.asarray([0.74, 0.62, 0.62]), flap, y, ear_root[1] - 9.0, ear_root[1] + 9.0))
+    ear = _Layer(
+        "ear", flap, _rounded(coat * jnp.asarray([0.74, 0.62, 0.62]), flap, y, ear_root[1] - 9.0, ear_root[1] + 9.0)
+    )
 
     return [*legs_far, tail, *legs_near, body, head, tongue, snout, nose, eye, ear]
 
@@ -160,7 +162,9 @@ def _layers(f: dict[str, Array], p: Array) -> list[_Layer]:
 def _shadow(f: dict[str, Array], p: Array) -> Array:
     """How much light the animal takes from the ground below it."""
     centre = _point(28.8 + 2.5 * f["position_x"], _GROUND + 0.3)
-    away = shapes.turned(p, centre, jnp.asarray(0.0)) / _point(_between(f["body_length"], 15.0, 19.0), 3.2)
+    away = (
+        shapes.turned(p, centre, jnp.asarray(0.0)) / _point(_between(f["body_length"], 15.0, 19.0), 3.2)[None, None, :]
+    )
     return 0.30 * jnp.exp(-jnp.sum(jnp.square(away), axis=-1))
 
 
@@ -176,5 +180,5 @@ def _draw(factors: Float[Array, "F"]) -> Drawing:
         alpha = shapes.coverage(layer.distance)[..., None]
         image = image + alpha * (jnp.broadcast_to(layer.color, image.shape) - image)
         labels = jnp.where(layer.distance < 0, part, labels)
-        masks = masks * (1.0 - alpha) + alpha * jax.nn.one_hot(part, len(PARTS))
+        masks = masks * (1.0 - alpha) + alpha * jax.nn.one_hot(part, len(PARTS))[None, None, :]
     return Drawing(2.0 * jnp.clip(image, 0.0, 1.0) - 1.0, labels, masks)
