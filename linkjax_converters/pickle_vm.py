@@ -222,7 +222,7 @@ _OPCODES.update(
         ord("h"): lambda m: m.get(m.unsigned(1)),
         ord("j"): lambda m: m.get(m.unsigned(4)),
         ord("g"): lambda m: m.get(_decimal(m)),
-        ord("F"): lambda m: m.stack.append(float(m.line())),
+        ord("F"): lambda m: m.stack.append(_float(m, m.line())),
         ord("a"): lambda m: m.append([m.pop()]),
         ord("e"): lambda m: m.append(m.pop_mark()),
         ord("u"): lambda m: m.set_items(m.pop_mark()),
@@ -253,6 +253,12 @@ def _decimal(machine: Machine) -> int:
     if not text.isdecimal() or len(text) > 10:
         raise damaged("a memo index is no number", machine.position)
     return int(text)
+
+
+def _float(machine: Machine, text: str) -> float:
+    if len(text) > 100:
+        raise damaged("a number is not written as one", machine.position)
+    return float(text)
 
 
 def _latin(machine: Machine, count: int) -> None:

@@ -16,7 +16,7 @@ MAX_VALUES = (
     500_000  # over all attributes of a network (a real one has 5 000); shared ones count each time they are met
 )
 MAX_ARRAY = 1 << 16  # numbers of an array among the attributes; a network's weights are tensors
-_DTYPE = re.compile(r"[<>|=]?[biufc](1|2|4|8|16)")
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16)")
 
 
 class NotPlain(Exception):
@@ -112,10 +112,7 @@ def _dtype(record: Any) -> np.dtype[Any]:
     name = record.args[0]
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
         raise NotPlain
-    try:
-        dtype = np.dtype(name)
-    except TypeError:
-        raise NotPlain from None
+    dtype = np.dtype(name)
     order = record.state[1] if isinstance(record.state, tuple) and len(record.state) > 1 else "|"
     return dtype.newbyteorder(order) if order in ("<", ">") else dtype
 

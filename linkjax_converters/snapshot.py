@@ -12,7 +12,7 @@ from linkjax.errors import InputError, LinkjaxError
 from linkjax_converters import pickle_vm
 from linkjax_converters.pickle_records import Budget, Call, shown
 from linkjax_converters.plain_values import Allowance, NotPlain, mapping, plain
-from linkjax_converters.torch_storage import MAGIC, Layout, Storage, layout, read_storage
+from linkjax_converters.torch_storage import MAGIC, Layout, Storage, UnknownNumbers, layout, read_storages
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_MODULES = 20_000
@@ -85,7 +85,7 @@ def _read(file: IO[bytes], network: str) -> Snapshot:
     view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     budget, allowance = Budget(), Allowance()
     content, machine = pickle_vm.load(view, 0, budget)
-    storages = {id(call): read_storage(call, budget) for call in machine.nested}
+    storages = read_storages(machine.nested, budget)
     entries = mapping(content, allowance)
     if entries is None:
         raise InputError(_not_a_snapshot(content))
@@ -157,7 +157,7 @@ def _module(value: Any, allowance: Allowance) -> tuple[str, dict[Any, Any]] | No
 
 
 def _walk(
-    root: Any, storages: dict[int, Storage], allowance: Allowance
+    root: Any, storages: dict[int, Storage | UnknownNumbers], allowance: Allowance
 ) -> tuple[dict[str, ModuleRecord], dict[str, tuple[Any, Layout]]]:
     """All modules and tensors of a network, by dotted name; breadth is bounded, depth costs no stack."""
     modules: dict[str, ModuleRecord] = {}

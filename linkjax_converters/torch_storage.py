@@ -36,6 +36,10 @@ BY_NAME = {
 }  # fmt: skip
 
 
+class UnknownNumbers(InputError):
+    """A storage of numbers linkjax does not read; an error only where the network itself uses it."""
+
+
 class Storage:
     """A flat run of numbers: where it lies, of what kind, and how many."""
 
@@ -58,6 +62,20 @@ def as_span(value: Any) -> Span | None:
         except UnicodeError:
             raise InputError("damaged: bytes written as text do not fit their encoding; get the file again") from None
     return None
+
+
+def read_storages(calls: list[Call], budget: Budget) -> dict[int, Storage | UnknownNumbers]:
+    """The storages of all `_load_from_bytes` records of a file, by the identity of the record.
+
+    Errors: those of `read_storage`, whether the network to convert uses the storage or not.
+    """
+    storages: dict[int, Storage | UnknownNumbers] = {}
+    for call in calls:
+        try:
+            storages[id(call)] = read_storage(call, budget)
+        except UnknownNumbers as error:
+            storages[id(call)] = error
+    return storages
 
 
 def read_storage(call: Call, budget: Budget) -> Storage:
@@ -115,7 +133,9 @@ def _described(value: Any) -> tuple[np.dtype[Any], str, int, int]:
         raise InputError("damaged: a tensor's storage has no type; get the file again")
     dtype = DTYPES.get(kind.name.removesuffix("Storage"))
     if dtype is None:
-        raise InputError(f"holds numbers of type {shown(kind.name)}, which linkjax does not read; save it as float32")
+        raise UnknownNumbers(
+            f"holds numbers of type {shown(kind.name)}, which linkjax does not read; save it as float32"
+        )
     offset = 0
     view = found[5] if len(found) == 6 else None
     if isinstance(view, tuple) and len(view) == 3:
@@ -194,7 +214,7 @@ def _in_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def layout(value: Any, storages: dict[int, Storage]) -> Layout | None:
+def layout(value: Any, storages: dict[int, Storage | UnknownNumbers]) -> Layout | None:
     """The tensor or parameter a record stands for, or None for any other record.
 
     Args:
@@ -216,6 +236,8 @@ def layout(value: Any, storages: dict[int, Storage]) -> Layout | None:
         return None
     args = value.args
     storage = storages.get(id(args[0])) if args else None
+    if isinstance(storage, UnknownNumbers):
+        raise storage
     if storage is None or len(args) < 4:
         raise InputError("damaged: a tensor has no storage; get the file again")
     dtype = None

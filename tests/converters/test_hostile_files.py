@@ -276,10 +276,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("what", BOMBS)
 def test_impossible_pickles_are_refused_at_once(what):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError, match=r"damaged|truncated|bomb|outside the file"):
         load(b"\x80\x05" + BOMBS[what] + b".")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_impossible_pickles_are_refused_at_once(what):
 )
 def test_depth_costs_no_stack(tmp_path, level):
     closing = {b"]\x94": b"a", b"}" + text("a"): b"s"}.get(level, b"")
-    depth = 50_000
+    depth = 20_000
     opcodes = level * depth + b"N" + closing * depth if closing else b"N" + level * depth
     if level == b"cnet\nModule\n\x85\x81":
         opcodes = b"cnet\nModule\n" * depth + b"N" + b"\x85\x81" * depth
@@ -353,6 +353,14 @@ def test_one_storage_read_a_thousand_times_is_refused(tmp_path):
     parameters = first + b"0}(" + b"".join(again) + b"u"
     with pytest.raises(InputError, match="refused as a bomb"):
         read(tmp_path, module(parameters))
+
+
+def test_numbers_of_an_unknown_type_matter_only_where_they_are_used(tmp_path):
+    payload = storage_file("f4", 4, "cpu").replace(b"torch\nFloatStorage", b"torch\nQUInt8Storage") + bytes(16)
+    with pytest.raises(InputError, match="numbers of type QUInt8Storage"):
+        read(tmp_path, with_tensor(tensor(payload=payload)))
+    write_snapshot(tmp_path / "net.pkl", network_entries(TINY, D=Raw(with_tensor(tensor(payload=payload)))))
+    assert list(read_snapshot(tmp_path / "net.pkl").arrays) == ["weight"]
 
 
 def test_names_that_could_collide_are_refused(tmp_path):

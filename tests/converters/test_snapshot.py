@@ -6,6 +6,8 @@ import io
 import pickle
 import pickletools
 import string
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -303,3 +305,21 @@ def test_a_generator_written_from_its_spec_converts_to_that_spec(tmp_path, spec)
     assert dataclasses.replace(found, embed_dim=spec.embed_dim) == spec
     generator = generator_from_snapshot(snapshot)
     assert generator.spec == found
+
+
+MEASURE = """
+import resource, sys
+from linkjax_converters.snapshot import read_snapshot
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+arrays = read_snapshot(sys.argv[1]).arrays
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
+def test_reading_needs_little_more_memory_than_the_arrays(tmp_path):
+    shape = (8, 1 << 20)
+    big = {f"weight{i}": LazyArray(shape, lambda: np.ones(shape, np.float32)) for i in range(3)}
+    path = write(tmp_path, network_entries(Network(big, {"": Module("Generator", {})})))
+    output = subprocess.check_output([sys.executable, "-c", MEASURE, str(path)], text=True)
+    assert int(output) < 1.25 * path.stat().st_size
