@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from linkjax import numerics
 from linkjax.errors import InputError
@@ -37,7 +37,8 @@ class Regions(NamedTuple):
     axis_minor: jax.Array
 
 
-def measure_regions(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num_parts: int) -> Regions:
+@functools.partial(jax.jit, static_argnames="num_parts")
+def measure_regions(image: Float[Array, "H W 3"], labels: Integer[Array, "H W"], num_parts: int) -> Regions:
     """Area, colour, entropy and moment ellipse of each part of one image; `jax.vmap` it for a batch.
 
     With n pixels and central moments μ_pq = Σ (y − ȳ)^p (x − x̄)^q / n, λ₁ ≥ λ₂ the eigenvalues of [[μ20, μ11],
@@ -48,7 +49,7 @@ def measure_regions(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num
     Args:
       image: encoded sRGB in [0, 1]; values outside are clipped.
       labels: part of each pixel; pixels with labels outside 0…num_parts − 1 belong to no part.
-      num_parts: number of parts, background included (it is measured too). Static under `jax.jit`.
+      num_parts: number of parts, background included (it is measured too); static.
     Returns: `Regions` with arrays of [num_parts].
     Errors: InputError for byte images, wrong shapes, or num_parts below 1.
     Numerics: row by row, counts, sums and squares of x are whole numbers, exact in float32 up to 512 pixels width;
@@ -60,6 +61,7 @@ def measure_regions(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num
       leaks across borders; absent parts are NaN rather than 0.
     Reference: Teague, "Image analysis via the general theory of moments", 1980; scikit-image's `regionprops`.
     """
+    image, labels = jnp.asarray(image), jnp.asarray(labels)
     if image.ndim != 3 or image.shape[-1] != 3 or labels.shape != image.shape[:2]:
         raise InputError(
             f"expected an image [H, W, 3] and labels [H, W], found {image.shape} and {labels.shape}; "
@@ -153,7 +155,7 @@ def _geometry(member: Float[Array, "P H W"]) -> tuple[Array, ...]:
 
 @functools.partial(jax.jit, static_argnames=("num_parts", "at_once"))
 def measure_region_batch(
-    images: Float[Array, "B H W 3"], labels: Int[Array, "B H W"], num_parts: int, at_once: int | None = None
+    images: Float[Array, "B H W 3"], labels: Integer[Array, "B H W"], num_parts: int, at_once: int | None = None
 ) -> Regions:
     """`measure_regions` over a batch, `at_once` images at a time.
 

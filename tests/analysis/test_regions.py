@@ -11,7 +11,6 @@ from linkjax.errors import InputError
 from tests.reference import region_loops
 from tests.tolerances import BATCHING, ENTROPY_TIES, REGIONS
 
-measure = jax.jit(measure_regions, static_argnums=2)
 GEOMETRY = ("area", "centroid_y", "centroid_x", "eccentricity", "orientation", "axis_major", "axis_minor")
 APPEARANCE = {"luminance": "luma709", "luminance_linear": "luminance709_linear", "lightness": "cie_Lstar"}
 
@@ -83,7 +82,7 @@ def random_scene(seed: int, height: int = 40, width: int = 56, num_parts: int = 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_field_is_that_of_the_plain_loops(seed):
     image, labels = random_scene(seed)
-    got = measure(unit(image), jnp.asarray(labels), 6)
+    got = measure_regions(unit(image), jnp.asarray(labels), 6)
     expected = region_loops.measure(image, labels, 6)
     for name in Regions._fields:
         if name != "orientation":
@@ -96,14 +95,14 @@ def test_every_field_is_that_of_the_plain_loops(seed):
 def test_a_thin_oblique_line_far_from_the_centre_is_thin(width):
     labels = np.zeros((64, width), np.int32)
     labels[np.arange(50), width - 60 + np.arange(50)] = 1
-    got = measure(jnp.zeros((64, width, 3)), jnp.asarray(labels), 2)
+    got = measure_regions(jnp.zeros((64, width, 3)), jnp.asarray(labels), 2)
     assert got.eccentricity[1] == 1
     assert got.axis_minor[1] < 1e-3  # from the cancelling eigenvalue formula it would be 0.03
     assert abs(float(got.orientation[1]) - np.pi / 4) < 1e-6
 
 
 def test_an_absent_part_has_area_zero_and_all_else_missing():
-    got = measure(jnp.full((8, 8, 3), 0.5), jnp.zeros((8, 8), jnp.int32), 3)
+    got = measure_regions(jnp.full((8, 8, 3), 0.5), jnp.zeros((8, 8), jnp.int32), 3)
     for name in Regions._fields:
         value = np.asarray(getattr(got, name))
         assert np.isfinite(value[0])
@@ -113,17 +112,17 @@ def test_an_absent_part_has_area_zero_and_all_else_missing():
 def test_labels_outside_the_parts_belong_to_none():
     image, labels = random_scene(0)
     inside = (labels > 0) & (labels < 3)
-    expected = measure(unit(image), jnp.asarray(np.where(inside, labels, 0)), 3)
+    expected = measure_regions(unit(image), jnp.asarray(np.where(inside, labels, 0)), 3)
     for outside in (-1, 3, 255, -(2**31), 2**31 - 1):
-        got = measure(unit(image), jnp.asarray(np.where(inside, labels, outside), jnp.int32), 3)
+        got = measure_regions(unit(image), jnp.asarray(np.where(inside, labels, outside), jnp.int32), 3)
         assert got.area[0] == 0
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1:], b[1:]), got, expected)
 
 
-@given(st.integers(0, 2**31 - 1), st.integers(1, 7))
+@given(st.integers(0, 2**31 - 1), st.sampled_from([1, 5]))
 def test_areas_sum_to_the_image(seed, num_parts):
     labels = np.random.default_rng(seed).integers(0, num_parts, (17, 23))
-    got = measure(jnp.zeros((17, 23, 3)), jnp.asarray(labels, jnp.int32), num_parts)
+    got = measure_regions(jnp.zeros((17, 23, 3)), jnp.asarray(labels, jnp.int32), num_parts)
     assert float(jnp.sum(got.area)) == 17 * 23
     assert abs(float(jnp.sum(got.area_share)) - 1) < 1e-6
 
@@ -134,9 +133,9 @@ def test_moving_the_picture_moves_the_centroid_and_nothing_else(seed, down, righ
     image = rng.integers(0, 256, (40, 40, 3), np.uint8)
     labels = np.zeros((40, 40), np.int32)
     labels[10:30, 10:30] = rng.integers(0, 3, (20, 20))
-    before = measure(unit(image), jnp.asarray(labels), 3)
+    before = measure_regions(unit(image), jnp.asarray(labels), 3)
     moved = [jnp.asarray(np.roll(a, (down, right), (0, 1))) for a in (np.asarray(unit(image)), labels)]
-    after = measure(*moved, 3)
+    after = measure_regions(*moved, 3)
     for name in Regions._fields:
         shift = {"centroid_y": down, "centroid_x": right}.get(name, 0)
         if name != "orientation":
@@ -148,9 +147,9 @@ def test_moving_the_picture_moves_the_centroid_and_nothing_else(seed, down, righ
 @settings(max_examples=20)
 def test_a_quarter_turn_turns_orientation_by_a_right_angle(seed):
     image, labels = random_scene(seed, 48, 48)
-    before = measure(unit(image), jnp.asarray(labels), 5)
+    before = measure_regions(unit(image), jnp.asarray(labels), 5)
     turned = [jnp.asarray(np.rot90(a).copy()) for a in (np.asarray(unit(image)), labels)]
-    after = measure(*turned, 5)
+    after = measure_regions(*turned, 5)
     elongated = np.asarray(before.eccentricity) > 0.3
     assert elongated[1] and elongated[2]
     assert angle_difference(after.orientation, before.orientation + np.pi / 2)[elongated].max() < 1e-5
@@ -164,8 +163,8 @@ def test_a_quarter_turn_turns_orientation_by_a_right_angle(seed):
 @settings(max_examples=20)
 def test_renaming_the_labels_reorders_the_rows(order):
     image, labels = random_scene(1)
-    before = measure(unit(image), jnp.asarray(labels), 6)
-    after = measure(unit(image), jnp.asarray(np.asarray(order, np.int32)[labels]), 6)
+    before = measure_regions(unit(image), jnp.asarray(labels), 6)
+    after = measure_regions(unit(image), jnp.asarray(np.asarray(order, np.int32)[labels]), 6)
     for name in Regions._fields:
         # a row's products may be summed in another order when the row lies elsewhere in the matrix
         assert largest_error(np.asarray(getattr(after, name))[np.asarray(order)], getattr(before, name)) < BATCHING
@@ -175,13 +174,13 @@ def test_numbers_do_not_depend_on_how_images_are_batched():
     scenes = [random_scene(seed) for seed in range(5)]
     images = unit(np.stack([image for image, _ in scenes]))
     labels = jnp.asarray(np.stack([labels for _, labels in scenes]))
-    alone = [measure(image, label, 5) for image, label in zip(images, labels, strict=True)]
+    alone = [measure_regions(image, label, 5) for image, label in zip(images, labels, strict=True)]
     expected = jax.tree.map(lambda *rows: np.stack(rows), *alone)
     for at_once in (1, 2):
         got = measure_region_batch(images, labels, 5, at_once)
         for name in Regions._fields:
             assert largest_error(getattr(got, name), getattr(expected, name)) < BATCHING, name
-    together = jax.jit(jax.vmap(lambda i, label: linkjax.measure_regions(i, label, 5)))(images, labels)
+    together = jax.vmap(linkjax.measure_regions, (0, 0, None))(images, labels, 5)
     for name in Regions._fields:
         assert largest_error(getattr(together, name), getattr(expected, name)) < BATCHING, name
 
@@ -190,16 +189,25 @@ def test_colour_has_finite_gradients_also_where_parts_are_absent():
     image, labels = random_scene(2)
 
     def total(x):
-        got = measure(x, jnp.asarray(labels), 6)
+        got = measure_regions(x, jnp.asarray(labels), 6)
         return jnp.nansum(got.luminance) + jnp.nansum(got.lightness) + jnp.nansum(got.yellow_blue)
 
     assert np.isfinite(jax.grad(total)(unit(image))).all()
 
 
 def test_a_pixel_that_is_not_a_number_is_not_hidden():
-    got = measure(jnp.full((4, 4, 3), jnp.nan), jnp.zeros((4, 4), jnp.int32), 1)
+    got = measure_regions(jnp.full((4, 4, 3), jnp.nan), jnp.zeros((4, 4), jnp.int32), 1)
     assert np.isnan(got.luminance[0]) and np.isnan(got.entropy[0])
     assert got.area[0] == 16
+
+
+def test_numpy_arrays_of_any_float_and_integer_type_are_measured_alike():
+    image, labels = random_scene(3)
+    expected = measure_regions(unit(image), jnp.asarray(labels), 5)
+    for kind in (np.uint8, np.int16, np.int64):
+        got = measure_regions(image / 255.0, labels.astype(kind), 5)
+        for name in Regions._fields:
+            assert largest_error(getattr(got, name), getattr(expected, name)) < BATCHING, name
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def anchors(count=6, units=5, w_dim=8, seed=1):
 def test_robust_range_is_numpys_percentiles_and_ignores_an_outlier():
     r = np.random.default_rng(0).gamma(2.0, size=(300, 7)).astype(np.float32)
     r[0] = 1e6
-    got = sweep.robust_range(jnp.asarray(r), 1, 99)
+    got = sweep.robust_range(jnp.asarray(r), 1.0, 99.0)
     np.testing.assert_allclose(np.stack([got.low, got.high]), np.percentile(r, [1, 99], axis=0), rtol=1e-5)
     assert got.high.max() < 20
     assert not got.dead.any()
@@ -50,7 +50,7 @@ def test_levels_run_evenly_from_low_to_high():
 @given(st.integers(0, 2**31 - 1), st.sampled_from([3, 5, 7]))
 def test_levels_around_an_anchor_hold_its_own_value_and_never_descend(seed, steps):
     rng = np.random.default_rng(seed)
-    unit_range = sweep.robust_range(jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), 10, 90)
+    unit_range = sweep.robust_range(jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), 10.0, 90.0)
     r = jnp.asarray(rng.normal(size=(3, 4)) * 2, jnp.float32)
     units = jnp.asarray([2, 0])
     got = np.asarray(sweep.levels_around(unit_range, units, r, steps))
@@ -183,7 +183,7 @@ def test_a_world_that_inverts_itself_has_fidelity_one_and_no_side_effects():
     ("call", "says"),
     [
         (lambda r: sweep.robust_range(r[0]), "samples, units"),
-        (lambda r: sweep.robust_range(r, 60, 40), "low < high"),
+        (lambda r: sweep.robust_range(r, 60.0, 40.0), "low < high"),
         (lambda r: sweep.levels(sweep.robust_range(r), jnp.arange(2), 1), "at least 2 steps"),
         (lambda r: sweep.levels_around(sweep.robust_range(r), jnp.arange(2), r, 4), "odd number"),
         (lambda r: sweep.swept_w(None, r, r, jnp.arange(6), r[:, 0], "relative"), "residual"),  # type: ignore
