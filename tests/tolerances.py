@@ -29,3 +29,10 @@ LINK_FLOAT32_REFERENCE = 1e-5
 LINK_ERROR = 1e-10  # squared errors from moments against squared errors from samples: one cancellation in float64
 LINK_OBJECTIVE = 1e-10  # absolute, of an objective near 1: flat at the optimum, so better than the coefficients
 EVALUATION = 1e-10  # float64 sums of another order and formula
+
+# -- stages: the same samples in other batches, on other devices, or one by one
+STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
+STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
+STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
+STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
+STAGE_SWEEP = 1e-4  # relative to the largest: slopes divide by the spread of the asked values

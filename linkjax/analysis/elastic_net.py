@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linkjax.analysis import double
-from linkjax.analysis.linear import Solution, product
+from linkjax.analysis.linear import Solution, product, variance_of_rounding
 from linkjax.analysis.moments import Moments
 
 
@@ -56,7 +56,8 @@ def solve_elastic_net(
     penalty, ratio = jnp.asarray(alpha, jnp.float64), jnp.asarray(l1_ratio, jnp.float64)
     ridge, lasso = penalty * (1.0 - ratio), penalty * ratio
     Q, c = moments.S_rr / moments.count, moments.S_rw / moments.count
-    curvature = jnp.diagonal(Q) + ridge
+    varying = jnp.diagonal(moments.S_rr) > variance_of_rounding(moments)
+    curvature = jnp.where(varying, jnp.diagonal(Q), 0.0) + ridge
     scale = jnp.where(curvature > 0, 1.0 / jnp.sqrt(jnp.where(curvature > 0, curvature, 1.0)), 0.0)  # b = scale · u
     Q = scale[:, None] * (Q + jnp.diag(jnp.broadcast_to(ridge, curvature.shape))) * scale[None, :]
     c = scale[:, None] * c

@@ -41,7 +41,8 @@ def decompose(moments: Moments) -> Spectrum:
 
     Live: eigenvalue > 8 √units · rounding · largest, and among the count − 1 largest. Null eigenvalues of a
     rank-deficient Gram matrix come out as rounding, measured at most 5 roundings of the largest whatever the size;
-    the rest is margin. In terms of R's singular values this drops what is below 3e-7 (2048 units) of the largest.
+    the rest is margin (and more than the rounding of the deviations, should no unit vary). In terms of R's singular
+    values this drops what is below 3e-7 (2048 units) of the largest.
     Dropped directions get no weight in least squares, which makes it the minimum-norm solution.
     """
     eigenvalues, vectors = jnp.linalg.eigh(moments.S_rr)
@@ -152,8 +153,14 @@ def effective_rank(eigenvalues: Float[Array | np.ndarray, "units"]) -> float:
     return float(np.exp(-np.sum(p * np.log(p))))
 
 
+def variance_of_rounding(moments: Moments) -> Array:
+    """What S_rr's diagonal may be of units that never vary [units]: n (4 ε mean)², their deviations' rounding."""
+    return moments.count * (4.0 * np.finfo(np.float64).eps * moments.mean_r) ** 2
+
+
 def _threshold(moments: Moments, largest: Array) -> Array:
-    return 8.0 * np.sqrt(moments.S_rr.shape[0]) * moments.rounding * largest
+    relative = 8.0 * np.sqrt(moments.S_rr.shape[0]) * moments.rounding * largest
+    return jnp.maximum(relative, jnp.sum(variance_of_rounding(moments)))
 
 
 def product(a: Array | np.ndarray, b: Array | np.ndarray) -> Array:

@@ -51,7 +51,7 @@ def start(moments: Moments, held_out: Moments, training: Training, seed: int) ->
     count, S_rr, S_ww, mean_r, mean_w = (
         np.asarray(array) for array in (moments.count, moments.S_rr, moments.S_ww, moments.mean_r, moments.mean_w)
     )
-    r_scale, w_scale = _scale(np.diagonal(S_rr) / count), _scale(S_ww / count)
+    r_scale, w_scale = _scale(np.diagonal(S_rr) / count, mean_r), _scale(S_ww / count, mean_w)
     spec = LinkSpec(units, w_dim, method="mlp", hidden=training.hidden, activation=training.activation)
     fresh = MLPLink(spec, rngs=nnx.Rngs(seed))
     weights = {f"kernels.{index}": kernel[...] for index, kernel in enumerate(fresh.kernels)}
@@ -84,10 +84,8 @@ def fit_mlp(
     key = jax.random.key(seed)
 
     def run(epoch: int, link: MLPLink, optimiser: optax.OptState) -> tuple[MLPLink, optax.OptState, float]:
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), r.shape[0])
-        rows = order[: order.size // batch * batch].reshape(-1, batch)
-        link, optimiser, losses = _epoch(link, optimiser, r, w, rows, training=training, steps=rows.shape[0])
-        return link, optimiser, float(losses.mean())
+        link, optimiser, loss = _epoch(link, optimiser, r, w, jax.random.fold_in(key, epoch), training=training)
+        return link, optimiser, float(loss)
 
     val = jnp.asarray(validation[0], jnp.float32), jnp.asarray(validation[1], jnp.float32)
     first = start(moments, held_out, training, seed)
@@ -191,17 +189,21 @@ _error = jax.jit(lambda link, r, w: _loss(link, _standardise(link, r), w))
 
 
 def _run_epoch(
-    link: MLPLink, optimiser: optax.OptState, r: Array, w: Array, rows: Array, *, training: Training, steps: int
+    link: MLPLink, optimiser: optax.OptState, r: Array, w: Array, key: Array, *, training: Training
 ) -> tuple[MLPLink, optax.OptState, Array]:
+    batch = min(training.batch, r.shape[0])
+    steps = r.shape[0] // batch
+    rows = jax.random.permutation(key, r.shape[0])[: steps * batch].reshape(steps, batch)
+
     def step(carry: tuple[MLPLink, optax.OptState], index: Array) -> tuple[tuple[MLPLink, optax.OptState], Array]:
         link, optimiser, loss = _update(*carry, r[index], w[index], training, steps)
         return (link, optimiser), loss
 
     (link, optimiser), losses = jax.lax.scan(step, (link, optimiser), rows)
-    return link, optimiser, losses
+    return link, optimiser, jnp.mean(losses)
 
 
-_epoch = jax.jit(_run_epoch, static_argnames=("training", "steps"))
+_epoch = jax.jit(_run_epoch, static_argnames=("training",))
 
 
 def _batches(pairs: Pairs, batch: int) -> Iterable[Pairs]:
@@ -210,6 +212,8 @@ def _batches(pairs: Pairs, batch: int) -> Iterable[Pairs]:
         yield r[begin : begin + batch], w[begin : begin + batch]
 
 
-def _scale(variance: np.ndarray) -> np.ndarray:
-    """Standard deviations, 1 where there is none: a constant unit then stays 0 after centring."""
-    return np.where(variance > 0, np.sqrt(np.maximum(variance, 0.0)), 1.0)
+def _scale(variance: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Standard deviations; the largest one instead where there is next to none, which would blow up what is new."""
+    deviation = np.sqrt(np.maximum(variance, 0.0))
+    largest = deviation.max() or 1.0
+    return np.where(deviation > 1e-6 * np.maximum(np.abs(mean), largest), deviation, largest)
