@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+import linkjax
+from linkjax import artifacts
+from linkjax.analysis import pairs as analysis
+from linkjax.cli import main
+from tests import tolerances, worlds
+from tests.stages.conftest import PAIRS, do
+
+
+def read(path, *names):
+    made = artifacts.Artifact(path, "pairs")
+    data = made.open()
+    return {name: made.read(data, name) for name in names or ("w", "r", "label", "sample_id", "prediction")}
+
+
+def test_every_kept_pair_is_recognised_and_no_sample_is_drawn_twice(world):
+    found = read(world.pairs)
+    np.testing.assert_array_equal(found["prediction"], found["label"])
+    named = list(zip(found["label"].tolist(), found["sample_id"].tolist(), strict=True))
+    assert len(set(named)) == len(named) == 5 * (24 + 8 + 8)
+    assert len(np.unique(found["w"], axis=0)) == len(named)
+
+
+def test_splits_hold_their_own_ids_and_as_many_of_each_class_as_asked(world):
+    made, found = artifacts.Artifact(world.pairs, "pairs"), read(world.pairs)
+    for split, count in (("train", 24), ("val", 8), ("test", 8)):
+        rows = slice(*made.summary["splits"][split])
+        start = analysis.SPLITS[split]
+        assert ((found["sample_id"][rows] >= start) & (found["sample_id"][rows] < start + (1 << 30))).all()
+        np.testing.assert_array_equal(np.bincount(found["label"][rows]), [count] * 5)
+
+
+def test_a_pair_can_be_made_again_from_its_name(world):
+    found, generator, classifier = read(world.pairs), linkjax.load(world.generator), linkjax.load(world.classifier)
+    rows = [0, 60, 199]
+    label = found["label"][rows]
+    z = analysis.named_latents(0, label, found["sample_id"][rows], 8)
+    w = generator.mapping(z, label)
+    r = classifier(classifier.preprocess(generator.synthesis(w))).penultimate
+    assert np.abs(found["w"][rows] - w).max() < tolerances.STAGE_W
+    assert np.abs(found["r"][rows] - r).max() < tolerances.STAGE_R * np.abs(r).max()
+
+
+def test_the_acceptance_rate_is_what_was_counted(world):
+    summary = artifacts.Artifact(world.pairs, "pairs").summary
+    tried = sum(group["tried"] for group in summary["groups"])
+    assert summary["acceptance"] == pytest.approx(200 / tried)
+    assert tried > 200  # a random classifier rejects some
+
+
+def test_batch_size_device_count_and_a_kill_change_nothing(world, tmp_path, killed_after, one_device, capsys):
+    flags = [*world.models, "--out", str(tmp_path / "pairs"), *PAIRS[:-1]]
+    killed_after(3)
+    assert main(["pairs", *flags, "7"]) == 1
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "pairs").exists()
+    killed_after(10**6)
+    do("pairs", *flags, "7")
+    whole, resumed = read(world.pairs), read(tmp_path / "pairs")
+    for name in ("label", "sample_id", "prediction"):
+        np.testing.assert_array_equal(whole[name], resumed[name])
+    assert np.abs(whole["w"] - resumed["w"]).max() < tolerances.STAGE_W
+    assert np.abs(whole["r"] - resumed["r"]).max() < tolerances.STAGE_R * np.abs(whole["r"]).max()
+
+
+def test_original_seeding_gives_the_rows_of_numpys_random_state(world, tmp_path):
+    flags = ["--seeding", "original", "--keep", "all", "--classes", "1", "3", "--seed", "5"]
+    sizes = ["--n-train", "4", "--n-val", "2", "--n-test", "2", "--truncation", "1", "--batch-size", "8"]
+    do("pairs", *world.models, "--out", tmp_path / "pairs", *flags, *sizes)
+    found, generator = read(tmp_path / "pairs"), linkjax.load(world.generator)
+    rows = np.random.RandomState(5).randn(4, 8)
+    for first, label in ((0, 1), (4, 3)):  # classes share the same z, as there
+        w = generator.mapping(rows.astype(np.float32), np.full(4, label))
+        assert np.abs(found["w"][first : first + 4] - w).max() < tolerances.STAGE_W
+    assert len(np.unique(found["w"].round(5), axis=0)) == 16  # but no split repeats another's
+
+
+def test_named_latents_do_not_depend_on_their_neighbours():
+    label, ids = np.array([3, 1, 3]), np.array([7, 7, 2**32 - 1])
+    together = analysis.named_latents(1, label, ids, 16)
+    for row in range(3):
+        np.testing.assert_array_equal(together[row], analysis.named_latents(1, label[[row]], ids[[row]], 16)[0])
+    assert len(np.unique(together, axis=0)) == 3
+    many = analysis.named_latents(0, np.zeros(4000, int), np.arange(4000), 8)
+    assert abs(many.mean()) < 0.03 and abs(many.std() - 1) < 0.02
+
+
+def test_a_hopeless_class_is_named_with_its_rate_and_ways_out(world, tmp_path, capsys):
+    flags = ["--n-train", "40", "--n-val", "0", "--n-test", "0", "--max-attempts", "1", "--batch-size", "40"]
+    assert main(["pairs", *world.models, "--out", str(tmp_path / "pairs"), *flags]) == 1
+    said = capsys.readouterr().err
+    assert "the classifier recognised" in said and "--max-attempts" in said and "--keep all" in said
+    assert not (tmp_path / "pairs").exists()
+    do("pairs", *world.models, "--out", tmp_path / "pairs", *flags[:6], "--max-attempts", "20", *flags[8:])  # goes on
+
+
+def test_unconditional_generators_and_headless_classifiers_keep_all(tmp_path, capsys):
+    generator, classifier = worlds.save(tmp_path, num_classes=0, head=False)
+    flags = ["--generator", generator, "--classifier", classifier, "--n-train", "4", "--n-val", "0", "--n-test", "2"]
+    assert main(["pairs", *flags, "--out", str(tmp_path / "pairs")]) == 2
+    assert "add --keep all" in capsys.readouterr().err
+    do("pairs", *flags, "--out", tmp_path / "pairs", "--keep", "all")
+    found = read(tmp_path / "pairs")
+    assert (found["label"] == -1).all() and (found["prediction"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--classes", "7"], "expected ids from 0 to 4"),
+        (["--classes", "1", "1"], "different class ids"),
+        (["--classes", "1", "2", "--class-names", "one"], "one name for each"),
+        (["--truncation", "1.5"], "from 0 to 1"),
+        (["--n-train", "0"], "above 0"),
+    ],
+)
+def test_wrong_settings_are_one_sentence_and_exit_code_2(world, tmp_path, capsys, flags, said):
+    assert main(["pairs", *world.models, "--out", str(tmp_path / "pairs"), *flags]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and error.count("\n") == 0
+    assert not (tmp_path / "pairs").exists()
