@@ -32,7 +32,7 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
             assert abs(found["obtained"][sample, unit, step] - again) < tolerances.STAGE_R * np.nanmax(
                 np.abs(found["obtained"])
             )
-            luma = float((linkjax.to_uint8(image) @ np.float32([0.2126, 0.7152, 0.0722])).mean())
+            luma = float((np.asarray(linkjax.to_uint8(image)) @ np.float32([0.2126, 0.7152, 0.0722])).mean())
             assert found["measured"][sample, unit, step, 0, 0] == pytest.approx(luma, rel=1e-4)
 
 
