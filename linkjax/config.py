@@ -1,11 +1,14 @@
 """Settings: frozen dataclass defaults ← a TOML file ← command-line flags.
 
-An experiment's file has one table per stage with only what differs from the defaults; a key above the tables goes to
-every stage that has it:
+An experiment's file has one table per stage with only what differs from the defaults; keys of the table `shared` go to
+every stage that has them:
 
-    classes = [207, 208]
+    [shared]
+    generator = "weights/imagenet256"
+    pairs = "runs/dogs/pairs"
+
     [pairs]
-    n_train = 5000
+    classes = [207, 208]
 """
 
 import dataclasses
@@ -19,6 +22,8 @@ from typing import Any, TypeVar
 from linkjax.errors import InputError
 
 C = TypeVar("C")
+
+SHARED = "shared"  # the table whose keys go to every stage that has them
 
 
 def read_toml(path: Path, stage: str, stages: Mapping[str, Iterable[str]]) -> dict[str, Any]:
@@ -37,11 +42,13 @@ def read_toml(path: Path, stage: str, stages: Mapping[str, Iterable[str]]) -> di
         raise InputError(f"{path}: cannot read this configuration ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected TOML, found an error: {error}") from None
-    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    shared = content.pop(SHARED, {})
+    loose = [key for key, value in content.items() if not isinstance(value, dict)]
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     everywhere = {key for keys in stages.values() for key in keys}
-    wrong = [_unknown(f"[{name}]", name, stages) for name in tables if name not in stages]
-    wrong += [_unknown(f"'{key}'", key, everywhere) for key in shared if key not in everywhere]
+    wrong = [_unknown(f"[{name}]", name, [*stages, SHARED]) for name in tables if name not in stages]
+    wrong += [f"'{key}' stands above the tables; put it under [{SHARED}] or under its stage" for key in loose]
+    wrong += [_unknown(f"'{key}' in [{SHARED}]", key, everywhere) for key in shared if key not in everywhere]
     wrong += [
         _unknown(f"'{key}' in [{name}]", key, stages[name])
         for name, table in tables.items()

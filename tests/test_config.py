@@ -32,14 +32,14 @@ def write(tmp_path, text):
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path):
-    path = write(tmp_path, "classes = [4, 5]\n[pairs]\nn_train = 7\nnote = 'from the file'\n")
+    path = write(tmp_path, "[shared]\nclasses = [4, 5]\n[pairs]\nn_train = 7\nnote = 'from the file'\n")
     settings = config.read_toml(path, "pairs", STAGES)
     made = config.from_command_line(Config, ["--out", "x", "--n-train", "9"], settings, prog="linkjax pairs")
     assert made == Config(out="x", classes=(4, 5), n_train=9, note="from the file")
 
 
-def test_a_key_above_the_tables_reaches_only_stages_that_have_it(tmp_path):
-    path = write(tmp_path, "classes = [4]\nsteps = 5\n")
+def test_a_shared_key_reaches_only_stages_that_have_it(tmp_path):
+    path = write(tmp_path, "[shared]\nclasses = [4]\nsteps = 5\n")
     assert config.read_toml(path, "pairs", STAGES) == {"classes": [4]}
     assert config.read_toml(path, "sweep", STAGES) == {"classes": [4], "steps": 5}
 
@@ -49,7 +49,8 @@ def test_a_key_above_the_tables_reaches_only_stages_that_have_it(tmp_path):
     [
         ("[pears]\n", "did you mean 'pairs'"),
         ("[pairs]\nn_trian = 1\n", "did you mean 'n_train'"),
-        ("clases = [1]\n", "did you mean 'classes'"),
+        ("[shared]\nclases = [1]\n", "did you mean 'classes'"),
+        ("classes = [1]\n", r"put it under \[shared\]"),
         ("[pairs\n", "expected TOML"),
     ],
 )

@@ -11,7 +11,7 @@ from tests.stages.conftest import SWEEP, do
 def test_the_plan_counts_what_the_stages_then_draw(world, tmp_path, capsys):
     experiment = tmp_path / "experiment.toml"
     experiment.write_text(
-        f'generator = "{world.generator}"\nclassifier = "{world.classifier}"\n'
+        f'[shared]\ngenerator = "{world.generator}"\nclassifier = "{world.classifier}"\n'
         "[pairs]\nn_train = 24\nn_val = 8\nn_test = 8\nbatch_size = 8\n"
         "[sweep]\nsamples = 1\nsteps = 3\npicture_units = 2\npicture_samples = 2\n"
     )

@@ -1,0 +1,132 @@
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import linkjax
+from linkjax import checkpoint, errors
+from linkjax.models import build
+from linkjax.models.link import Link, LinkSpec
+
+
+def link(seed=0):
+    random = np.random.default_rng(seed)
+    arrays = {"kernel": random.normal(size=(5, 3)).astype(np.float32), "bias": np.arange(3, dtype=np.float32)}
+    return build.fill(Link, LinkSpec(5, 3, method="ridge", alpha=2.0), arrays)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    checkpoint.save_model(tmp_path / "link", link(), source={"note": "test"})
+    return tmp_path / "link"
+
+
+def test_what_is_saved_is_loaded_bit_by_bit_with_its_spec_and_source(saved):
+    again, manifest = checkpoint.load_model(saved)
+    np.testing.assert_array_equal(again.kernel[...], link().kernel[...])
+    assert again.spec == link().spec
+    assert manifest["source"] == {"note": "test"} and manifest["parameters"] == 18
+
+
+def test_relative_and_absolute_paths_are_the_same(saved, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    np.testing.assert_array_equal(linkjax.load("link").bias[...], linkjax.load(saved).bias[...])
+
+
+def test_saved_on_eight_devices_loads_on_one(tmp_path):
+    assert jax.device_count() == 8
+    model = link()
+    on = jax.make_mesh((8,), ("item",), axis_types=(jax.sharding.AxisType.Auto,))
+    everywhere = jax.device_put(model, jax.NamedSharding(on, jax.P()))
+    checkpoint.save_model(tmp_path / "link", everywhere, source={})
+    code = (
+        "import jax, linkjax, sys; model = linkjax.load(sys.argv[1]); assert jax.device_count() == 1;"
+        "print(float(model.kernel[...].sum()))"
+    )
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "link")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(float(model.kernel[...].sum()), rel=1e-6)
+
+
+def test_an_existing_folder_is_never_overwritten(saved):
+    with pytest.raises(errors.InputError, match="exists already"):
+        checkpoint.save_model(saved, link(1), source={})
+    np.testing.assert_array_equal(linkjax.load(saved).kernel[...], link().kernel[...])
+
+
+def largest_data_file(folder):
+    return max(
+        (path for path in (folder / "weights").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
+
+
+def test_damaged_weights_are_refused(saved):
+    victim = largest_data_file(saved)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 255
+    victim.write_bytes(bytes(content))
+    with pytest.raises(errors.InputError, match=r"weights are (damaged|not those)"):
+        linkjax.load(saved)
+
+
+def test_missing_weights_and_weights_of_another_model_are_refused(saved, tmp_path):
+    checkpoint.save_model(tmp_path / "other", link(1), source={})
+    manifest = (saved / "manifest.json").read_text()
+    (tmp_path / "other" / "manifest.json").write_text(manifest)
+    with pytest.raises(errors.InputError, match="SHA-256 differs"):
+        linkjax.load(tmp_path / "other")
+    for path in sorted((saved / "weights").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    with pytest.raises(errors.InputError, match="damaged or incomplete"):
+        linkjax.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spec": {"units": 5}}, "does not describe"),
+        ({"spec": {"units": 5, "w_dim": 3, "odd": 1}}, "odd"),
+        ({"kind": "pairs"}, "found pairs"),
+        ({"format_version": 99}, "newer"),
+        ({"spec": {"units": 6, "w_dim": 3, "method": "ridge"}}, "damaged or incomplete"),
+    ],
+)
+def test_a_manifest_that_does_not_describe_the_weights_is_refused(saved, change, said):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    (saved / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(errors.InputError, match=said):
+        linkjax.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "nothing there"),
+        (lambda path: path.mkdir(), "without manifest.json"),
+        (lambda path: path.write_text("x"), "a file"),
+    ],
+)
+def test_a_path_without_a_model_says_what_was_found(tmp_path, make, said):
+    make(tmp_path / "model")
+    with pytest.raises(errors.InputError, match=said):
+        linkjax.load(tmp_path / "model")
+
+
+def test_nothing_half_written_is_left_when_saving_fails(tmp_path, monkeypatch):
+    from linkjax import manifest
+
+    monkeypatch.setattr(manifest, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save_model(tmp_path / "link", link(), source={})
+    assert not (tmp_path / "link").exists()

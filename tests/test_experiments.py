@@ -1,0 +1,35 @@
+"""The configurations of the paper's experiments are read by the stages they are for."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from linkjax import config
+from linkjax.models.classifier_spec import ARCHITECTURES
+from linkjax.stages import PIPELINE
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+STAGES = {stage.name: [field.name for field in dataclasses.fields(stage.module.Config)] for stage in PIPELINE}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_experiment_gives_valid_settings_to_every_stage(path):
+    for stage in PIPELINE:
+        settings = config.read_toml(path, stage.name, STAGES)
+        if stage.name in ("plan", "report"):
+            continue
+        made = config.from_command_line(stage.module.Config, ["--out", "x"], settings, prog=stage.name)
+        if stage.name == "pairs":
+            assert len(made.classes) == len(made.class_names) and all(made.class_names)
+            assert made.n_train == 5000 and made.truncation == 0.7
+    architecture = Path(tomllib.loads(path.read_text(encoding="utf-8"))["shared"]["classifier"]).name
+    assert architecture in ARCHITECTURES
+    assert f"--arch {architecture}" in path.read_text(encoding="utf-8")
+
+
+def test_the_papers_four_groups_and_five_classifiers_are_there():
+    assert len(FILES) == 8
+    assert {path.stem.split("_")[0] for path in FILES} == {"dogs", "fungi", "birds", "cars"}
+    assert {path.stem.split("_", 1)[1] for path in FILES} >= {"resnet50", "vgg16", "alexnet", "densenet201"}
