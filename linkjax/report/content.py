@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from linkjax.report.figures import Figure
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Section:
     limits: Sequence[str] = ()
 
 
-def clipped(rows: Sequence[Sequence[str | Cell]], most: int, what: str) -> tuple[Sequence[Sequence[str | Cell]], str]:
+def clipped(rows: Sequence[T], most: int, what: str) -> tuple[Sequence[T], str]:
     """The first `most` rows, and a remark on how many are not shown."""
     if len(rows) <= most:
         return rows, ""

@@ -1,4 +1,7 @@
-"""Numbers as a reader wants them: three digits, units, true minus signs, and – where there is none."""
+"""Numbers as a reader wants them: three digits, units, true minus signs, and – where there is none.
+
+A unit hangs on to its number by a no-break space.
+"""
 
 import math
 from typing import Any
@@ -24,7 +27,7 @@ def number(value: Any, unit: str = "", digits: int = 3) -> str:
     if unit in _SHARES:
         return percent(value if unit not in ("%", "percent") else value / 100)
     text = _digits(value, digits)
-    return f"{text} {unit}" if unit not in ("", "1") else text
+    return f"{text}\u00a0{unit}" if unit not in ("", "1") else text
 
 
 def percent(value: Any) -> str:
@@ -37,7 +40,7 @@ def percent(value: Any) -> str:
         if not (float(text) in (0.0, 100.0) and scaled != float(text)):
             break
     text = text.rstrip("0").rstrip(".") if float(text) in (0.0, 100.0) else text
-    return f"{text.replace('-', '−')} %"
+    return f"{text.replace('-', '−')}\u00a0%"
 
 
 def with_error(value: Any, error: Any, unit: str = "") -> str:
@@ -49,7 +52,7 @@ def with_error(value: Any, error: Any, unit: str = "") -> str:
         return number(value, unit)
     decimals = max(0, 1 - math.floor(math.log10(error)))
     text = f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
-    return f"{text} {unit}" if unit not in ("", "1") else text
+    return f"{text}\u00a0{unit}" if unit not in ("", "1") else text
 
 
 def plain(value: Any) -> str:

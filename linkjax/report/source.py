@@ -26,6 +26,9 @@ class Source:
     def __init__(self, role: str, path: str | Path, kinds: tuple[str, ...]):
         self.role, self.path = role, Path(path).absolute()
         self.manifest = manifests.read(self.path, kinds)
+        for key in ("summary", "source", "config", "weights", "inputs", "versions", "device"):
+            if not isinstance(self.manifest.get(key) or {}, dict):
+                raise InputError(f"{self.path}: the '{key}' of its manifest is damaged; make it again")
         self.kind: str = self.manifest["kind"]
         self._artifact = None if self.kind in LINKS else artifacts.Artifact(self.path, self.kind)
         self._data = None

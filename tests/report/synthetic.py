@@ -85,7 +85,7 @@ def link(folder: Path, full: bool = True, weights: Any = None, of_pairs: str | N
 def evaluation(folder: Path, pictures: int = 12, weights: Any = None) -> Path:
     rng = np.random.default_rng(1)
     about = {
-        "r2": {"description": "R² in W", "better": "higher", "unit": ""},
+        "r2": {"description": "R² in W over held-out samples", "better": "higher", "unit": ""},
         "mse": {"description": "mean squared error of w", "better": "lower", "unit": "w²"},
         "cosine_r": {"description": "cosine of r and r̂", "better": "higher", "unit": ""},
         "top1": {"description": "the linked image has the original's top class", "better": "higher", "unit": ""},
@@ -185,10 +185,10 @@ def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached
         codes = {str(code): name for code, name in enumerate(meanings)}
         for name, values in (
             ("sample_id", np.arange(n)), ("label", label), ("target", target),
-            ("steps", rng.gamma(3, 20, n).astype(np.int32)), ("changed", rng.integers(2, 60, n).astype(np.int32)),
+            ("steps", rng.gamma(3, 20, n).astype(np.int32)), ("units_changed", rng.integers(2, 60, n).astype(np.int32)),
             ("distance_r", rng.gamma(4, 2, n).astype(np.float32)),
             ("distance_w", rng.gamma(4, 1, n).astype(np.float32)),
-            ("probability", np.where(outcome == 2, np.nan, rng.beta(5, 3, n)).astype(np.float32)),
+            ("probability_target", np.where(outcome == 2, np.nan, rng.beta(5, 3, n)).astype(np.float32)),
         ):  # fmt: skip
             writer.put(name, ("sample",), values)
         writer.put("outcome", ("sample",), outcome, meanings=codes)

@@ -11,11 +11,12 @@ Colours are Okabe and Ito's for categories, cividis for sequences, and a red–b
 
 from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, validation_curve
 from linkjax.report.figures.images import image_pairs, sweep_strip
-from linkjax.report.figures.style import CATEGORIES, DIVERGING, SEQUENTIAL, Figure, png, size_in_page
+from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
 __all__ = [
     "CATEGORIES",
     "DIVERGING",
+    "HALF",
     "SEQUENTIAL",
     "Figure",
     "asked_obtained",

@@ -6,11 +6,12 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
 from linkjax.report.figures import style
 from linkjax.report.figures.style import Figure
+from linkjax.report.numbers import number
 
 
 def histogram(
@@ -21,7 +22,7 @@ def histogram(
     bins: int = 30,
     reference: float | None = None,
     reference_name: str = "",
-    width: float = style.WIDTH / 2 - 0.1,
+    width: float = style.HALF,
 ) -> Figure:
     """How many fall where, with a line at the median.
 
@@ -42,11 +43,12 @@ def histogram(
         count = int(np.clip(np.sqrt(finite.size) * 2, 5, bins))
         axes.hist(finite, bins=_edges(finite, count).tolist(), color=style.SKY, edgecolor="white", linewidth=0.6)
         middle = float(np.median(finite))
-        axes.axvline(middle, color=style.BLUE, linewidth=1.8, label=f"median {middle:.3g}".replace("-", "−"))
+        axes.axvline(middle, color=style.BLUE, linewidth=1.8, label=f"median {number(middle)}")
     if reference is not None:
         axes.axvline(reference, color=style.INK, linewidth=1.2, linestyle=":", label=reference_name or None)
     if len(finite) < len(values):
         axes.plot([], [], " ", label=f"{len(values) - len(finite)} without a value")
+    axes.ticklabel_format(axis="x", useOffset=False)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _legend(axes)
     return figure
@@ -60,15 +62,17 @@ def heat_map(
     xlabel: str,
     ylabel: str,
     colour_label: str,
+    limits: tuple[float, float] | None = None,
     width: float = style.WIDTH,
 ) -> Figure:
-    """Signed values as colours, white at 0, with the same scale on both sides.
+    """Values as colours: signed ones red and blue, white at 0, with the same scale on both sides.
 
     Args:
       values: cells that are not finite are drawn grey. Colours end at the 97th percentile of |values|, so that a few
         outliers do not pale the rest; the colour bar is pointed where values go on.
       rows, columns: their names.
       xlabel, ylabel, colour_label: what columns, rows and values are.
+      limits: ends of the scale of values that have no sign (shares), which are drawn from dark to light.
       width: inches.
     Returns: a figure; cells carry their number where there is room.
     """
@@ -82,8 +86,9 @@ def heat_map(
     below = 0.6 if level else 0.5 + 0.062 * max(map(len, names), default=0)
     figure = style.new(width, 0.45 + below + 0.27 * max(2, len(rows)))
     axes = figure.add_subplot()
-    colours = matplotlib.colormaps[style.DIVERGING].with_extremes(bad=style.FAINT)
-    drawn = axes.imshow(shown, cmap=colours, norm=TwoSlopeNorm(0.0, -reach, reach), aspect="auto")
+    low, high = limits or (-reach, reach)
+    colours = matplotlib.colormaps[style.SEQUENTIAL if limits else style.DIVERGING].with_extremes(bad=style.FAINT)
+    drawn = axes.imshow(shown, cmap=colours, norm=Normalize(low, high), aspect="auto")
     style.dress(axes, xlabel, ylabel, grid="")
     turned = {} if level else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(columns)), names, parse_math=False, **turned)
@@ -93,16 +98,18 @@ def heat_map(
     axes.grid(which="minor", color="white", linewidth=1.0)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    beyond = "both" if sizes.size and sizes.max() > reach * 1.001 else "neither"
+    beyond = "both" if not limits and sizes.size and sizes.max() > reach * 1.001 else "neither"
     bar = figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.04, aspect=22, extend=beyond)
     bar.set_label(colour_label, fontsize=style.SMALL, color=style.INK)
     bar.ax.tick_params(labelsize=style.SMALL, colors=style.SOFT, length=2)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     if len(columns) <= 14:
+        decimals = int(np.clip(1 - np.floor(np.log10(max(abs(low), abs(high)))), 0, 4))
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
-                colour = "white" if abs(value) > 0.6 * reach else style.INK
-                text = f"{value:.2g}".replace("-", "−")
+                dark = value < (low + high) / 2 if limits else abs(value) > 0.6 * reach
+                colour = "white" if dark else style.INK
+                text = f"{value + 0.0:.{decimals}f}".replace("-", "−")
                 axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     return figure
 
@@ -163,7 +170,7 @@ def validation_curve(
     train: Float[np.ndarray, " n"] | None = None,
     chosen: float | None = None,
     ylabel: str = "R² in W",
-    width: float = style.WIDTH / 2 - 0.1,
+    width: float = style.HALF,
 ) -> Figure:
     """The link's fit on validation (and training) pairs against the penalty alpha.
 
@@ -243,7 +250,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _edges(values: np.ndarray, count: int) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
-    if low == high:  # one bar, not an axis of zero width
+    if high - low <= 1e-4 * max(abs(low), abs(high)):  # one bar, not an axis of no width
         pad = abs(low) * 0.05 or 0.5
         return np.array([low - pad, high + pad])
     return np.linspace(low, high, count + 1)
@@ -251,4 +258,7 @@ def _edges(values: np.ndarray, count: int) -> np.ndarray:
 
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK, loc="best", handlelength=1.6)
+        axes.legend(
+            fontsize=style.SMALL, frameon=False, labelcolor=style.INK, handlelength=1.6, ncols=3, columnspacing=1.4,
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2,
+        )  # fmt: skip

@@ -73,7 +73,7 @@ def sweep_strip(
     title: str,
     rows: Sequence[str] = (),
     xlabel: str = "value asked of the unit",
-    width: float = style.WIDTH / 2 - 0.1,
+    width: float = style.HALF,
 ) -> Figure:
     """What changes as a unit's value changes: one row a sample, one column a step.
 
@@ -113,7 +113,7 @@ def _fit(images: np.ndarray, target: int) -> np.ndarray:
     """Images about `target` pixels wide: small ones repeated by a whole factor, others resampled."""
     width = images.shape[2]
     target = max(1, min(target, max(width, 256)))
-    if target >= 3 * width:
+    if target >= 4 * width:
         factor = target // width
         return images.repeat(factor, axis=1).repeat(factor, axis=2)
     size = (target, max(1, round(images.shape[1] * target / width)))

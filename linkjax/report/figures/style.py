@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 DPI = 144  # 1.5 device pixels for each of the page's, so that text stays sharp
 WIDTH = 8.6  # inches: the page's text width
+HALF = WIDTH / 2 - 0.1  # two side by side
 
 # Okabe & Ito's palette: told apart with every common form of colour blindness.
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW = (

@@ -11,7 +11,9 @@ from linkjax.report.numbers import NONE, number, percent, wilson
 from linkjax.report.source import Context, Source
 
 _PICTURES = 24
-_PAIRS = 30
+_PAIRS = 100
+_SHORT = 8  # pairs of classes beyond which their table is folded
+_CLASSES = 24  # classes beyond which a matrix would be unreadable
 _REACHED, _ALREADY = 0, 3  # codes of the search; their names are stored beside them
 _WORDS = {
     "reached": "became the target",
@@ -30,22 +32,25 @@ def section(source: Source, context: Context) -> Section:
     label, target = (source.array(name, "sample").astype(int) for name in ("label", "target"))
     numbers = {
         name: source.array(name, "sample").astype(np.float64)
-        for name in ("steps", "distance_r", "distance_w", "probability", "changed")
+        for name in ("steps", "distance_r", "distance_w", "probability_target", "units_changed")
     }
     tried = int((outcome != _ALREADY).sum())
     blocks: list[Any] = [
         Text(
-            f"For {number(len(outcome))} samples, the search shifts r until the image drawn from it is seen as the "
-            f"target class; {number(int(reached.sum()))} of {number(tried)} got there."
+            f"Each of {number(len(outcome))} searches shifts a sample's r until the image drawn from it is seen as a "
+            f"target class; {number(int(reached.sum()))} of {number(tried)} that were not there from the start got "
+            "there."
         ),
-        _outcomes(source, outcome),
-        _distances(numbers, reached),
+        Row([], [_outcomes(source, outcome), _distances(numbers, reached)]),
         _by_pair(label, target, outcome, numbers, context),
     ]
+    flips = _flips(label, target, outcome, context)
+    if flips is not None:
+        blocks.append(Row([flips]))
     if reached.any():
         blocks.append(Row([_histogram(numbers, reached), _steps(numbers, reached)]))
     if source.has("image_end"):
-        plot = _pictures(source, label, target, outcome, numbers["probability"], context)
+        plot = _pictures(source, label, target, outcome, numbers["probability_target"], context)
         blocks.append(Row([plot]))
     return Section(
         key="counterfactual",
@@ -81,7 +86,7 @@ def _outcomes(source: Source, outcome: np.ndarray) -> Table:
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
         name = names.get(code, f"code {code}")
         rows.append([Cell(name, remark=_WORDS.get(name, "")), number(count), percent(count / len(outcome))])
-    return Table("How the searches ended", ("outcome", "samples", "share"), rows)
+    return Table("How the searches ended", ("outcome", "searches", "share"), rows)
 
 
 def _distances(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Table:
@@ -89,14 +94,14 @@ def _distances(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Table:
         "steps": "steps",
         "distance_r": "distance in r",
         "distance_w": "distance in w",
-        "changed": "units changed",
-        "probability": "probability of the target",
+        "units_changed": "units changed",
+        "probability_target": "probability of the target",
     }
     rows = []
     for name, title in shown.items():
         values = numbers[name][reached]
         values = values[np.isfinite(values)]
-        unit = "share" if name == "probability" else ""
+        unit = "share" if name == "probability_target" else ""
         quartiles = np.percentile(values, (25, 50, 75)) if values.size else [None] * 3
         rows.append([title, *(number(_as_plain(value), unit) for value in quartiles)])
     return Table("What it took, where the class flipped", ("", "lower quartile", "median", "upper quartile"), rows)
@@ -109,8 +114,9 @@ def _as_plain(value: Any) -> Any:
 def _by_pair(
     label: np.ndarray, target: np.ndarray, outcome: np.ndarray, numbers: Mapping[str, np.ndarray], context: Context
 ) -> Table:
+    shown, cut = clipped(sorted(set(zip(label.tolist(), target.tolist(), strict=True))), _PAIRS, "pairs of classes")
     rows = []
-    for origin, goal in sorted(set(zip(label.tolist(), target.tolist(), strict=True))):
+    for origin, goal in shown:
         here = (label == origin) & (target == goal)
         reached = here & (outcome == _REACHED)
         tried = int((here & (outcome != _ALREADY)).sum())
@@ -123,15 +129,42 @@ def _by_pair(
                     percent(reached.sum() / tried) if tried else NONE,
                     remark=f"{percent(low)} to {percent(high)}" if tried else "",
                 ),
-                *(number(_median(numbers[name][reached])) for name in ("steps", "distance_r", "changed")),
+                *(number(_median(numbers[name][reached])) for name in ("steps", "distance_r", "units_changed")),
             ]
         )
-    rows, note = clipped(rows, _PAIRS, "pairs of classes")
     return Table(
         "By pair of classes",
         ("from → to", "searches", "flipped", "median steps", "median distance in r", "median units changed"),
         rows,
-        note=note or "Medians are over the searches that flipped the class; ranges are 95 % intervals.",
+        folded=len(rows) > _SHORT,
+        note=f"Medians are over the searches that flipped the class; ranges are 95 % intervals. {cut}".strip(),
+    )
+
+
+def _flips(label: np.ndarray, target: np.ndarray, outcome: np.ndarray, context: Context) -> Plot | None:
+    """Share of flips by origin and target, if there are enough pairs for a matrix and not too many."""
+    origins, goals = np.unique(label), np.unique(target)
+    if min(len(origins), len(goals)) < 2 or max(len(origins), len(goals)) > _CLASSES:
+        return None
+    share = np.full((len(origins), len(goals)), np.nan)
+    for row, origin in enumerate(origins):
+        for column, goal in enumerate(goals):
+            tried = (label == origin) & (target == goal) & (outcome != _ALREADY)
+            if tried.any():
+                share[row, column] = 100 * np.mean(outcome[tried] == _REACHED)
+    return Plot(
+        "flips",
+        figures.heat_map(
+            share,
+            rows=[context.class_name(each) for each in origins],
+            columns=[context.class_name(each) for each in goals],
+            xlabel="target",
+            ylabel="from",
+            colour_label="flipped, %",
+            limits=(0.0, 100.0),
+        ),
+        "Share of searches that reached their target, by the class they started from. Grey: none was tried.",
+        "Matrix of flip rates, origin classes by target classes.",
     )
 
 
@@ -143,7 +176,7 @@ def _median(values: np.ndarray, otherwise: Any = None) -> Any:
 def _histogram(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Plot:
     return Plot(
         "counterfactual_distance",
-        figures.histogram(numbers["distance_r"][reached], xlabel="distance in r, ‖r′ − r‖₂", ylabel="samples"),
+        figures.histogram(numbers["distance_r"][reached], xlabel="distance in r, ‖r′ − r‖₂", ylabel="searches"),
         "How far r had to move, where the class flipped.",
         "Histogram of distances in r with their median.",
     )
@@ -152,7 +185,7 @@ def _histogram(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Plot:
 def _steps(numbers: Mapping[str, np.ndarray], reached: np.ndarray) -> Plot:
     return Plot(
         "counterfactual_steps",
-        figures.histogram(numbers["steps"][reached], xlabel="gradient steps", ylabel="samples"),
+        figures.histogram(numbers["steps"][reached], xlabel="gradient steps", ylabel="searches"),
         "How many steps the search took, where the class flipped.",
         "Histogram of steps with their median.",
     )
@@ -170,7 +203,7 @@ def _pictures(
     first, second = (
         source.array(name, "picture", "y", "x", "rgb", rows=slice(len(rows))) for name in ("image_start", "image_end")
     )
-    notes = [f"{context.class_name(target[row])}, p = {number(float(probability[row]), digits=2)}" for row in rows]
+    notes = [f"{_two_places(float(probability[row]))} {context.class_name(target[row])}" for row in rows]
     return Plot(
         "counterfactuals",
         figures.image_pairs(
@@ -182,9 +215,15 @@ def _pictures(
             names=("start", "end"),
         ),
         "Images before (above) and after the search (below). Above each pair the class it started from; below it the "
-        "target, ✓ if the classifier sees it in the end, and its probability p.",
+        "target and its probability, ✓ if the classifier sees it in the end.",
         "Grid of start images over end images, with their classes and targets.",
     )
+
+
+def _two_places(probability: float) -> str:
+    if not np.isfinite(probability):
+        return NONE
+    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
 
 
 def _terms() -> list[Term]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import number, percent
@@ -23,7 +25,7 @@ _KNOWN = {
     "top5": ("same class (top 5)", ""),
     "class_top1": ("intended class (top 1)", ""),
     "class_top5": ("intended class (top 5)", ""),
-    "unit_correlation": ("unit correlation", ""),
+    "unit_correlation": ("unit correlation, median", ""),
 }
 
 
@@ -41,7 +43,7 @@ def section(source: Source, context: Context) -> Section:
     ]
     if summary.get("nonfinite"):
         blocks.append(Notice(f"Samples left out for numbers that are not finite: {number(summary['nonfinite'])}."))
-    plots = _correlation(source)
+    plots = _correlation(source) + _agreement(rows, metrics)
     if plots:
         blocks.append(Row(plots))
     if source.has("image_linked"):
@@ -75,7 +77,7 @@ def _table(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) ->
                 *(
                     Cell(
                         _shown(name, about, value),
-                        remark=f"± {_shown(name, about, error, 2)}" if error is not None else "",
+                        remark=f"± {_shown(name, about, error, 2)}" if error else "",
                         strong=index in best,
                     )
                     for index, (value, error) in enumerate(zip(values, errors, strict=True))
@@ -110,12 +112,14 @@ def _title(name: str) -> str:
 
 
 def _fact(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Fact]:
-    """How often linking keeps the class, beside the best baseline."""
-    if "top1" not in metrics or (rows.get("link") or {}).get("top1") is None:
-        return []
-    others = [row["top1"] for key, row in rows.items() if key != "link" and row.get("top1") is not None]
-    remark = f"best baseline {percent(max(others))}" if others else ""
-    return [Fact("class kept after linking", percent(rows["link"]["top1"]), remark)]
+    """Fit on the test pairs, and how often linking keeps the class, beside the best baseline."""
+    facts = []
+    for name, label in (("r2", "R² in W, test pairs"), ("top1", "class kept after linking")):
+        if name in metrics and (rows.get("link") or {}).get(name) is not None:
+            others = [row[name] for key, row in rows.items() if key != "link" and row.get(name) is not None]
+            remark = f"best baseline {_shown(name, metrics[name], max(others))}" if others else ""
+            facts.append(Fact(label, _shown(name, metrics[name], rows["link"][name]), remark))
+    return facts
 
 
 def _correlation(source: Source) -> list[Plot]:
@@ -129,6 +133,32 @@ def _correlation(source: Source) -> list[Plot]:
             ),
             "How well each unit survives linking and re-encoding; units that never vary have no value.",
             "Histogram of per-unit correlations with their median.",
+        )
+    ]
+
+
+def _agreement(rows: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Plot]:
+    """How often the linked image keeps the class, with 95 % intervals."""
+    known = {name: row for name, row in rows.items() if row.get("top1") is not None}
+    if "top1" not in metrics or not known:
+        return []
+    values = np.array([100 * row["top1"] for row in known.values()])
+    errors = [(row.get("standard_errors") or {}).get("top1") for row in known.values()]
+    reach = 196 * np.array([math.nan if error is None else error for error in errors])
+    return [
+        Plot(
+            "class_agreement",
+            figures.bars(
+                values,
+                list(known),
+                low=np.maximum(values - reach, 0.0),
+                high=np.minimum(values + reach, 100.0),
+                xlabel="linked images seen as the original's class, %",
+                limits=(0.0, 100.0),
+                width=figures.HALF,
+            ),
+            "How often the classifier gives the linked image the class it gave the original, with 95 % intervals.",
+            "Horizontal bars: class agreement of the link and of its baselines.",
         )
     ]
 

@@ -20,7 +20,6 @@ _METHODS = {
 
 def section(source: Source, context: Context) -> Section:
     """Method, penalty, conditioning and fit of the link."""
-    del context
     spec = source.manifest.get("spec") or {}
     found = source.origin.get("diagnostics") or {}
     method = str(spec.get("method", NONE))
@@ -36,11 +35,13 @@ def section(source: Source, context: Context) -> Section:
         key="link",
         title="Link",
         blocks=blocks,
-        facts=[
+        facts=[]
+        if "evaluation" in context.sources  # which knows it on test pairs
+        else [
             Fact(
-                "link R² in W",
+                f"R² in W, {'validation' if which == 'val' else 'training'} pairs",
                 number(found.get(f"{which}_r2")),
-                f"{'validation' if which == 'val' else 'training'} pairs, {method.replace('_', ' ')}",
+                _METHODS.get(method, method),
             )
         ],
         terms=_terms(method),

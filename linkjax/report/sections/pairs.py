@@ -34,7 +34,7 @@ def section(source: Source, context: Context) -> Section:
         if kept_all
         else f"Of {number(tried)} candidates, {percent(rate)} were recognised as their class and kept."
     )
-    blocks: list[Any] = [Text(text), _table(by_class, context)]
+    blocks: list[Any] = [Text(text), _table(by_class, context, kept_all)]
     if not kept_all and by_class:
         blocks.append(Row([_bars(by_class, context, rate)]))
     nonfinite = sum(group.get("nonfinite", 0) for group in groups)
@@ -44,7 +44,9 @@ def section(source: Source, context: Context) -> Section:
         key="pairs",
         title="Pairs",
         blocks=blocks,
-        facts=[Fact("pairs", number(accepted), NONE if kept_all else f"{percent(rate)} of candidates recognised")],
+        facts=[
+            Fact("pairs", number(accepted), "all kept" if kept_all else f"{percent(rate)} of candidates recognised")
+        ],
         terms=[
             Term(
                 "Acceptance",
@@ -63,7 +65,7 @@ def section(source: Source, context: Context) -> Section:
     )
 
 
-def _table(by_class: dict[int, list[dict[str, Any]]], context: Context) -> Table:
+def _table(by_class: dict[int, list[dict[str, Any]]], context: Context, kept_all: bool) -> Table:
     rows = []
     for label, groups in by_class.items():
         split = {group["split"]: group for group in groups}
@@ -73,12 +75,12 @@ def _table(by_class: dict[int, list[dict[str, Any]]], context: Context) -> Table
             [
                 Cell(context.class_name(label), remark=f"id {label}" if label >= 0 else ""),
                 *cells,
-                number(tried),
-                percent(accepted / tried) if tried else NONE,
+                *(() if kept_all else (number(tried), percent(accepted / tried) if tried else NONE)),
             ]
         )
     rows, note = clipped(rows, _ROWS, "classes")
-    return Table("Pairs by class", ("class", "training", "validation", "test", "tried", "acceptance"), rows, note=note)
+    columns = ("class", "training", "validation", "test", *(() if kept_all else ("tried", "acceptance")))
+    return Table("Pairs by class", columns, rows, note=note)
 
 
 def _bars(by_class: dict[int, list[dict[str, Any]]], context: Context, overall: Any) -> Plot:

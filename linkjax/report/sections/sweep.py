@@ -216,7 +216,7 @@ def _heat_map(sweep: _Sweep, places: np.ndarray) -> Plot:
         "effects",
         figures.heat_map(
             sweep.scaled[places][:, columns],
-            rows=[f"unit {int(unit)}" for unit in sweep.unit[places]],
+            rows=[str(int(unit)) for unit in sweep.unit[places]],
             columns=[sweep.columns[column] for column in columns],
             xlabel="metric",
             ylabel="unit",
