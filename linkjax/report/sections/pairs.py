@@ -10,7 +10,8 @@ from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, 
 from linkjax.report.numbers import NONE, number, percent, wilson
 from linkjax.report.source import Context, Source
 
-_ROWS = 40
+_ROWS = 200
+_SHORT = 12  # classes beyond which their table is folded
 _SPLITS = ("train", "val", "test")
 
 
@@ -80,7 +81,7 @@ def _table(by_class: dict[int, list[dict[str, Any]]], context: Context, kept_all
         )
     rows, note = clipped(rows, _ROWS, "classes")
     columns = ("class", "training", "validation", "test", *(() if kept_all else ("tried", "acceptance")))
-    return Table("Pairs by class", columns, rows, note=note)
+    return Table("Pairs by class", columns, rows, note=note, folded=len(rows) > _SHORT)
 
 
 def _bars(by_class: dict[int, list[dict[str, Any]]], context: Context, overall: Any) -> Plot:
