@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linkjax.models.layers import Conv, Dense
+from linkjax.models.layers import Conv, Dense, Keys
 from linkjax.ops import pooling
 
 GRID = 6  # side of the pooled map
@@ -21,15 +21,15 @@ class AlexNet(nnx.Module):
       hidden: units of the hidden fully connected layers.
     """
 
-    def __init__(self, widths: tuple[int, ...], hidden: tuple[int, ...], *, rngs: nnx.Rngs):
+    def __init__(self, widths: tuple[int, ...], hidden: tuple[int, ...], *, keys: Keys):
         self.convs, self.hidden = nnx.List(), nnx.List()
         channels = 3
         for width, (_, size, stride, padding) in zip(widths, CONVOLUTIONS, strict=True):
-            self.convs.append(Conv(channels, width, size, stride=stride, padding=padding, rngs=rngs))
+            self.convs.append(Conv(channels, width, size, stride=stride, padding=padding, keys=keys))
             channels = width
         units = channels * GRID**2
         for width in hidden:
-            self.hidden.append(Dense(units, width, rngs=rngs))
+            self.hidden.append(Dense(units, width, keys=keys))
             units = width
 
     def original(self, x: Float[Array, "B H W 3"]) -> tuple[Float[Array, "B R"], dict[str, Array]]:

@@ -14,7 +14,7 @@ from linkjax.errors import InputError
 from linkjax.models.alexnet import AlexNet
 from linkjax.models.classifier_spec import ARCHITECTURES, ClassifierSpec, Preprocessing, classifier_spec
 from linkjax.models.densenet import DenseNet
-from linkjax.models.layers import Dense
+from linkjax.models.layers import Dense, Keys
 from linkjax.models.resnet import ResNet
 from linkjax.models.vgg import VGG
 from linkjax.ops import resize
@@ -39,8 +39,9 @@ class Classifier(nnx.Module):
 
     def __init__(self, spec: ClassifierSpec, *, rngs: nnx.Rngs):
         self.spec = spec
-        self.network = _network(spec, rngs)
-        self.last = Dense(spec.penultimate_units, spec.num_classes, rngs=rngs) if spec.num_classes else None
+        keys = Keys(rngs)
+        self.network = _network(spec, keys)
+        self.last = Dense(spec.penultimate_units, spec.num_classes, keys=keys) if spec.num_classes else None
 
     def preprocess(self, images: Num[Array, "B H W 3"], differentiable: bool = False) -> Float[Array, "B h w 3"]:
         """Generated images as the classifier's input: bytes → resize → centre crop → (x / 255 − mean) / std.
@@ -110,11 +111,11 @@ def _head(model: Classifier, r: Array) -> Array:
     return model.last(hidden)  # pyright: ignore[reportOptionalCall]
 
 
-def _network(spec: ClassifierSpec, rngs: nnx.Rngs) -> ResNet | VGG | AlexNet | DenseNet:
+def _network(spec: ClassifierSpec, keys: Keys) -> ResNet | VGG | AlexNet | DenseNet:
     if spec.family == "resnet":
-        return ResNet(spec.widths, spec.blocks, spec.expansion, rngs=rngs)
+        return ResNet(spec.widths, spec.blocks, spec.expansion, keys=keys)
     if spec.family == "vgg":
-        return VGG(spec.widths, spec.blocks, spec.hidden, spec.norm, rngs=rngs)
+        return VGG(spec.widths, spec.blocks, spec.hidden, spec.norm, keys=keys)
     if spec.family == "alexnet":
-        return AlexNet(spec.widths, spec.hidden, rngs=rngs)
-    return DenseNet(spec.widths[0], spec.blocks, spec.growth, spec.expansion, rngs=rngs)
+        return AlexNet(spec.widths, spec.hidden, keys=keys)
+    return DenseNet(spec.widths[0], spec.blocks, spec.growth, spec.expansion, keys=keys)

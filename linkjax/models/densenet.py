@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linkjax.models.layers import BatchNorm, Conv
+from linkjax.models.layers import BatchNorm, Conv, Keys
 from linkjax.ops import pooling
 
 
@@ -20,11 +20,11 @@ def channels_out(stem: int, blocks: tuple[int, ...], growth: int) -> int:
 class DenseLayer(nnx.Module):
     """The new channels of one layer: norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution."""
 
-    def __init__(self, in_channels: int, growth: int, expansion: int, *, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, growth: int, expansion: int, *, keys: Keys):
         self.norm1 = BatchNorm(in_channels)
-        self.conv1 = Conv(in_channels, expansion * growth, 1, bias=False, rngs=rngs)
+        self.conv1 = Conv(in_channels, expansion * growth, 1, bias=False, keys=keys)
         self.norm2 = BatchNorm(expansion * growth)
-        self.conv2 = Conv(expansion * growth, growth, 3, padding=1, bias=False, rngs=rngs)
+        self.conv2 = Conv(expansion * growth, growth, 3, padding=1, bias=False, keys=keys)
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B H W G"]:
         """The channels to append to x."""
@@ -35,9 +35,9 @@ class DenseLayer(nnx.Module):
 class Transition(nnx.Module):
     """Norm, ReLU, a 1×1 convolution to half the channels, and a 2×2 mean."""
 
-    def __init__(self, in_channels: int, *, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, *, keys: Keys):
         self.norm = BatchNorm(in_channels)
-        self.conv = Conv(in_channels, in_channels // 2, 1, bias=False, rngs=rngs)
+        self.conv = Conv(in_channels, in_channels // 2, 1, bias=False, keys=keys)
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """Half the size, half the channels."""
@@ -54,18 +54,18 @@ class DenseNet(nnx.Module):
       expansion: channels between a layer's convolutions / growth.
     """
 
-    def __init__(self, stem: int, blocks: tuple[int, ...], growth: int, expansion: int, *, rngs: nnx.Rngs):
-        self.conv0 = Conv(3, stem, 7, stride=2, padding=3, bias=False, rngs=rngs)
+    def __init__(self, stem: int, blocks: tuple[int, ...], growth: int, expansion: int, *, keys: Keys):
+        self.conv0 = Conv(3, stem, 7, stride=2, padding=3, bias=False, keys=keys)
         self.norm0 = BatchNorm(stem)
         self.blocks, self.transitions = nnx.List(), nnx.List()
         channels = stem
         for number, count in enumerate(blocks):
             if number:
-                self.transitions.append(Transition(channels, rngs=rngs))
+                self.transitions.append(Transition(channels, keys=keys))
                 channels //= 2
             layers = nnx.List()
             for _ in range(count):
-                layers.append(DenseLayer(channels, growth, expansion, rngs=rngs))
+                layers.append(DenseLayer(channels, growth, expansion, keys=keys))
                 channels += growth
             self.blocks.append(layers)
         self.norm5 = BatchNorm(channels)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linkjax.models.layers import BatchNorm, Conv
+from linkjax.models.layers import BatchNorm, Conv, Keys
 from linkjax.ops import pooling
 
 # Random nets have no statistics to normalise with: small branches keep activations from doubling with every block.
@@ -17,12 +17,12 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, *, rngs: nnx.Rngs):
-        self.conv1 = Conv(in_channels, width, 3, stride=stride, padding=1, bias=False, rngs=rngs)
+    def __init__(self, in_channels: int, width: int, stride: int, *, keys: Keys):
+        self.conv1 = Conv(in_channels, width, 3, stride=stride, padding=1, bias=False, keys=keys)
         self.bn1 = BatchNorm(width)
-        self.conv2 = Conv(width, width, 3, padding=1, bias=False, rngs=rngs)
+        self.conv2 = Conv(width, width, 3, padding=1, bias=False, keys=keys)
         self.bn2 = BatchNorm(width, scale=_BRANCH_SCALE)
-        self.downsample = _downsample(in_channels, width, stride, rngs)
+        self.downsample = _downsample(in_channels, width, stride, keys)
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The sum, after its ReLU."""
@@ -36,14 +36,14 @@ class Bottleneck(nnx.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, *, rngs: nnx.Rngs):
-        self.conv1 = Conv(in_channels, width, 1, bias=False, rngs=rngs)
+    def __init__(self, in_channels: int, width: int, stride: int, *, keys: Keys):
+        self.conv1 = Conv(in_channels, width, 1, bias=False, keys=keys)
         self.bn1 = BatchNorm(width)
-        self.conv2 = Conv(width, width, 3, stride=stride, padding=1, bias=False, rngs=rngs)
+        self.conv2 = Conv(width, width, 3, stride=stride, padding=1, bias=False, keys=keys)
         self.bn2 = BatchNorm(width)
-        self.conv3 = Conv(width, width * 4, 1, bias=False, rngs=rngs)
+        self.conv3 = Conv(width, width * 4, 1, bias=False, keys=keys)
         self.bn3 = BatchNorm(width * 4, scale=_BRANCH_SCALE)
-        self.downsample = _downsample(in_channels, width * 4, stride, rngs)
+        self.downsample = _downsample(in_channels, width * 4, stride, keys)
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The sum, after its ReLU."""
@@ -56,8 +56,8 @@ class Bottleneck(nnx.Module):
 class Downsample(nnx.Module):
     """The shortcut where a block changes resolution or width."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, *, rngs: nnx.Rngs):
-        self.conv = Conv(in_channels, out_channels, 1, stride=stride, bias=False, rngs=rngs)
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, keys: Keys):
+        self.conv = Conv(in_channels, out_channels, 1, stride=stride, bias=False, keys=keys)
         self.bn = BatchNorm(out_channels)
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
@@ -65,10 +65,10 @@ class Downsample(nnx.Module):
         return self.bn(self.conv(x))
 
 
-def _downsample(in_channels: int, out_channels: int, stride: int, rngs: nnx.Rngs) -> Downsample | None:
+def _downsample(in_channels: int, out_channels: int, stride: int, keys: Keys) -> Downsample | None:
     if stride == 1 and in_channels == out_channels:
         return None
-    return Downsample(in_channels, out_channels, stride, rngs=rngs)
+    return Downsample(in_channels, out_channels, stride, keys=keys)
 
 
 class ResNet(nnx.Module):
@@ -80,16 +80,16 @@ class ResNet(nnx.Module):
       expansion: 4 for bottleneck blocks, which put out 4 · width channels; 1 for basic ones.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], expansion: int, *, rngs: nnx.Rngs):
+    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], expansion: int, *, keys: Keys):
         block = Bottleneck if expansion == 4 else BasicBlock
-        self.conv1 = Conv(3, widths[0], 7, stride=2, padding=3, bias=False, rngs=rngs)
+        self.conv1 = Conv(3, widths[0], 7, stride=2, padding=3, bias=False, keys=keys)
         self.bn1 = BatchNorm(widths[0])
         self.stages = nnx.List()
         channels = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             layers = nnx.List()
             for index in range(count):
-                layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1, rngs=rngs))
+                layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1, keys=keys))
                 channels = width * block.expansion
             self.stages.append(layers)
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from linkjax.errors import InputError
-from linkjax.models.layers import Conv
+from linkjax.models.layers import Conv, Keys
 
 #: Dilation of every convolution, by size.
 DILATIONS = {
@@ -52,9 +52,9 @@ class Segmenter(nnx.Module):
     def __init__(self, spec: SegmenterSpec, *, rngs: nnx.Rngs):
         self.spec = spec
         self.layers = nnx.List()
-        channels = spec.in_channels
+        channels, keys = spec.in_channels, Keys(rngs)
         for width, dilation in zip((*spec.widths, spec.num_parts), DILATIONS[spec.size], strict=True):
-            self.layers.append(Conv(channels, width, 3, padding=dilation, dilation=dilation, rngs=rngs))
+            self.layers.append(Conv(channels, width, 3, padding=dilation, dilation=dilation, keys=keys))
             channels = width
 
     def __call__(self, features: Float[Array, "B H W C"]) -> Float[Array, "B H W P"]:

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linkjax.models.layers import BatchNorm, Conv, Dense
+from linkjax.models.layers import BatchNorm, Conv, Dense, Keys
 from linkjax.ops import pooling
 
 GRID = 7  # side of the pooled map
@@ -38,20 +38,20 @@ class VGG(nnx.Module):
         hidden: tuple[int, ...],
         norm: bool,
         *,
-        rngs: nnx.Rngs,
+        keys: Keys,
     ):
         self.blocks, self.norm = blocks, norm
         self.convs, self.norms, self.hidden = nnx.List(), nnx.List(), nnx.List()
         channels = 3
         for width, count in zip(widths, blocks, strict=True):
             for _ in range(count):
-                self.convs.append(Conv(channels, width, 3, padding=1, rngs=rngs))
+                self.convs.append(Conv(channels, width, 3, padding=1, keys=keys))
                 if norm:
                     self.norms.append(BatchNorm(width))
                 channels = width
         units = channels * GRID**2
         for width in hidden:
-            self.hidden.append(Dense(units, width, rngs=rngs))
+            self.hidden.append(Dense(units, width, keys=keys))
             units = width
 
     def original(self, x: Float[Array, "B H W 3"]) -> tuple[Float[Array, "B R"], dict[str, Array]]:

@@ -10,7 +10,6 @@ from flax import nnx
 
 from linkjax import checkpoint
 from linkjax.errors import ConversionError, InputError
-from linkjax.models import build
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import ARCHITECTURES
 from linkjax_converters import classifier_rules
@@ -87,12 +86,17 @@ def test_ip_irm_names_give_the_trunk_without_a_head():
 
 
 def test_old_densenet_names_give_the_same_weights():
-    new, old = (build.leaves(classifier(file, "densenet201")) for file in ("densenet201", "densenet201_dotted_names"))
+    found = []
+    for file in ("densenet201", "densenet201_dotted_names"):
+        arrays = read_state_dict(FIXTURES / f"cls_{file}.pth")
+        spec, targets = classifier_shapes({key: array.shape for key, array in arrays.items()}, "densenet201")
+        found.append(convert(arrays, targets, classifier_rules.rules(spec), what="densenet201").arrays)
+    new, old = found
     assert new.keys() == old.keys()
     assert all(np.array_equal(new[name], old[name]) for name in new)
 
 
-@pytest.mark.parametrize("arch", ("resnet34", "vgg11_bn", "vgg13", "densenet121"))
+@pytest.mark.parametrize("arch", ("vgg11_bn", "resnet34"))
 def test_other_depths_agree_with_plain_torch(arch):
     import torch
 
