@@ -69,7 +69,7 @@ def test_the_readmes_python_works_on_what_was_made(run):
     w = generator.mapping(z, label=np.full(4, 2), truncation=0.7)
     images = generator.synthesis(w)
     r = classifier(classifier.preprocess(images)).penultimate
-    raised = generator.synthesis(w + 2.0 * link.kernel[42])
+    raised = generator.synthesis(w + 2.0 * link.kernel[42][None])  # tests broadcast no rank silently
     assert images.shape == raised.shape == (4, 16, 16, 3) and r.shape == (4, 64)
     assert float(np.abs(images - raised).max()) > 0
 

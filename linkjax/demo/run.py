@@ -88,7 +88,11 @@ def _settings(config: Config, folder: Path, generator: str, classifier: str) -> 
             "check_every": 5,
             "start": "zero",
         },
-        "report": {**{name: out[name] for name in out if name != "report"}, "out": out["report"]},
+        "report": {
+            **{name: out[name] for name in out if name != "report"},
+            "out": out["report"],
+            "title": "linkjax demo",
+        },
     }
 
 
@@ -118,6 +122,11 @@ def _make_models(generator_path: Path, classifier_path: Path, seed: int) -> None
     assert classifier.last is not None
     classifier.last.kernel[...] = jnp.asarray(10 * solution[:-1], jnp.float32)
     classifier.last.bias[...] = jnp.asarray(10 * solution[-1], jnp.float32)
-    source = {"file": "random weights", "seed": seed, "licence": "none needed"}
+    source = {
+        "file": "random weights",
+        "seed": seed,
+        "licence": "none needed",
+        "note": "Random weights, made on the spot: everything runs, but units of random weights mean nothing.",
+    }
     checkpoint.save_model(generator_path, generator, source=source)
     checkpoint.save_model(classifier_path, classifier, source=source)

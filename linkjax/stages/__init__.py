@@ -54,7 +54,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("evaluation", "sweep", "counterfactual"),
+        ("pairs", "link", "evaluation", "sweep", "counterfactual"),
         "report",
     ),
 )

@@ -80,11 +80,8 @@ def search(
     r = items["r"]
     shift = jnp.zeros_like(r)
     if start == "uniform":
-        # by sample and target: a search is the same in any batch
-        key = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), items["sample_id"].astype(jnp.uint32))
-        key = jax.vmap(jax.random.fold_in)(key, items["origin"])
-        key = jax.vmap(jax.random.fold_in)(key, items["target"])
-        shift = jax.vmap(lambda one: jax.random.uniform(one, r.shape[1:], r.dtype))(key)
+        names = (items["sample_id"], items["origin"], items["target"])  # a search is the same in any batch
+        shift = analysis.uniform_start(jax.random.key(seed), names, r.shape[1])
     found = analysis.search(
         classifier, link, r, items["origin"], items["target"], shift, (generator, classifier), recipe=recipe
     )

@@ -28,10 +28,10 @@ METRICS = {
     "centred_cosine": ("the same after subtracting the training mean", "higher", ""),
     "cosine_r": ("cosine of r and the re-encoded r", "higher", ""),
     "centred_cosine_r": ("the same after subtracting the training mean", "higher", ""),
-    "top1": ("the linked image's class is the original image's", "higher", ""),
-    "top5": ("… is among the linked image's five likeliest", "higher", ""),
-    "class_top1": ("the linked image's class is the class it was made for", "higher", ""),
-    "class_top5": ("… is among the linked image's five likeliest", "higher", ""),
+    "top1": ("the linked image's class is the original image's", "higher", "share"),
+    "top5": ("… is among the linked image's five likeliest", "higher", "share"),
+    "class_top1": ("the linked image's class is the class it was made for", "higher", "share"),
+    "class_top5": ("… is among the linked image's five likeliest", "higher", "share"),
     "unit_correlation": ("median over live units of the correlation of r and the re-encoded r", "higher", ""),
 }
 

@@ -76,7 +76,7 @@ def run(config: Config) -> None:
         link, found = fit.fit_from_moments(
             sums["train"], config.method, config.alpha, config.l1_ratio, held_out=sums.get("val"), alphas=config.alphas
         )
-        diagnostics = dataclasses.asdict(found)
+        diagnostics = {**dataclasses.asdict(found), **_held_out(found, sums.get("val"))}
         if not found.converged:
             print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
     source = {
@@ -138,6 +138,16 @@ def _fit_mlp(
         "epochs": len(history.train),
         "best_epoch": history.best,
     }
+
+
+def _held_out(found: fit.Diagnostics, held_out: Moments | None) -> dict[str, Any]:
+    """Squared error and R² of the chosen link on the validation split, and of every alpha tried."""
+    if held_out is None:
+        return {}
+    variance = float(np.asarray(held_out.S_ww).mean() / float(held_out.count))
+    curve = [(alpha, error, 1 - error / variance) for alpha, error in found.validation]
+    chosen = next(point for point in curve if point[0] == found.alpha)
+    return {"val_mse": chosen[1], "val_r2": chosen[2], "validation_curve": curve if len(curve) > 1 else None}
 
 
 def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:
