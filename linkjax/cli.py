@@ -152,3 +152,7 @@ def _print_help() -> None:
         table.add_row(stage.name, stage.does)
     Console().print("usage: linkjax COMMAND [--config FILE.toml] [--flag value …] --out DIR\n", highlight=False)
     Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
