@@ -3,7 +3,7 @@
     python scripts/full_size.py --work /some/large/folder --out docs/figures/full_size.json
 
 Makes files of the published formats (0.94 GB and 0.1 GB), runs every command on a handful of images, each in a process
-of its own, and prints wall time and peak memory beside what `linkjax plan` predicted. About half an hour on 2 CPU cores.
+of its own, and prints wall time and peak memory beside what `linkjax plan` predicted. Half an hour on 2 cores.
 """
 
 import argparse

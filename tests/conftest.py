@@ -22,3 +22,10 @@ settings.load_profile("linkjax")
 def parity() -> Path:
     """Outputs of the original programs on small random weights."""
     return Path(__file__).parent / "parity"
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers, a file stays together (it shares fixtures), and so do the stages, which share one run."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent)
+        item.add_marker(pytest.mark.xdist_group("stages" if path.parts[0] == "stages" else str(path)))
