@@ -121,4 +121,7 @@ def _fit(key: str, array: np.ndarray, layout: Layout, name: str, target: Any) ->
         return turned, [f"mis-shaped: {key} {tuple(array.shape)} gives {name} {turned.shape}, expected {expected}"]
     if np.issubdtype(target.dtype, np.floating) and not np.issubdtype(turned.dtype, np.floating):
         return turned, [f"not floating point: {key} is {turned.dtype}, {name} is {target.dtype}"]
+    # least and largest value: unlike a mask, they take no memory
+    if turned.size and not (np.isfinite(turned.min()) and np.isfinite(turned.max())):
+        return turned, [f"not finite: {key} holds NaN or infinity"]
     return turned, []

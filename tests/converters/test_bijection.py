@@ -58,7 +58,7 @@ def test_all_that_is_wrong_comes_in_one_message():
         assert line in message
 
 
-@pytest.mark.parametrize("bad", [np.zeros(4, np.float32), np.zeros((5, 4), np.int64)])
-def test_an_array_of_another_rank_or_kind_is_named(bad):
+@pytest.mark.parametrize("bad", [np.zeros(4, np.float32), np.zeros((5, 4), np.int64), np.full((5, 4), np.nan)])
+def test_an_array_of_another_rank_or_kind_or_without_numbers_is_named(bad):
     with pytest.raises(ConversionError, match=r"fc\.weight"):
         convert(source(**{"fc.weight": bad}), TARGETS, RULES, what="net")
