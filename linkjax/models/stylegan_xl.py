@@ -1,6 +1,7 @@
 """The generators of StyleGAN-XL and StyleGAN3: z → w → image."""
 
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from linkjax.errors import InputError
@@ -52,10 +54,7 @@ class Mapping(nnx.Module):
                 self.embed_proj = Affine(spec.embed_dim, spec.z_dim, rngs=rngs)
         widths = [spec.mapping_in] + [spec.w_dim] * spec.mapping_layers
         self.fc = nnx.List(
-            [
-                Affine(i, o, rngs=rngs, lr_multiplier=spec.mapping_lr_multiplier)
-                for i, o in zip(widths[:-1], widths[1:], strict=True)
-            ]
+            [Affine(i, o, rngs=rngs, lr_multiplier=spec.mapping_lr_multiplier) for i, o in itertools.pairwise(widths)]
         )
         per_class = spec.num_classes > 0 and spec.class_truncation
         self.w_avg = Buffer(jnp.zeros((spec.num_classes, spec.w_dim) if per_class else (spec.w_dim,)))
@@ -88,7 +87,7 @@ def _checked_latents(spec: GeneratorSpec, z: Any, label: Any) -> tuple[Array, Ar
         return z, None
     if label is None:
         raise InputError(f"this generator is conditional: give a label from 0 to {spec.num_classes - 1} for each z")
-    if not isinstance(label, jax.core.Tracer):
+    if not isinstance(label, Tracer):
         host = np.asarray(label)
         if host.size and not np.issubdtype(host.dtype, np.integer):
             raise InputError(f"labels must be integers, found {host.dtype}")
