@@ -97,7 +97,7 @@ def test_full_size_units_are_those_of_the_paper(arch, penultimate, original):
 
 
 def test_random_weights_keep_activations_in_scale_through_many_blocks():
-    spec = ClassifierSpec("deep", "resnet", (8, 8), (10, 10), expansion=1)
+    spec = ClassifierSpec("deep", "resnet", (8,), (8,), expansion=1)
     assert 0.01 < jnp.std(build.random(Classifier, spec)(images(2, 32, 32)).logits) < 10
 
 
