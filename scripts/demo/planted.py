@@ -1,0 +1,110 @@
+"""The truth about the planted classifier's units: which factor each carries, alone, mixed, or none at all."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax.demo.factors import FACTORS, factors_of, sample
+
+Array = jax.Array
+
+UNITS = 48
+_MIXED = (
+    ("ear_size", "ear_droop"),
+    ("snout_length", "tongue_length"),
+    ("tail_length", "tail_angle"),
+    ("leg_length", "body_height"),
+    ("body_length", "leg_thickness"),
+    ("eye_size", "head_size"),
+    ("body_lightness", "background_lightness"),
+    ("body_hue", "tail_thickness"),
+    ("ear_size", "leg_length"),
+    ("head_size", "body_length"),
+)
+_REVERSED = ("ear_size", "snout_length", "leg_length", "body_lightness", "eye_size", "head_size")
+_NOISE = UNITS - len(FACTORS) - len(_REVERSED) - len(_MIXED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """target = 1 + Σ weight · factor; of noise units 1 + 0.4 (wave − line), wave = sin(weights · factors + phase).
+
+    The line is the wave's least-squares fit in all factors over the world's animals.
+    """
+
+    kind: str  # single | mixed | noise
+    factors: tuple[str, ...]
+    weights: tuple[float, ...]
+    phase: float = 0.0
+
+
+def units() -> tuple[Unit, ...]:
+    """All units, in order.
+
+    A noise unit varies from picture to picture as the others do, but no line in the factors follows it. The
+    oscillation alone is not enough: animals come in breeds, and ten clumps can line up with anything.
+    """
+    table = [Unit("single", (name,), (0.8,)) for name in FACTORS]
+    table += [Unit("single", (name,), (-0.8,)) for name in _REVERSED]
+    table += [Unit("mixed", pair, (0.5, 0.5 if i % 2 == 0 else -0.5)) for i, pair in enumerate(_MIXED)]
+    random = np.random.RandomState(20)
+    for _ in range(_NOISE):
+        direction = random.randn(len(FACTORS))
+        direction *= 8.0 / np.linalg.norm(direction)
+        table.append(Unit("noise", FACTORS, tuple(direction.round(3)), round(float(random.uniform(0, 2 * np.pi)), 3)))
+    return tuple(table)
+
+
+def targets(factors: Array) -> Array:
+    """[B, UNITS] values, at least 0, that the units are trained to take for factors [B, F]."""
+    table = units()
+    weights = np.zeros((len(FACTORS), UNITS), np.float32)
+    for index, unit in enumerate(table):
+        for name, weight in zip(unit.factors, unit.weights, strict=True):
+            weights[FACTORS.index(name), index] = weight
+    phase = np.asarray([unit.phase for unit in table], np.float32)
+    noise = np.asarray([unit.kind == "noise" for unit in table])
+    highest = jax.lax.Precision.HIGHEST
+
+    def moved(factors: Array) -> Array:
+        return jnp.matmul(factors, weights, precision=highest)
+
+    with jax.ensure_compile_time_eval():
+        animals = factors_of(*sample(jax.random.key(21), 8192))
+        waves = np.asarray(jnp.sin(moved(animals) + phase[None]))
+    slope = np.linalg.lstsq(_with_one(np.asarray(animals)), waves, rcond=None)[0].astype(np.float32)
+    line = jnp.matmul(factors, slope[:-1], precision=highest) + slope[-1:]
+    wave = jnp.sin(moved(factors) + phase[None])
+    return 1.0 + jnp.where(noise[None], 0.4 * (wave - line), moved(factors))
+
+
+def _with_one(factors: np.ndarray) -> np.ndarray:
+    return np.concatenate([factors, np.ones((len(factors), 1), factors.dtype)], axis=1)
+
+
+def truth(activations: np.ndarray, factors: np.ndarray) -> list[dict]:
+    """The table as JSON can hold it, with what the trained units do on renders.
+
+    Args:
+      activations: [N, UNITS] of renders.
+      factors: [N, F], theirs.
+    Returns: for every unit what was planted; "learned", the R² of its activation against its target; and "linear",
+      the R² with which a line in all factors predicts its activation (near 0 for noise units).
+    """
+    aims = np.asarray(targets(jnp.asarray(factors)))
+    inputs = _with_one(factors)
+    line = inputs @ np.linalg.lstsq(inputs, activations, rcond=None)[0]
+    variance = np.maximum(np.var(activations, axis=0), 1e-12)
+    learned = 1 - np.mean(np.square(activations - aims), axis=0) / np.var(aims, axis=0)
+    linear = 1 - np.mean(np.square(activations - line), axis=0) / variance
+    return [
+        {
+            "unit": i,
+            **dataclasses.asdict(unit),
+            "learned": round(float(learned[i]), 4),
+            "linear": round(float(linear[i]), 4),
+        }
+        for i, unit in enumerate(units())
+    ]
