@@ -36,3 +36,9 @@ STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a by
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
 STAGE_SWEEP = 1e-4  # relative to the largest: slopes divide by the spread of the asked values
+
+# -- generator
+GENERATOR_W = 5e-6  # absolute: the bound on ws
+GENERATOR = 1e-5  # relative to the tensor's largest value: the bound on layers and images
+GENERATOR_BYTES = 5e-4  # share of bytes that may differ by one: values that lie on a step of the truncation
+GENERATOR_BATCH = 5e-6  # relative: another batch size sums in another order, and nothing else
