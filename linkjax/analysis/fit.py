@@ -17,8 +17,6 @@ from linkjax.models.link import Link, LinkSpec, MLPLink
 
 #: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
 BLOCK = 4096
-#: With float32 products, whose rounding errors average out over blocks.
-BLOCK_FLOAT32 = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +142,7 @@ def accumulate(
     r: Array | np.ndarray, w: Array | np.ndarray, products: Products = "float64", block: int | None = None
 ) -> Moments:
     """Moments of arrays in memory, block by block; the last block is padded, so that one program does all."""
-    block = min(block or (BLOCK if products == "float64" else BLOCK_FLOAT32), r.shape[0])
+    block = min(block or BLOCK, r.shape[0])
     total = moments.empty(r.shape[1], w.shape[1])
     for rows_r, rows_w, mask in _blocks(r, w, block):
         total = moments.update(total, rows_r, rows_w, mask, products=products)

@@ -95,12 +95,14 @@ def shuffled_moments(total: Moments, cross: Cross) -> Moments:
 def _update_cross(cross: Cross, r: Rows, w: Rows, mask: Rows) -> Cross:
     count = jnp.sum(mask, dtype=jnp.float64)
     share = count / jnp.maximum(cross.count + count, 1.0)
-    mean_r, rows_r = deviations(r, mask, count, cross.mean_r, cross.count * share)
-    mean_w, rows_w = deviations(w, mask, count, cross.mean_w, cross.count * share)
-    columns = jax.lax.optimization_barrier((rows_r.T, rows_w.T))
+    mean_r, columns_r = deviations(r, mask, count)
+    mean_w, columns_w = deviations(w, mask, count)
+    delta_r, delta_w = mean_r - cross.mean_r, mean_w - cross.mean_w
     return Cross(
         cross.count + count,
-        cross.mean_r + share * (mean_r - cross.mean_r),
-        cross.mean_w + share * (mean_w - cross.mean_w),
-        cross.S_rw + products_of_columns(*columns),
+        cross.mean_r + share * delta_r,
+        cross.mean_w + share * delta_w,
+        cross.S_rw
+        + products_of_columns(columns_r, columns_w)
+        + cross.count * share * delta_r[:, None] * delta_w[None, :],
     )

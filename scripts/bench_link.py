@@ -1,0 +1,113 @@
+"""Seconds to fit a link, against scikit-learn where it is installed, in one run.
+
+  python scripts/bench_link.py [--samples 30000] [--units 2048] [--w-dim 512] [--repeats 3]
+
+About three minutes and 2 GB at the defaults on 2 cores. Every line is the best of the repeats, taken in turns so that
+other work on the machine falls on all alike; "cpu" is processor seconds over the number of cores, which such work
+disturbs less.
+"""
+
+import argparse
+import gc
+import os
+import time
+
+import jax
+import numpy as np
+
+from linkjax.analysis import elastic_net, linear
+from linkjax.analysis.fit import accumulate, fit_link
+
+
+def data(samples: int, units: int, w_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs like a classifier's: non-negative activations of unequal spread whose variances fall off, and noise."""
+    random = np.random.default_rng(0)
+    common = random.standard_normal((samples, 64), np.float32) @ random.standard_normal((64, units), np.float32) / 8
+    r = np.maximum(common + random.standard_normal((samples, units), np.float32), 0)
+    r *= np.exp(0.5 * random.standard_normal(units, np.float32))
+    w = r @ (random.standard_normal((units, w_dim), np.float32) / units**0.5)
+    return r, w + random.standard_normal((samples, w_dim), np.float32)
+
+
+def in_turns(candidates: dict, repeats: int) -> dict[str, tuple[float, float, object]]:
+    """Best wall and processor seconds of each candidate, and its last result; one round to compile comes first."""
+    best: dict = {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for turn in range(repeats + 1):
+        for name, run in candidates.items():
+            gc.collect()
+            cpu, wall = time.process_time(), time.perf_counter()
+            result = jax.block_until_ready(run())
+            spent = time.perf_counter() - wall, (time.process_time() - cpu) / cores
+            if turn:
+                known = best.get(name, (np.inf, np.inf, None))
+                best[name] = (min(known[0], spent[0]), min(known[1], spent[1]), result)
+    return best
+
+
+def report(candidates: dict, repeats: int) -> dict:
+    found = in_turns(candidates, repeats)
+    for name, (wall, cpu, _) in found.items():
+        print(f"{name:40} {wall:8.2f} {cpu:8.2f}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("samples", 30_000), ("units", 2048), ("w-dim", 512), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    r, w = data(options.samples, options.units, options.w_dim)
+    total = accumulate(r, w)
+    spectrum = linear.decompose(total)
+    alphas = np.logspace(-2, 4, 25)
+
+    device = jax.devices()[0]
+    print(f"{options.samples} samples, {options.units} units → {options.w_dim}, float32 data, {device.platform}")
+    print(f"{'':40} {'wall s':>8} {'cpu s':>8}", flush=True)
+
+    def arrays(link):
+        return np.asarray(link.kernel), np.asarray(link.bias)
+
+    fits = {
+        "fit_link ols": lambda: arrays(fit_link(r, w, "ols")),
+        "fit_link ols, float32 products": lambda: arrays(fit_link(r, w, "ols", products="float32")),
+        "fit_link ridge": lambda: arrays(fit_link(r, w, "ridge", 1.0)),
+        "fit_link ridge, float32 products": lambda: arrays(fit_link(r, w, "ridge", 1.0, products="float32")),
+    }
+    try:
+        from sklearn.linear_model import LinearRegression, Ridge
+    except ImportError:
+        print("scikit-learn is not installed: its lines are left out")
+    else:
+
+        def fitted(model):
+            model.fit(r, w)
+            return model.coef_.T, model.intercept_
+
+        fits["scikit-learn LinearRegression"] = lambda: fitted(LinearRegression())
+        fits["scikit-learn Ridge"] = lambda: fitted(Ridge(alpha=1.0))
+    found = report(fits, options.repeats)
+    parts = {
+        "  moments": lambda: accumulate(r, w),
+        "  moments, float32 products": lambda: accumulate(r, w, "float32"),
+        "  solve, Cholesky": lambda: linear.solve_ridge(total, 1.0),
+        "  decomposition": lambda: linear.decompose(total),
+        "  solve, decomposed": lambda: linear.solve_ridge(total, 1.0, spectrum),
+        f"  validation error of {alphas.size} alphas": lambda: linear.validation_errors(total, total, alphas, spectrum),
+        "  elastic net, 10 steps": lambda: elastic_net.solve_elastic_net(total, 0.01, 0.5, max_iterations=10),
+    }
+    report(parts, 1)
+    if "scikit-learn Ridge" in found:
+        print(f"\n{'scikit-learn over linkjax':40} {'wall':>8} {'cpu':>8}  largest difference of the kernels")
+        for method, reference in (("ols", "scikit-learn LinearRegression"), ("ridge", "scikit-learn Ridge")):
+            for kind in ("", ", float32 products"):
+                mine, theirs = found[f"fit_link {method}{kind}"], found[reference]
+                kernel, expected = mine[2][0], theirs[2][0]
+                apart = np.abs(kernel - expected).max() / np.abs(expected).max()
+                ratios = f"{theirs[0] / mine[0]:8.2f} {theirs[1] / mine[1]:8.2f}"
+                print(f"{method + kind:40} {ratios}  {apart:.1e} of the largest")
+
+
+if __name__ == "__main__":
+    main()
