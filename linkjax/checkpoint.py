@@ -24,6 +24,15 @@ from linkjax.models import build, registry
 WEIGHTS = "weights"
 
 
+def must_be_new(path: Path) -> None:
+    """Refuse to write over what is there; asked before the work, and again before writing.
+
+    Raises: InputError if `path` exists.
+    """
+    if Path(path).exists():
+        raise InputError(f"{path} exists already; give another folder, or remove it first")
+
+
 def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> None:
     """Write a model so that `load_model` gives it back on any number of devices; whole or not at all.
 
@@ -36,8 +45,7 @@ def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> N
     import orbax.checkpoint as ocp
 
     path = Path(path).absolute()
-    if path.exists():
-        raise InputError(f"{path} exists already; give another folder, or remove it first")
+    must_be_new(path)
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
     partial = manifests.partial(path)
     shutil.rmtree(partial, ignore_errors=True)

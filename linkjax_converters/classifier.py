@@ -31,8 +31,7 @@ def convert_classifier(src: Path, out: Path, arch: str, features: str = "penulti
     """
     src, out = Path(src), Path(out)
     classifier_spec(arch, features)
-    if out.exists():
-        raise InputError(f"{out} exists already; give another folder, or remove it first")
+    must_be_new(out)
     model = classifier_from_state_dict(read_state_dict(src), arch, features)
     source = {
         "file": src.name,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.checkpoint import save_model
+from linkjax.checkpoint import must_be_new, save_model
 from linkjax.errors import ConversionError
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec, LayerSpec
@@ -50,6 +50,7 @@ def convert_generator(src: Path, out: Path) -> None:
     Errors: InputError and UnsafeFileError as `read_snapshot`; ConversionError with all that does not fit.
     """
     src = Path(src)
+    must_be_new(out)
     snapshot = read_snapshot(src)
     class_name = snapshot.modules[""].class_name
     generator, ignored = _convert(snapshot)
@@ -209,7 +210,7 @@ def _layer(snapshot: Snapshot, name: str, problems: list[str]) -> LayerSpec:
     layer = _Attributes(snapshot, path, problems)
     up = snapshot.arrays.get(f"{path}.up_filter")
     down = snapshot.arrays.get(f"{path}.down_filter")
-    padding = layer.record.attributes.get("padding")
+    padding: Any = layer.record.attributes.get("padding")
     if not isinstance(padding, list | tuple) or len(padding) != 4 or not all(isinstance(p, int) for p in padding):
         problems.append(f"{path}.padding: expected four integers, found {padding!r:.80}")
         padding = (0, 0, 0, 0)
@@ -219,10 +220,11 @@ def _layer(snapshot: Snapshot, name: str, problems: list[str]) -> LayerSpec:
         name=name,
         **{field: layer.get(field, int) for field in ("in_channels", "out_channels", "in_size", "out_size")},
         **{
-            field: layer.get(field, float)
-            for field in ("in_sampling_rate", "out_sampling_rate", "tmp_sampling_rate")
-            + ("in_cutoff", "out_cutoff", "in_half_width", "out_half_width")
+            f"{side}_{what}": layer.get(f"{side}_{what}", float)
+            for side in ("in", "out")
+            for what in ("sampling_rate", "cutoff", "half_width")
         },
+        tmp_sampling_rate=layer.get("tmp_sampling_rate", float),
         conv_kernel=layer.get("conv_kernel", int),
         conv_clamp=layer.get("conv_clamp", float, None),
         up_factor=layer.get("up_factor", int),

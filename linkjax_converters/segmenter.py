@@ -27,8 +27,7 @@ def convert_segmenter(src: Path, out: Path, size: str) -> None:
     """
     src, out = Path(src), Path(out)
     _check_size(size)
-    if out.exists():
-        raise InputError(f"{out} exists already; give another folder, or remove it first")
+    must_be_new(out)
     model = segmenter_from_state_dict(read_state_dict(src), size)
     source = {
         "file": src.name,

@@ -139,7 +139,9 @@ def _arrays(path: Path, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         size = tensor.numel() * tensor.element_size()
         total += size
         if size > tensor.untyped_storage().nbytes() or total > _SHARING * path.stat().st_size:
-            raise UnsafeFileError(f"{path}: {key!r} claims {size} bytes, more than the file holds; nothing was converted")
+            raise UnsafeFileError(
+                f"{path}: {key!r} claims {size} bytes, more than the file holds; nothing was converted"
+            )
         tensor = tensor.detach()
         try:
             tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor

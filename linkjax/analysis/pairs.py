@@ -92,4 +92,4 @@ def draw(models: tuple[Any, Any], items: dict[str, Array], truncation: float) ->
 
 def finite(pairs: Pairs) -> np.ndarray:
     """Which pairs hold only finite numbers [B] bool."""
-    return np.isfinite(np.asarray(pairs.w)).all(axis=1) & np.isfinite(np.asarray(pairs.r)).all(axis=1)
+    return np.asarray(np.isfinite(pairs.w).all(axis=1) & np.isfinite(pairs.r).all(axis=1))

@@ -58,8 +58,7 @@ def workload(config: Config, facts: Facts) -> Workload:
 
 def run(config: Config) -> None:
     """Write the link as a model, its diagnostics in the manifest."""
-    if Path(config.out).exists():  # before the work, not after it
-        raise InputError(f"{config.out} exists already; give another --out, or remove it first")
+    checkpoint.must_be_new(Path(config.out))
     pairs = inputs.pairs(config.pairs)
     data, splits = pairs.open(), pairs.summary["splits"]
     if config.alphas and "val" not in splits:

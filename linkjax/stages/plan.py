@@ -41,7 +41,8 @@ class Config:
 def run(config: Config) -> dict[str, Any]:
     """Print the plan; returns what it printed, in images, bytes and seconds."""
     settings = {stage.name: _settings(config.experiment, stage.name) for stage in PIPELINE if stage.name != "plan"}
-    paths = {role: getattr(config, role) or settings["pairs"].get(role) for role in ("generator", "classifier")}
+    roles = ("generator", "classifier")
+    paths = {role: str(getattr(config, role) or settings["pairs"].get(role) or "") for role in roles}
     missing = [role for role, path in paths.items() if not path]
     if missing:
         raise InputError(f"{missing[0]}: expected its folder, found none; give --{missing[0]} or name it in --config")
