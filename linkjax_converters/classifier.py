@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from linkjax import checkpoint, manifest
-from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, classifier_spec
 from linkjax_converters import classifier_rules
@@ -31,7 +30,7 @@ def convert_classifier(src: Path, out: Path, arch: str, features: str = "penulti
     """
     src, out = Path(src), Path(out)
     classifier_spec(arch, features)
-    must_be_new(out)
+    checkpoint.must_be_new(out)
     model = classifier_from_state_dict(read_state_dict(src), arch, features)
     source = {
         "file": src.name,

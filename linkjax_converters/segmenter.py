@@ -27,7 +27,7 @@ def convert_segmenter(src: Path, out: Path, size: str) -> None:
     """
     src, out = Path(src), Path(out)
     _check_size(size)
-    must_be_new(out)
+    checkpoint.must_be_new(out)
     model = segmenter_from_state_dict(read_state_dict(src), size)
     source = {
         "file": src.name,
