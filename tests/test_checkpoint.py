@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import subprocess
@@ -11,6 +12,19 @@ import linkjax
 from linkjax import checkpoint, errors
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
+
+# Orbax leaves the reads of a restore that failed un-awaited, and Python complains when it collects them; these tests
+# damage checkpoints on purpose, and `collected` makes it complain here and not in a later test.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
 
 
 def link(seed=0):

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from linkjax import numerics
 from linkjax.ops.conv import conv
+from linkjax.ops.winograd import full_conv3x3
 
 
 def style_scales(
@@ -20,12 +22,23 @@ def style_scales(
     """
     if not demodulate:
         return styles * input_gain, None
-    power = jnp.sum(jnp.square(kernel), axis=(0, 1))
+    # Summed tap by tap, so that the squares of a kernel (the largest array there is) are never stored.
+    taps = kernel.reshape(-1, *kernel.shape[2:])
+    power = jnp.square(taps[0])
+    for tap in range(1, taps.shape[0]):
+        power = power + jnp.square(taps[tap])
     normalise = jax.lax.rsqrt(jnp.sum(power, axis=0) / (kernel.size // kernel.shape[-1]))
     styles = styles * jax.lax.rsqrt(jnp.mean(jnp.square(styles), axis=1, keepdims=True))
-    # A plain sum, so that a sample's result does not depend on how a matrix product is blocked for its batch.
-    energy = jnp.sum(jnp.square(styles)[:, :, None] * power[None], axis=1) * jnp.square(normalise)[None]
+    energy = jnp.matmul(jnp.square(styles), power * jnp.square(normalise)[None], precision=numerics.PRECISION)
     return styles * input_gain, normalise[None] * jax.lax.rsqrt(energy + 1e-8)
+
+
+def full_conv(x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"]) -> Float[Array, "B h w O"]:
+    """Convolution with padding k − 1; 3×3 on a CPU by Winograd's method, twice as fast and as exact."""
+    if kernel.shape[:2] != (3, 3):
+        return conv(x, kernel, padding=kernel.shape[0] - 1)
+    # Accelerators' own convolutions are better than one spelled out.
+    return jax.lax.platform_dependent(x, kernel, cpu=full_conv3x3, default=lambda x, k: conv(x, k, padding=2))
 
 
 def modulated_conv(
@@ -50,7 +63,7 @@ def modulated_conv(
     Returns: [B, H + kh − 1, W + kw − 1, O].
     """
     before, after = style_scales(kernel, styles, input_gain, demodulate=demodulate)
-    y = conv(x * before[:, None, None, :], kernel, padding=kernel.shape[0] - 1)
+    y = full_conv(x * before[:, None, None, :], kernel)
     if after is not None:
         y = y * after[:, None, None, :]
     return y + bias[None, None, None, :]
