@@ -24,6 +24,7 @@ def parity() -> Path:
     return Path(__file__).parent / "parity"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """With several workers, a file stays together (it shares fixtures), and so do the stages, which share one run."""
     for item in items:

@@ -55,7 +55,9 @@ def run(config: Config) -> None:
         stage = next(stage for stage in PIPELINE if stage.name == name)
         stage.module.run(stage.module.Config(**settings))
         console.print(f"  {time.perf_counter() - start:.1f} s", style="dim")
-    console.print(f"done in {time.perf_counter() - begin:.0f} s; look at {folder / 'report' / 'index.html'}")
+    console.print(
+        f"done in {time.perf_counter() - begin:.0f} s; look at {folder / 'report' / 'index.html'}", soft_wrap=True
+    )
 
 
 def _settings(config: Config, folder: Path, generator: str, classifier: str) -> dict[str, dict[str, object]]:

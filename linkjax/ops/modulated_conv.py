@@ -8,6 +8,10 @@ from linkjax import numerics
 from linkjax.ops.conv import conv
 from linkjax.ops.winograd import full_conv3x3
 
+#: Channels from which Winograd's method pays: its 16 small products outlast a direct convolution's setup, and its longer
+#: program is worth compiling.
+WINOGRAD_CHANNELS = 128
+
 
 def style_scales(
     kernel: Float[Array, "kh kw I O"], styles: Float[Array, "B I"], input_gain: Float[Array, ""], *, demodulate: bool
@@ -34,8 +38,8 @@ def style_scales(
 
 
 def full_conv(x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"]) -> Float[Array, "B h w O"]:
-    """Convolution with padding k − 1; 3×3 on a CPU by Winograd's method, twice as fast and as exact."""
-    if kernel.shape[:2] != (3, 3):
+    """Convolution with padding k − 1; wide 3×3 ones on a CPU by Winograd's method, twice as fast and as exact."""
+    if kernel.shape[:2] != (3, 3) or min(kernel.shape[2:]) < WINOGRAD_CHANNELS:
         return conv(x, kernel, padding=kernel.shape[0] - 1)
     # Accelerators' own convolutions are better than one spelled out.
     return jax.lax.platform_dependent(x, kernel, cpu=full_conv3x3, default=lambda x, k: conv(x, k, padding=2))
