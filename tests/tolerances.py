@@ -42,3 +42,4 @@ GENERATOR_W = 5e-6  # absolute: the issue's bound on ws
 GENERATOR = 1e-5  # relative to the tensor's largest value: the bound on layers and images
 GENERATOR_BYTES = 5e-4  # share of bytes that may differ by one: values that lie on a step of the truncation
 GENERATOR_BATCH = 5e-6  # relative: another batch size sums in another order, and nothing else
+WINOGRAD = 2e-6  # relative: sums of a few hundred products in another order, through one more sum before and after
