@@ -218,7 +218,8 @@ class Synthesis(nnx.Module):
         if unknown:
             raise InputError(f"no layer named {', '.join(unknown)}; this generator has {', '.join(spec.layer_names)}")
         images, maps = _synthesise(self, w, wanted)
-        return (images, maps) if features else images
+        # A compiled function returns a dict with its keys sorted: put the layers back in order.
+        return (images, {name: maps[name] for name in spec.layer_names if name in maps}) if features else images
 
 
 def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, "B W"]) -> dict[str, Array]:

@@ -8,8 +8,8 @@ from linkjax import numerics
 from linkjax.ops.conv import conv
 from linkjax.ops.winograd import full_conv3x3
 
-#: Channels from which Winograd's method pays: its 16 small products outlast a direct convolution's setup, and its longer
-#: program is worth compiling.
+#: Channels from which Winograd's method pays: its 16 small products outlast a direct convolution's setup, and its
+#: longer program is worth compiling.
 WINOGRAD_CHANNELS = 128
 
 
