@@ -43,3 +43,7 @@ GENERATOR = 1e-5  # relative to the tensor's largest value: the issue's bound on
 GENERATOR_BYTES = 5e-4  # share of bytes that may differ by one: values that lie on a step of the truncation
 GENERATOR_BATCH = 5e-6  # relative: another batch size sums in another order, and nothing else
 WINOGRAD = 2e-6  # relative: sums of a few hundred products in another order, through one more sum before and after
+
+# -- the generator's operations against float64
+RESAMPLING = 1e-6  # relative: sums of at most 144 float32 products; measured 3e-7
+FOURIER = 2e-6  # absolute, of waves of size 1: the rounding of a phase of a few turns; measured 6e-7

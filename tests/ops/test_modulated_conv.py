@@ -1,0 +1,51 @@
+"""The modulated convolution against weights scaled sample by sample in float64."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from linkjax.ops import modulated_conv as module
+from tests import tolerances
+
+
+def reference(x, kernel, styles, bias, gain, demodulate):
+    """y = Σ w' x with w' = w s gain, w and s of unit mean square, w' of unit norm per output."""
+    if demodulate:
+        kernel = kernel / np.sqrt(np.mean(kernel**2, axis=(0, 1, 2)))
+        styles = styles / np.sqrt(np.mean(styles**2, axis=1, keepdims=True))
+    k = kernel.shape[0]
+    padded = np.pad(x, ((0, 0), (k - 1, k - 1), (k - 1, k - 1), (0, 0)))
+    out = np.zeros((*x.shape[:1], x.shape[1] + k - 1, x.shape[2] + k - 1, kernel.shape[-1]))
+    for b in range(len(x)):
+        weights = kernel * styles[b][None, None, :, None]
+        if demodulate:
+            weights = weights / np.sqrt(np.sum(weights**2, axis=(0, 1, 2)) + 1e-8)
+        for i in range(k):
+            for j in range(k):
+                out[b] += padded[b, i : i + out.shape[1], j : j + out.shape[2]] @ (weights[i, j] * gain)
+    return out + bias
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize(("k", "channels", "least"), [(1, 5, 128), (3, 5, 128), (3, 5, 1)])
+def test_scaling_input_and_output_is_scaling_the_weights(k, channels, least, demodulate, monkeypatch):
+    monkeypatch.setattr(module, "WINOGRAD_CHANNELS", least)
+    random = np.random.default_rng(k)
+    x, kernel = random.normal(size=(3, 7, 6, channels)), random.normal(size=(k, k, channels, 4)) * 2
+    styles, bias = random.normal(size=(3, channels)) + 1, random.normal(size=4)
+    expected = reference(x, kernel, styles, bias, 0.7, demodulate)
+    found = module.modulated_conv(
+        *(jnp.asarray(each, jnp.float32) for each in (x, kernel, styles, bias, 0.7)), demodulate=demodulate
+    )
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerances.RESAMPLING * np.abs(expected).max()
+
+
+def test_a_style_of_another_size_changes_nothing():
+    random = np.random.default_rng(0)
+    x, kernel = random.normal(size=(1, 4, 4, 3)), random.normal(size=(3, 3, 3, 2))
+    styles = random.normal(size=(1, 3))
+    arrays = [jnp.asarray(each, jnp.float32) for each in (x, kernel, styles, np.zeros(2), 1.0)]
+    once = module.modulated_conv(*arrays)
+    arrays[2] = arrays[2] * 1e4
+    assert np.abs(module.modulated_conv(*arrays) - once).max() <= tolerances.RESAMPLING * np.abs(once).max()
