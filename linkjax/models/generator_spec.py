@@ -255,7 +255,7 @@ def superres_spec(
 ) -> GeneratorSpec:
     """`stem` without its critically sampled layers, and `head_layers` + ToRGB new ones to `up_factor` times its size.
 
-    One index is skipped at the seam (…, L7, L9, …), as in the original. Head layers always have 3×3 kernels and
+    Heads number on from the layers kept plus one, as in the original: L7, L9 at the first seam, none skipped later. Head layers always have 3×3 kernels and
     separable filters there, whatever the stem has.
     """
     kept = tuple(layer for layer in stem.layers if not layer.is_critically_sampled)
