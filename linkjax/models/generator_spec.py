@@ -255,8 +255,8 @@ def superres_spec(
 ) -> GeneratorSpec:
     """`stem` without its critically sampled layers, and `head_layers` + ToRGB new ones to `up_factor` times its size.
 
-    Heads number on from the layers kept plus one, as in the original: L7, L9 at the first seam, none skipped later. Head layers always have 3×3 kernels and
-    separable filters there, whatever the stem has.
+    Heads number on from the layers kept plus one, as in the original: L7, L9 at the first seam, none skipped later.
+    Their layers have 3×3 kernels and separable filters there, whatever the stem has.
     """
     kept = tuple(layer for layer in stem.layers if not layer.is_critically_sampled)
     last = kept[-1]
