@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from linkjax.errors import InputError
@@ -87,13 +86,15 @@ def _checked_latents(spec: GeneratorSpec, z: Any, label: Any) -> tuple[Array, Ar
         return z, None
     if label is None:
         raise InputError(f"this generator is conditional: give a label from 0 to {spec.num_classes - 1} for each z")
-    if not isinstance(label, Tracer):
+    try:
         host = np.asarray(label)
-        if host.size and not np.issubdtype(host.dtype, np.integer):
-            raise InputError(f"labels must be integers, found {host.dtype}")
-        if host.size and (host.min() < 0 or host.max() >= spec.num_classes):
-            found = host.min() if host.min() < 0 else host.max()
-            raise InputError(f"labels must be from 0 to {spec.num_classes - 1}, found {found}")
+    except jax.errors.TracerArrayConversionError:  # inside a compiled function there are no values to look at
+        host = np.zeros(0, np.int32)
+    if host.size and not np.issubdtype(host.dtype, np.integer):
+        raise InputError(f"labels must be integers, found {host.dtype}")
+    if host.size and (host.min() < 0 or host.max() >= spec.num_classes):
+        found = host.min() if host.min() < 0 else host.max()
+        raise InputError(f"labels must be from 0 to {spec.num_classes - 1}, found {found}")
     label = jnp.asarray(label, jnp.int32)
     if label.shape != z.shape[:1]:
         raise InputError(f"labels must be [{z.shape[0]}], one for each z, found {list(label.shape)}")
