@@ -35,6 +35,7 @@ class Workload(NamedTuple):
     most_images: int  # … at most
     bytes_on_disk: int
     bytes_on_host: int  # arrays held in memory beside the models
+    programs: int  # compiled programs with the generator in them
 
 
 PIPELINE = (

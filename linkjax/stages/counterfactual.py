@@ -69,7 +69,9 @@ def workload(config: Config, facts: Facts) -> Workload:
     origins, targets = (facts.classes if given == "all" else len(given) for given in (config.origins, config.targets))
     searches = config.samples * origins * max(targets - 1, 1)
     most = searches * (config.max_steps // config.check_every + 1)
-    return Workload(searches, most, 4 * searches * (facts.classifier.num_units + facts.generator.w_dim), 0)
+    drawn = 3 * config.pictures
+    row = 4 * (facts.classifier.num_units + facts.generator.w_dim)
+    return Workload(searches + drawn, most + drawn, searches * row, 0, 1 + (config.pictures > 0))
 
 
 def search(

@@ -74,7 +74,8 @@ def workload(config: Config, facts: Facts) -> Workload:
     shuffled = 4 * _SHUFFLED_ROWS * facts.generator.w_dim + moments.nbytes(
         facts.classifier.num_units, facts.generator.w_dim
     )
-    return Workload(images, images, (facts.test_samples + again) * row, block + shuffled)
+    programs = 2 + (config.pictures > 0)  # from r, from w, pictures
+    return Workload(images, images, (facts.test_samples + again) * row, block + shuffled, programs)
 
 
 def cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:

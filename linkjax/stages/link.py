@@ -53,7 +53,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     """No images; moments of two splits in memory."""
     del config
     units, w_dim = facts.classifier.num_units, facts.generator.w_dim
-    return Workload(0, 0, 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim))
+    return Workload(0, 0, 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim), programs=0)
 
 
 def run(config: Config) -> None:

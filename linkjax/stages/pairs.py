@@ -106,7 +106,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     wanted = facts.classes * (config.n_train + config.n_val + config.n_test)
     most = wanted * (config.max_attempts if config.keep == "recognised" else 1)
     row = 4 * (facts.classifier.num_units + facts.generator.w_dim)
-    return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row)
+    return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row, programs=1)
 
 
 def run(config: Config) -> None:

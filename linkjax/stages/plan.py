@@ -117,10 +117,9 @@ def _plan(loads: dict[str, Workload], measured: dict[str, float] | None) -> dict
     for name, load in loads.items():
         stages[name] = load._asdict()
         if measured is not None:
-            stages[name]["seconds"] = load.images * measured["seconds_per_image"] + measured["compile_seconds"]
-            stages[name]["most_seconds"] = (
-                load.most_images * measured["seconds_per_image"] + measured["compile_seconds"]
-            )
+            compiling = load.programs * measured["compile_seconds"]
+            stages[name]["seconds"] = load.images * measured["seconds_per_image"] + compiling
+            stages[name]["most_seconds"] = load.most_images * measured["seconds_per_image"] + compiling
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {"stages": stages, "measured": measured, "host_memory_bytes": pages * page}
 

@@ -81,7 +81,13 @@ def workload(config: Config, facts: Facts) -> Workload:
     pictures = config.picture_units * config.picture_samples * config.steps
     disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
     sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
-    return Workload(images + pictures, images + pictures, disk, sums * math.ceil(_CHUNK * config.batch_size / anchors))
+    return Workload(
+        images + pictures,
+        images + pictures,
+        disk,
+        sums * math.ceil(_CHUNK * config.batch_size / anchors),
+        2 + (pictures > 0),
+    )
 
 
 def draw_items(
