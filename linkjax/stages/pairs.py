@@ -122,7 +122,9 @@ def run(config: Config) -> None:
         _make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
             _Sampler(config, writer, groups, generator.model, classifier.model).fill(advance)
-        writer.finish(_summary(config, sampled, groups, units, w_dim))
+        summary = _summary(config, sampled, groups, units, w_dim)
+        writer.finish(summary)
+    print(f"{total} pairs kept, acceptance {100 * summary['acceptance']:.1f} % of the candidates drawn")
 
 
 class _Sampler:
