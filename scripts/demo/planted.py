@@ -1,4 +1,4 @@
-"""The truth about the planted classifier's units: which factor each carries, alone, mixed, or none at all."""
+"""The truth about the planted classifier's units: which factor each carries, alone, mixed, twice, or none at all."""
 
 import dataclasses
 
@@ -10,31 +10,37 @@ from linkjax.demo.factors import FACTORS, factors_of, sample
 
 Array = jax.Array
 
-UNITS = 48
-_MIXED = (
-    ("ear_size", "ear_droop"),
-    ("snout_length", "tongue_length"),
-    ("tail_length", "tail_angle"),
-    ("leg_length", "body_height"),
-    ("body_length", "leg_thickness"),
-    ("eye_size", "head_size"),
-    ("body_lightness", "background_lightness"),
-    ("body_hue", "tail_thickness"),
-    ("ear_size", "leg_length"),
-    ("head_size", "body_length"),
-)
-_REVERSED = ("ear_size", "snout_length", "leg_length", "body_lightness", "eye_size", "head_size")
-_NOISE = UNITS - len(FACTORS) - len(_REVERSED) - len(_MIXED)
+# Sign with which a factor is carried by a unit of its own.
+_SINGLE = {
+    "ear_size": 1,
+    "ear_droop": -1,
+    "snout_length": 1,
+    "tail_angle": -1,
+    "tail_length": 1,
+    "tail_thickness": -1,
+    "leg_thickness": 1,
+    "body_length": 1,
+    "body_hue": -1,
+    "tongue_length": 1,
+    "position_x": -1,
+    "background_hue": 1,
+}
+# Two units carry the sum and the difference: together they say what two single ones would.
+_MIXED = (("leg_length", "body_height"), ("eye_size", "head_size"), ("body_lightness", "background_lightness"))
+# A second unit for the same factor, reversed: raising one of the two alone asks for half a change.
+_DOUBLE = {"ear_size": -1, "snout_length": -1}
+_NOISE = 16
+UNITS = len(_SINGLE) + 2 * len(_MIXED) + len(_DOUBLE) + _NOISE
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """target = 1 + Σ weight · factor; of noise units 1 + 0.4 (wave − line), wave = sin(weights · factors + phase).
+    """target = 1 + Σ weight · factor; of noise units 1 + 0.36 (wave − line), wave = sin(weights · factors + phase).
 
     The line is the wave's least-squares fit in all factors over the world's animals.
     """
 
-    kind: str  # single | mixed | noise
+    kind: str  # single | mixed | double | noise
     factors: tuple[str, ...]
     weights: tuple[float, ...]
     phase: float = 0.0
@@ -46,14 +52,15 @@ def units() -> tuple[Unit, ...]:
     A noise unit varies from picture to picture as the others do, but no line in the factors follows it. The
     oscillation alone is not enough: animals come in breeds, and ten clumps can line up with anything.
     """
-    table = [Unit("single", (name,), (0.8,)) for name in FACTORS]
-    table += [Unit("single", (name,), (-0.8,)) for name in _REVERSED]
-    table += [Unit("mixed", pair, (0.5, 0.5 if i % 2 == 0 else -0.5)) for i, pair in enumerate(_MIXED)]
+    table = [Unit("single", (name,), (0.8 * sign,)) for name, sign in _SINGLE.items()]
+    for pair in _MIXED:
+        table += [Unit("mixed", pair, (0.5, 0.5)), Unit("mixed", pair, (0.5, -0.5))]
+    table += [Unit("double", (name,), (0.8 * sign,)) for name, sign in _DOUBLE.items()]
     random = np.random.RandomState(20)
     for _ in range(_NOISE):
-        direction = random.randn(len(FACTORS))
-        direction *= 8.0 / np.linalg.norm(direction)
-        table.append(Unit("noise", FACTORS, tuple(direction.round(3)), round(float(random.uniform(0, 2 * np.pi)), 3)))
+        pair = tuple(FACTORS[i] for i in sorted(random.choice(len(FACTORS), 2, replace=False)))
+        weights = tuple(float(sign) for sign in random.choice((-3.0, 3.0), 2))
+        table.append(Unit("noise", pair, weights, round(float(random.uniform(0, 2 * np.pi)), 3)))
     return tuple(table)
 
 
@@ -77,7 +84,7 @@ def targets(factors: Array) -> Array:
     slope = np.linalg.lstsq(_with_one(np.asarray(animals)), waves, rcond=None)[0].astype(np.float32)
     line = jnp.matmul(factors, slope[:-1], precision=highest) + slope[-1:]
     wave = jnp.sin(moved(factors) + phase[None])
-    return 1.0 + jnp.where(noise[None], 0.4 * (wave - line), moved(factors))
+    return 1.0 + jnp.where(noise[None], 0.36 * (wave - line), moved(factors))
 
 
 def _with_one(factors: np.ndarray) -> np.ndarray:
