@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import checkpoint
+from linkjax.analysis.parts import linear_spec
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.generator_spec import Progression, stem_spec
+from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.stylegan_xl import Generator
 
 CLASSES = 5
@@ -43,3 +45,13 @@ def save(folder: Path, num_classes: int = CLASSES, head: bool = True) -> tuple[s
     checkpoint.save_model(folder / "generator", generator(num_classes), source={"file": "random weights"})
     checkpoint.save_model(folder / "classifier", classifier(CLASSES if head else 0), source={"file": "random weights"})
     return str(folder / "generator"), str(folder / "classifier")
+
+
+def segmenter(of: Generator, part_names: tuple[str, ...], seed: int = 2) -> LinearSegmenter:
+    """A linear head of random weights on all layers of a generator."""
+    spec = linear_spec(of.spec, part_names)
+    rng = np.random.default_rng(seed)
+    shapes = build.shapes(LinearSegmenter, spec)
+    return build.fill(
+        LinearSegmenter, spec, {name: rng.normal(size=shape.shape).astype(np.float32) for name, shape in shapes.items()}
+    )

@@ -7,6 +7,12 @@ _CLASSES = {
     "generator": ("linkjax.models.stylegan_xl", "Generator", "linkjax.models.generator_spec", "GeneratorSpec"),
     "classifier": ("linkjax.models.classifier", "Classifier", "linkjax.models.classifier", "ClassifierSpec"),
     "segmenter": ("linkjax.models.segmenter", "Segmenter", "linkjax.models.segmenter", "SegmenterSpec"),
+    "linear_segmenter": (
+        "linkjax.models.linear_segmenter",
+        "LinearSegmenter",
+        "linkjax.models.linear_segmenter",
+        "LinearSegmenterSpec",
+    ),
     "link": ("linkjax.models.link", "Link", "linkjax.models.link", "LinkSpec"),
     "mlp_link": ("linkjax.models.link", "MLPLink", "linkjax.models.link", "LinkSpec"),
 }

@@ -32,6 +32,9 @@ class SegmenterSpec:
     num_parts: int  # the background is one
     widths: tuple[int, ...] = ()  # channels between the convolutions; empty: those of the size
     part_names: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()  # generator layers whose maps it reads; empty: the original's, see analysis.parts
+    map_size: int = 128  # side to which maps are resized before they are joined, in pixels
+    margins: bool = True  # maps keep what lies beyond the picture, as in the original, and so do not lie over it
 
     def __post_init__(self):
         if self.size not in DILATIONS:
