@@ -17,7 +17,7 @@ LAYERS = (
     ("ops",),
     ("models",),
     ("analysis",),
-    ("parallel", "checkpoint", "artifacts", "loading", "progress"),
+    ("parallel", "checkpoint", "artifacts", "loading", "progress", "masks"),
     ("report",),
     ("stages",),
     ("demo",),

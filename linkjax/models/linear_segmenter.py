@@ -87,7 +87,7 @@ def linear_scores(
 
     Layers of one size are summed before they are resized, once for all of them.
     """
-    by_size: dict[tuple[int, int], Array] = {}
+    by_size: dict[tuple[int, ...], Array] = {}
     for name, kernel in kernels.items():
         projected = dense(features[name], kernel)
         here = projected.shape[1:3]
