@@ -1,5 +1,6 @@
 """Image classifiers: preprocessing, the activations that are linked, and the class scores."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Num, UInt8
 
 from linkjax import numerics
 from linkjax.errors import InputError
@@ -54,6 +55,10 @@ class Classifier(nnx.Module):
         if images.ndim != 4 or images.shape[-1] != 3:
             raise InputError(f"expected images [batch, height, width, 3], found {tuple(images.shape)}")
         return _preprocess(images, self.spec.preprocessing, differentiable)
+
+    def normalise(self, images: UInt8[Array, "B h w 3"]) -> Float[Array, "B h w 3"]:
+        """The last step of `preprocess` alone, (x / 255 − mean) / std, for bytes already resized and cropped."""
+        return _preprocess(images, dataclasses.replace(self.spec.preprocessing, resize=None, crop=None), False)
 
     def __call__(self, x: Float[Array, "B H W 3"], stages: bool = False) -> Classification:
         """Activations and class scores of preprocessed images.

@@ -48,6 +48,12 @@ PIPELINE = (
         ("models", "pairs", "link"),
         "evaluation",
     ),
+    Stage(
+        "encode",
+        "show photographs to the classifier, link and draw what it sees, compare",
+        ("models", "pairs", "link", "evaluation", "photographs"),
+        "encoding",
+    ),
     Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
     Stage(
         "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"
@@ -55,7 +61,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("pairs", "link", "evaluation", "sweep", "counterfactual"),
+        ("pairs", "link", "evaluation", "encoding", "sweep", "counterfactual"),
         "report",
     ),
 )

@@ -52,6 +52,19 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
         )
 
 
+def evaluation(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
+    """Open an evaluation and check that it is of these pairs, and was made with these weights.
+
+    Raises: InputError if not.
+    """
+    found = artifacts.Artifact(Path(path), "evaluation")
+    for role, sha256 in weights.items():
+        artifacts.check_weights(found.manifest, role, sha256, f"the evaluation in {path}")
+    if found.manifest["inputs"].get("pairs") != of_pairs.id:
+        raise InputError(f"the evaluation in {path} is of other pairs than those in {of_pairs.path}; evaluate these")
+    return found
+
+
 def units(wanted: tuple[int, ...] | str, count: int) -> np.ndarray:
     """Unit numbers, "all" resolved.
 

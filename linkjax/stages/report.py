@@ -8,7 +8,7 @@ from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
-_RESULTS = ("pairs", "link", "evaluation", "sweep", "counterfactual")
+_RESULTS = ("pairs", "link", "evaluation", "encoding", "sweep", "counterfactual")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Config:
     """Folder of `linkjax link`."""
     evaluation: str | None = None
     """Folder of `linkjax evaluate`."""
+    encoding: str | None = None
+    """Folder of `linkjax encode`."""
     sweep: str | None = None
     """Folder of `linkjax sweep`."""
     counterfactual: str | None = None

@@ -124,6 +124,37 @@ def evaluation(folder: Path, pictures: int = 12, weights: Any = None) -> Path:
     return folder
 
 
+def encoding(folder: Path, pictures: int = 6, weights: Any = None, compared: bool = True) -> Path:
+    rng = np.random.default_rng(4)
+    n, medians = 30, {"cosine": 0.912, "centred_cosine": 0.713, "distance": 1.82}
+    medians |= {"distance_percentile": 93.5, "cosine_percentile": 12.0 if compared else None}
+    row = {"samples": 28, **medians, "kept": 0.643, "recognised": None}
+    test = {"name": "test pairs", "samples": 200, "cosine": 0.951, "centred_cosine": 0.88, "distance": 0.97}
+    bare = {"name": "test pairs", "samples": 0, "cosine": None, "centred_cosine": None, "distance": None}
+    with artifacts.Writer(folder, "encoding", Config(str(folder)), weights or WEIGHTS) as writer:
+        for name in ("distance", "centred_cosine"):
+            writer.put(name, ("sample",), np.where(np.arange(n) < 2, np.nan, rng.gamma(4, 0.2, n)).astype(np.float32))
+            if compared:
+                writer.put(f"test_{name}", ("test_sample",), rng.gamma(4, 0.1, 200).astype(np.float32))
+        if pictures:
+            seen = rng.choice(CLASSES, (n, 5)).astype(np.int32)
+            writer.put("prediction", ("sample", "rank"), seen)
+            writer.put("prediction_linked", ("sample",), np.where(np.arange(n) % 3 == 0, 404, seen[:, 0]))
+            look = rng.uniform(-1, 1, (pictures, 3))
+            shape = ("picture", "y", "x", "rgb")
+            writer.put("image_photograph", shape, np.stack([animal(*each) for each in look]))
+            writer.put("image_linked", shape, np.stack([animal(*(0.5 * each)) for each in look]))
+            writer.put("picture_row", ("picture",), np.arange(pictures) * 3)
+            writer.put("picture_name", ("picture",), [f"dogs/{row}.jpg" for row in range(pictures)])
+        writer.finish({
+            "samples": n, "readable": 28, "unreadable": ["a.jpg: expected a photograph", "b.jpg: the same"],
+            "rows": [{"name": "photographs", **row}, {**(test if compared else bare), "kept": None}],
+            "groups": [{"name": "dogs", **row, "recognised": 0.5}, {"name": "<cats>", **row}] if compared else [],
+            "framing": {"shorter": 256, "crop": 224}, "shrinkage": 0.01, "nonfinite": 0,
+        })  # fmt: skip
+    return folder
+
+
 def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40) -> Path:
     rng = np.random.default_rng(2)
     samples, steps, parts, metrics = 8, 5, ("image",), tuple(METRICS)
@@ -204,10 +235,11 @@ def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached
 
 
 def everything(root: Path, **options: Any) -> dict[str, str]:
-    """All five results in `root`: role → folder."""
+    """All results in `root`: role → folder."""
     made = {
         "pairs": pairs(root / "pairs", **options),
         "evaluation": evaluation(root / "evaluation"),
+        "encoding": encoding(root / "encoding"),
         "sweep": sweep(root / "sweep"),
         "counterfactual": counterfactual(root / "counterfactual"),
     }

@@ -62,7 +62,8 @@ def make(out, **results):
 
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
-        "What was run", "Pairs", "Link", "Evaluation", "Sweep", "Counterfactuals", "How to read this page", "Limits",
+        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Sweep", "Counterfactuals",
+        "How to read this page", "Limits",
     ]  # fmt: skip
 
 
@@ -119,6 +120,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         tmp_path / "out",
         link=str(synthetic.link(tmp_path / "link", full=False)),
         evaluation=str(synthetic.evaluation(tmp_path / "evaluation", pictures=0)),
+        encoding=str(synthetic.encoding(tmp_path / "encoding", pictures=0, compared=False)),
         sweep=str(synthetic.sweep(tmp_path / "sweep", pictures=0, units=3)),  # all dead
         counterfactual=str(synthetic.counterfactual(tmp_path / "counterfactual", pictures=0, reached=False)),
     )
@@ -130,7 +132,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         )
 
 
-@pytest.mark.parametrize("role", ["pairs", "link", "evaluation", "sweep", "counterfactual"])
+@pytest.mark.parametrize("role", ["pairs", "link", "evaluation", "encoding", "sweep", "counterfactual"])
 def test_any_result_alone_makes_a_page(role, results, tmp_path):
     page = make(tmp_path / "out", **{role: results[role]})
     assert len(Reader(page).headings) == 4  # what was run, itself, how to read, limits

@@ -22,6 +22,8 @@ def histogram(
     bins: int = 30,
     reference: float | None = None,
     reference_name: str = "",
+    beside: Float[np.ndarray, " m"] | None = None,
+    beside_name: str = "",
     width: float = style.HALF,
 ) -> Figure:
     """How many fall where, with a line at the median.
@@ -31,6 +33,7 @@ def histogram(
       xlabel, ylabel: what is measured, and what is counted.
       bins: at most this many; fewer for few values.
       reference, reference_name: a value to compare with, drawn as a dotted line.
+      beside, beside_name: other values to compare with, drawn as an outline that encloses as much area.
       width: inches.
     Returns: a figure.
     """
@@ -39,9 +42,15 @@ def histogram(
     figure = style.new(width, 2.7)
     axes = figure.add_subplot()
     style.dress(axes, xlabel, ylabel)
+    others = np.asarray([] if beside is None else beside, np.float64)
+    others = others[np.isfinite(others)]
     if finite.size:
-        count = int(np.clip(np.sqrt(finite.size) * 2, 5, bins))
-        axes.hist(finite, bins=_edges(finite, count).tolist(), color=style.SKY, edgecolor="white", linewidth=0.6)
+        count = int(np.clip(np.sqrt(max(finite.size, others.size)) * 2, 5, bins))
+        edges = _edges(np.concatenate([finite, others]), count).tolist()
+        if others.size:
+            share = np.full(others.size, finite.size / others.size)
+            axes.hist(others, edges, weights=share, histtype="step", color=style.INK, label=beside_name or None)
+        axes.hist(finite, bins=edges, color=style.SKY, edgecolor="white", linewidth=0.6)
         middle = float(np.median(finite))
         axes.axvline(middle, color=style.BLUE, linewidth=1.8, label=f"median {number(middle)}")
     if reference is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from linkjax.report.content import Section
-from linkjax.report.sections import counterfactual, evaluation, link, pairs, sweep
+from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, sweep
 from linkjax.report.source import LINKS, Context, Source
 
 
@@ -23,6 +23,7 @@ SECTIONS = (
     Kind("pairs", ("pairs",), pairs.section),
     Kind("link", LINKS, link.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
+    Kind("encoding", ("encoding",), encode.section),
     Kind("sweep", ("sweep",), sweep.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
 )

@@ -1,0 +1,378 @@
+"""encode: photographs → r, predictions, linked images, and how far the link can be trusted on each."""
+
+import csv
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, numerics, parallel
+from linkjax.analysis import familiarity, moments
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.photographs import decode
+from linkjax.photographs.folder import Folder
+from linkjax.photographs.prepared import Prepared
+from linkjax.progress import progress
+from linkjax.stages import inputs
+
+TOP = 5  # classes named for each photograph
+TABLE = "photographs.csv"  # a line a photograph, beside the arrays
+_CHUNK = 8  # batches between two notes of what is done
+_ROWS = 2048  # training pairs per block of moments
+_REFERENCE_ROWS = 4096  # test pairs the photographs are compared with, evenly spread
+_THREADS = 8  # files decoded side by side
+_LISTED = 100  # unreadable files named in the summary
+
+_FLOATS = ("cosine", "centred_cosine", "distance", "cosine_percentile", "distance_percentile")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Show photographs to the classifier, link what it sees, draw that, and compare."""
+
+    out: str
+    """Folder to make."""
+    generator: str
+    """Folder of `linkjax convert generator`."""
+    classifier: str
+    """Folder of `linkjax convert classifier`."""
+    pairs: str
+    """Folder of `linkjax pairs`: what the link was fitted on, and what photographs are compared with."""
+    link: str
+    """Folder of `linkjax link`."""
+    photographs: str | None = None
+    """Folder of photographs; its subfolders, if any, are named as groups."""
+    dataset: str | None = None
+    """Or a data set prepared by tensorflow-datasets, such as imagenet_v2 (needs the extra `data`; no download)."""
+    data_dir: str | None = None
+    """Where that data set was prepared, if not in TFDS's default place."""
+    split: str = "test"
+    """Its split, as TFDS writes it."""
+    evaluation: str | None = None
+    """Folder of `linkjax evaluate` on these pairs: how well the test pairs come back, to compare with."""
+    samples: int = 0
+    """At most so many photographs, evenly spread over what is found; 0 for all."""
+    unreadable: Literal["stop", "skip"] = "stop"
+    """A file that gives no photograph ends the run, or is counted, listed and left empty."""
+    pictures: int = 24
+    """Photographs stored with their linked images, evenly spread."""
+    batch_size: int = 16
+    """Photographs encoded at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(batch_size=self.batch_size)
+        if self.samples < 0 or self.pictures < 0:
+            raise InputError("samples, pictures: expected 0 or more")
+
+
+def encode(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Framed photographs → r → w → image → r̂; with a class head also the likeliest classes, before and after."""
+    generator, classifier, link = models
+    seen = classifier(classifier.normalise(items["image"]))
+    w = link(seen.penultimate)
+    again = classifier(classifier.preprocess(generator.synthesis(w)))
+    outputs = {"r": seen.penultimate, "w": w, "encoded": again.penultimate}
+    if seen.logits is None:
+        return outputs
+    probability, prediction = jax.lax.top_k(jax.nn.softmax(seen.logits), min(TOP, seen.logits.shape[1]))
+    after = jax.nn.softmax(again.logits)
+    return {
+        **outputs,
+        "prediction": prediction,
+        "probability": probability,
+        "prediction_linked": jnp.argmax(after, axis=1).astype(jnp.int32),
+        "probability_linked": jnp.take_along_axis(after, prediction[:, :1], axis=1)[:, 0],
+    }
+
+
+def draw(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> jax.Array:
+    """w → image as bytes."""
+    return numerics.to_uint8(models[0].synthesis(items["w"]))
+
+
+def run(config: Config) -> None:
+    """Write r, w, r̂, predictions, cosines and distances by photograph, pictures, and a table for people."""
+    generator = inputs.model(config.generator, "generator")
+    classifier = inputs.model(config.classifier, "classifier")
+    link = inputs.model(config.link, "link")
+    pairs = inputs.pairs(config.pairs, generator, classifier)
+    inputs.check_link(link, config.link, pairs)
+    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    evaluation = inputs.evaluation(config.evaluation, weights, pairs) if config.evaluation else None
+    source = _source(config)
+    made_from = {"pairs": pairs.id, "photographs": source.identity}
+    if evaluation is not None:
+        made_from["evaluation"] = evaluation.id
+    with artifacts.Writer(Path(config.out), "encoding", config, weights, made_from, free=("batch_size",)) as writer:
+        models = (generator.model, classifier.model, link.model)
+        Encoding(config, writer, source, models, Reference(pairs, evaluation)).run()
+
+
+def _source(config: Config) -> Folder | Prepared:
+    if (config.photographs is None) == (config.dataset is None):
+        found = "neither" if config.photographs is None else "both"
+        raise InputError(f"expected photographs from --photographs DIR or from --dataset NAME, found {found}")
+    if config.photographs is not None:
+        return Folder(config.photographs, config.samples)
+    assert config.dataset is not None
+    return Prepared(config.dataset, config.split, config.data_dir, config.samples)
+
+
+class Reference:
+    """What photographs are compared with: the training activations' spread, and how test pairs fare."""
+
+    def __init__(self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None):
+        self.pairs, data = pairs, pairs.open()
+        start, stop = pairs.summary["splits"]["train"]
+        total = moments.empty(pairs.summary["units"], 1)
+        for first in range(start, stop, _ROWS):
+            r = pairs.read(data, "r", slice(first, min(first + _ROWS, stop)))
+            padded, mask = parallel.pad({"r": r}, min(_ROWS, stop - start))
+            total = moments.update(total, padded["r"], np.zeros((len(mask), 1), np.float32), mask)
+        self.whitening = familiarity.whitening(total)
+        self.mean = self.whitening.mean
+        self.distance = self.cosine = self.centred_cosine = np.zeros(0)
+        self.top1: float | None = None
+        if "test" in pairs.summary["splits"]:
+            first, last = pairs.summary["splits"]["test"]
+            rows = np.unique(np.linspace(0, last - first - 1, min(_REFERENCE_ROWS, last - first)).round().astype(int))
+            r = pairs.read(data, "r", rows + first)
+            self.distance = familiarity.distance(self.whitening, r)
+            if evaluation is not None:
+                encoded = evaluation.read(evaluation.open(), "encoded", rows)
+                self.cosine = familiarity.cosine(r, encoded)
+                self.centred_cosine = familiarity.cosine(r - self.mean[None], encoded - self.mean[None])
+                [row] = [row for row in evaluation.summary["rows"] if row["name"] == "link"]
+                self.top1 = row["top1"]
+
+    def compare(self, r: np.ndarray, encoded: np.ndarray) -> dict[str, np.ndarray]:
+        """How photographs fare, and the shares of test pairs below them."""
+        centred = familiarity.cosine(r - self.mean[None], encoded - self.mean[None])
+        far = familiarity.distance(self.whitening, r)
+        return {
+            "cosine": familiarity.cosine(r, encoded),
+            "centred_cosine": centred,
+            "distance": far,
+            "cosine_percentile": 100 * familiarity.share_below(centred, self.centred_cosine),
+            "distance_percentile": 100 * familiarity.share_below(far, self.distance),
+        }
+
+
+class Encoding:
+    """Encodes photographs chunk by chunk; one chunk is in memory at a time."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        source: Folder | Prepared,
+        models: tuple[Any, Any, Any],
+        reference: Reference,
+    ):
+        self.config, self.writer, self.source, self.reference = config, writer, source, reference
+        generator, classifier, _ = models
+        self.spec, self.resolution = classifier.spec, generator.spec.resolution
+        self.w_dim = generator.spec.w_dim
+        self.framing = decode.framing(self.spec.preprocessing, self.resolution)
+        self.mesh = parallel.mesh()
+        self.models = parallel.replicate(models, self.mesh)
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.chunk = writer.done("photographs per chunk") or self.size * _CHUNK
+        writer.mark("photographs per chunk", self.chunk)
+        self.count = len(source)
+        self.skipped: list[str] = []
+        self.threads = ThreadPoolExecutor(_THREADS)
+
+    def run(self) -> None:
+        """All chunks, then pictures, table and summary."""
+        self._make_arrays()
+        with self.threads, progress("photographs", self.count) as advance:
+            for start in range(0, self.count, self.chunk):
+                rows = np.arange(start, min(start + self.chunk, self.count))
+                note = self.writer.done(f"{start}")
+                if note is None:
+                    note = self._encode_chunk(rows)
+                    self.writer.mark(f"{start}", note)
+                self.skipped += note
+                advance(len(rows))
+            readable = np.flatnonzero(self._stored("flag") == 0)
+            if not len(readable):
+                raise InputError(
+                    f"expected photographs, found {self.count} files of which none could be read: {self.skipped[0]}"
+                )
+            self._store_pictures(readable)
+        self._finish(readable)
+
+    def _make_arrays(self) -> None:
+        make, rows, units = self.writer.array, min(1024, self.count), self.spec.num_units
+        for name, width, dim in (("r", units, "unit"), ("encoded", units, "unit"), ("w", self.w_dim, "w")):
+            make(name, ("sample", dim), (self.count, width), np.float32, (rows, width))
+        for name in _FLOATS:
+            make(name, ("sample",), (self.count,), np.float32, (rows,))
+        for name, dtype in (("flag", np.int8), ("group", np.int32), ("label", np.int32)):
+            make(name, ("sample",), (self.count,), dtype, (rows,))
+        if self.spec.num_classes:
+            top = min(TOP, self.spec.num_classes)
+            make("prediction", ("sample", "rank"), (self.count, top), np.int32, (rows, top))
+            make("probability", ("sample", "rank"), (self.count, top), np.float32, (rows, top))
+            make("prediction_linked", ("sample",), (self.count,), np.int32, (rows,))
+            make("probability_linked", ("sample",), (self.count,), np.float32, (rows,))
+
+    def _encode_chunk(self, rows: np.ndarray) -> list[str]:
+        """Encode and store some rows; returns a sentence for each that could not be read."""
+        skipped: list[str] = []
+        flags, groups = [], []
+
+        def batches() -> Iterator[dict[str, np.ndarray]]:
+            for start in range(0, len(rows), self.size):
+                items = list(self.source.items(rows[start : start + self.size]))
+                images = self._read(items, (self.framing,), skipped)
+                empty = np.zeros((self.framing.crop, self.framing.crop, 3), np.uint8)
+                flags.extend(image is None for image in images)
+                groups.extend(item.group for item in items)
+                yield {"image": np.stack([empty if image is None else image[0] for image in images])}
+
+        outputs = [out for _, out in parallel.map_batches(encode, self.models, batches(), self.size, self.mesh)]
+        found = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        found |= self.reference.compare(found["r"], found["encoded"])
+        empty = np.array(flags, bool)
+        for values in found.values():  # what was computed for a file that could not be read means nothing
+            values[empty] = np.nan if values.dtype.kind == "f" else -1
+        group = np.array(groups, np.int32)
+        found |= {"flag": empty.astype(np.int8), "group": group, "label": self._labels()[group]}
+        for name, values in found.items():
+            self.writer.group[name][rows[0] : rows[-1] + 1] = values  # pyright: ignore
+        return skipped
+
+    def _read(self, items: Sequence[decode.Item], framings: Any, skipped: list[str]) -> list[Any]:
+        """Pixels of each item; None for one that cannot be read, if those are to be skipped."""
+        images = decode.read_many(items, framings, self.threads)
+        for image in images:
+            if isinstance(image, decode.Unreadable):
+                if self.config.unreadable == "stop":
+                    raise InputError(f"{image}; mend or remove it, or pass over such files with --unreadable skip")
+                skipped.append(str(image))
+        return [None if isinstance(image, decode.Unreadable) else image for image in images]
+
+    def _labels(self) -> np.ndarray:
+        """Class id of each group, −1 where a group's name is none of the pairs' classes; the last is for no group."""
+        if self.source.numbered:
+            return np.arange(-1, len(self.source.groups), dtype=np.int32)[np.r_[1 : len(self.source.groups) + 1, 0]]
+        summary = self.reference.pairs.summary
+        known = {_plain(name): label for label, name in zip(summary["classes"], summary["class_names"], strict=True)}
+        return np.array([*(known.get(_plain(group), -1) for group in self.source.groups), -1], np.int32)
+
+    def _store_pictures(self, readable: np.ndarray) -> None:
+        """Photographs as the generator would frame them, and their linked images."""
+        count = min(self.config.pictures, len(readable))
+        if not count:
+            return
+        rows = readable[np.unique(np.linspace(0, len(readable) - 1, count).round().astype(int))]
+        items = list(self.source.items(rows))
+        whole = (decode.Framing(self.resolution, self.resolution),)
+        images = [image[0] for image in self._read(items, whole, []) if image is not None]
+        if len(images) < count:
+            raise InputError("photographs changed while they were read; run this stage again")
+        w = self._stored("w", rows)
+        parts = ({"w": w[start : start + self.size]} for start in range(0, count, self.size))
+        drawn = [out for _, out in parallel.map_batches(draw, self.models, parts, self.size, self.mesh)]
+        self.writer.put("image_photograph", ("picture", "y", "x", "rgb"), np.stack(images))
+        self.writer.put("image_linked", ("picture", "y", "x", "rgb"), np.concatenate(drawn))
+        self.writer.put("picture_row", ("picture",), rows.astype(np.int32))
+        self.writer.put("picture_name", ("picture",), [item.name for item in items])
+
+    def _finish(self, readable: np.ndarray) -> None:
+        reference = self.reference
+        if self.source.groups:
+            self.writer.put("group_name", ("group_name",), self.source.groups)
+        for name in ("distance", "cosine", "centred_cosine"):
+            if len(values := getattr(reference, name)):
+                self.writer.put(f"test_{name}", ("test_sample",), values.astype(np.float32))
+        self._write_table()
+        summary = {
+            "samples": self.count,
+            "readable": len(readable),
+            "unreadable": self.skipped[:_LISTED],
+            "other_files": self.source.others,
+            "rows": [self._row("photographs", readable), self._test_row()],
+            "groups": [
+                self._row(name, rows)
+                for place, name in enumerate(self.source.groups)
+                if len(rows := readable[self._stored("group", readable) == place])
+            ],
+            "framing": self.framing._asdict(),
+            "classes": reference.pairs.summary["classes"],
+            "class_names": reference.pairs.summary["class_names"],
+            "shrinkage": familiarity.SHRINKAGE,
+            "nonfinite": int((~np.isfinite(self._stored("distance", readable))).sum()),
+        }
+        self.writer.finish(summary)
+        first = summary["rows"][0]
+        print(
+            f"{len(readable)} photographs ({self.count - len(readable)} unreadable, {self.source.others} other files); "
+            f"class kept {_said(first['kept'])}, centred cosine {_said(first['centred_cosine'])}, "
+            f"farther from the training pairs than {_said(first['distance_percentile'])} % of test pairs (median)"
+        )
+
+    def _row(self, name: str, rows: np.ndarray) -> dict[str, Any]:
+        """Summary numbers of some photographs."""
+        medians = {key: _median(self._stored(key, rows)) for key in _FLOATS}
+        row: dict[str, Any] = {"name": name, "samples": len(rows), **medians}
+        if self.spec.num_classes:
+            first, label = self._stored("prediction", rows)[:, 0], self._stored("label", rows)
+            row["kept"] = float(np.mean(first == self._stored("prediction_linked", rows)))
+            row["recognised"] = float(np.mean(first == label)) if (label >= 0).all() else None
+        return {"kept": None, "recognised": None, **row}
+
+    def _test_row(self) -> dict[str, Any]:
+        values = {key: _median(getattr(self.reference, key)) for key in ("cosine", "centred_cosine", "distance")}
+        count = len(self.reference.distance)
+        return {"name": "test pairs", "samples": count, **values, "kept": self.reference.top1, "recognised": None}
+
+    def _write_table(self) -> None:
+        """A line a photograph, for people and spreadsheets; written in chunks."""
+        headed = bool(self.spec.num_classes)
+        names = dict(
+            zip(self.reference.pairs.summary["classes"], self.reference.pairs.summary["class_names"], strict=True)
+        )
+        groups = (*self.source.groups, "")
+        with open(self.writer.partial / TABLE, "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            seen = ("prediction", "class_name", "probability", "prediction_linked", "probability_linked")
+            table.writerow(["photograph", "group", "readable", *(seen if headed else ()), *_FLOATS])
+            for start in range(0, self.count, self.chunk):
+                rows = np.arange(start, min(start + self.chunk, self.count))
+                part = {name: self._stored(name, rows) for name in ("group", "flag", *_FLOATS)}
+                if headed:
+                    part |= {name: self._stored(name, rows) for name in seen if name != "class_name"}
+                for index, row in enumerate(rows):
+                    line = [self.source.name(row), groups[part["group"][index]], int(part["flag"][index] == 0)]
+                    if headed:
+                        first = int(part["prediction"][index, 0])
+                        line += [first, names.get(first, ""), f"{part['probability'][index, 0]:.6g}"]
+                        line += [int(part["prediction_linked"][index]), f"{part['probability_linked'][index]:.6g}"]
+                    table.writerow([*line, *(f"{part[name][index]:.6g}" for name in _FLOATS)])
+
+    def _stored(self, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        array: Any = self.writer.group[name]
+        return array[rows] if isinstance(rows, slice) else array.oindex[rows]
+
+
+def _plain(name: str) -> str:
+    """A class's name as it may be spelled in a file system."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _median(values: np.ndarray) -> float | None:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else None
+
+
+def _said(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
