@@ -9,7 +9,7 @@ import os
 import shutil
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,16 @@ def must_be_new(path: Path) -> None:
         raise InputError(f"{path} exists already; give another folder, or remove it first")
 
 
-def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> None:
+def save_model(
+    path: Path, model: nnx.Module, *, source: Mapping[str, Any], files: Callable[[Path], None] | None = None
+) -> None:
     """Write a model so that `load_model` gives it back on any number of devices; whole or not at all.
 
     Args:
       path: folder to make; must not exist yet.
       model: a model of `linkjax.models.registry`, with its `spec`.
       source: where the weights came from (file name, SHA-256, licence, or the stage's settings and numbers).
+      files: writes what else belongs into the folder (pictures, tables), before it gets its name.
     Raises: InputError if `path` exists.
     """
     import orbax.checkpoint as ocp
@@ -59,6 +62,8 @@ def save_model(path: Path, model: nnx.Module, *, source: Mapping[str, Any]) -> N
         parameters=sum(array.size for array in arrays.values()),
         source=dict(source),
     )
+    if files is not None:
+        files(partial)
     manifests.write(partial, content)
     os.rename(partial, path)
 

@@ -113,6 +113,29 @@ def linear_spec(
     return LinearSegmenterSpec(tuple(chosen), counts, generator.resolution, len(part_names), part_names)
 
 
+def few_shot_spec(
+    generator: GeneratorSpec,
+    size: str,
+    part_names: tuple[str, ...],
+    layers: tuple[str, ...] = (),
+    map_size: int = 128,
+    margins: bool = False,
+) -> SegmenterSpec:
+    """A few-shot network for a generator, on the original's layers or those named; margins are cropped unless asked.
+
+    Errors: InputError for a layer the generator does not have.
+    """
+    channels = {"input": generator.input_channels, **{layer.name: layer.out_channels for layer in generator.layers}}
+    unknown = [name for name in layers if name not in channels]
+    if unknown:
+        raise InputError(f"no layer named {unknown[0]}; this generator has {', '.join(channels)}")
+    chosen = layers or ("input", *generator.layer_names[1::2])
+    count = sum(channels[name] for name in chosen)
+    return SegmenterSpec(
+        size, count, len(part_names), part_names=part_names, layers=chosen, map_size=map_size, margins=margins
+    )
+
+
 def _margin(generator: GeneratorSpec, name: str) -> int:
     if name == "input":
         return max(0, (generator.input_size - int(generator.input_sampling_rate)) // 2)

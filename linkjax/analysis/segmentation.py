@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Integer
 
@@ -114,6 +115,33 @@ def linear_segmenter(spec: LinearSegmenterSpec, head: LinearHead) -> LinearSegme
     """The model of a trained head."""
     arrays = {f"kernels.{name}": kernel for name, kernel in head.kernels.items()}
     return fill(LinearSegmenter, spec, {**arrays, "bias": head.bias})
+
+
+def held_out_labels(
+    features: dict[str, Float[Array, "N h w C"]],
+    targets: Float[Array, "N s s P"],
+    fold: Integer[np.ndarray, "N"],
+    training: LinearTraining,
+) -> Integer[np.ndarray, "N s s"]:
+    """Labels of every image by a head trained on the images of all other folds."""
+    predicted = np.zeros(targets.shape[:3], np.int32)
+    for held in np.unique(fold):
+        head = train_linear(features, targets, jnp.asarray(fold != held), training)
+        rows = np.flatnonzero(fold == held)
+        chosen = {name: maps[rows] for name, maps in features.items()}
+        predicted[rows] = _labels(head.kernels, head.bias, chosen, targets.shape[1])
+    return predicted
+
+
+def target_labels(targets: Float[Array, "N s s P"]) -> Integer[np.ndarray, "N s s"]:
+    """The part with the largest share of each pixel; `UNLABELLED` where nothing is labelled."""
+    host = np.asarray(targets)
+    return np.where(host.sum(-1) > 0, host.argmax(-1), UNLABELLED)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _labels(kernels: dict[str, Array], bias: Array, features: dict[str, Array], size: int) -> Array:
+    return jnp.argmax(linear_scores(kernels, bias, features, size), axis=-1).astype(jnp.int32)
 
 
 def _standard(maps: Array, weight: Array) -> tuple[Array, Array]:

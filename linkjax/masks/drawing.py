@@ -92,11 +92,11 @@ def names_from(found: Sequence[str]) -> tuple[str, ...]:
 
 def _points(points: Any, least: int, size: int, where: str) -> list[tuple[float, float]]:
     try:
-        array = np.asarray(points, np.float64)
+        array: np.ndarray = np.array(points, np.float64)
     except (TypeError, ValueError):
-        array = np.zeros(0)
+        array = np.zeros((0, 2))
     if array.ndim != 2 or array.shape[1] != 2 or len(array) < least or not np.isfinite(array).all():
         raise InputError(f"{where}: expected {least} points [x, y] or more, found something else")
     if array.min() < -size or array.max() > 2 * size:
         raise InputError(f"{where}: expected points in a picture of {size}×{size} pixels, found them far outside it")
-    return [(float(x), float(y)) for x, y in array]
+    return [(float(x), float(y)) for x, y in array.tolist()]

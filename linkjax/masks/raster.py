@@ -26,8 +26,8 @@ def read_png(path: Path, size: int) -> np.ndarray:
                 _check_size(path, (image.height, image.width), size)
                 if image.mode not in ("P", "L", "1", "I", "I;16"):
                     raise InputError(
-                        f"{path}: expected a PNG whose pixels are label numbers (with a palette, or grey), found colours "
-                        f"({image.mode}); save it as indexed"
+                        f"{path}: expected a PNG whose pixels are label numbers (with a palette, or grey), found "
+                        f"colours ({image.mode}); save it as indexed"
                     )
                 labels = np.asarray(image).astype(np.int64)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -54,6 +54,12 @@ PIPELINE = (
         ("models", "pairs", "link", "evaluation", "photographs"),
         "encoding",
     ),
+    Stage(
+        "segment",
+        "learn part labels of generated images from a few masks; --draw makes the pictures to label",
+        ("models", "masks"),
+        "segmenter",
+    ),
     Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
     Stage(
         "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"

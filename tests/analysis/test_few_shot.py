@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax.analysis.few_shot import FewShotTraining, few_shot_targets, train_few_shot
+from linkjax.models.segmenter import SegmenterSpec
+
+SPEC = SegmenterSpec("S", 3, 2, widths=(6, 4, 4, 4), map_size=8)
+
+
+def problem():
+    maps = jax.random.normal(jax.random.key(0), (5, 8, 8, 3))
+    return maps, (maps[..., 0] > maps[..., 1]).astype(jnp.int32)
+
+
+def test_the_network_learns_and_leaves_out_what_is_not_labelled():
+    maps, labels = problem()
+    training = FewShotTraining(epochs=60, learning_rate=1e-2)
+    model, losses = train_few_shot(maps, labels, np.arange(4), SPEC, training)
+    assert losses.shape == (60,) and losses[-1] < 0.3 * losses[0]
+    assert float(jnp.mean(jnp.argmax(model(maps[:4]), -1) == labels[:4])) > 0.9
+    wrong = labels.at[:, :4].set(-1)
+    half, _ = train_few_shot(maps, wrong, np.arange(4), SPEC, training)
+    again, _ = train_few_shot(maps, wrong.at[4].set(0), np.arange(4), SPEC, training)
+    np.testing.assert_array_equal(half(maps), again(maps))  # the fifth image is not trained on
+
+
+def test_the_learning_rate_falls_to_a_tenth():
+    maps, labels = problem()
+    slow = FewShotTraining(epochs=4, learning_rate=1e-2, decay_every=2)
+    model, _ = train_few_shot(maps, labels, np.arange(2), SPEC, slow)
+    before, _ = train_few_shot(maps, labels, np.arange(2), SPEC, FewShotTraining(epochs=2, learning_rate=1e-2))
+    start, _ = train_few_shot(maps, labels, np.arange(2), SPEC, FewShotTraining(epochs=1, learning_rate=1e-9))
+    first = jnp.abs(before.layers[0].kernel[...] - start.layers[0].kernel[...]).max()
+    later = jnp.abs(model.layers[0].kernel[...] - before.layers[0].kernel[...]).max()
+    assert float(later) < 0.25 * float(first)
+
+
+def test_labels_are_resized_by_nearest_neighbour():
+    labels = jnp.asarray([[[0, 1], [2, -1]]])
+    np.testing.assert_array_equal(few_shot_targets(labels, 4)[0], np.kron([[0, 1], [2, -1]], np.ones((2, 2))))

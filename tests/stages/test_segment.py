@@ -1,0 +1,141 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import linkjax
+from linkjax import artifacts, checkpoint, manifest
+from linkjax.analysis import parts
+from linkjax.cli import main
+from linkjax.models.linear_segmenter import LinearSegmenter
+from linkjax.models.segmenter import Segmenter
+from tests import worlds
+from tests.stages.conftest import do
+
+NAMES = ("background", "cap", "stem")
+LABELLED = 8
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A generator, twelve pictures of it, and masks of eight that a hidden linear head drew."""
+    folder = tmp_path_factory.mktemp("segment")
+    generator = worlds.generator()
+    checkpoint.save_model(folder / "generator", generator, source={"file": "random weights"})
+    do(
+        "segment",
+        "--generator",
+        folder / "generator",
+        "--draw",
+        "12",
+        "--truncation",
+        "1",
+        "--out",
+        folder / "pictures",
+    )
+    hidden = worlds.segmenter(generator, NAMES)
+    pictures = artifacts.Artifact(folder / "pictures", "pictures")
+    _, scores = parts.draw_with_parts(generator, hidden, pictures.read(pictures.open(), "w"))
+    truth = np.asarray(jnp.argmax(scores - jnp.mean(scores, axis=(0, 1, 2), keepdims=True), axis=-1), np.uint8)
+    (folder / "masks").mkdir()
+    (folder / "masks" / "parts.txt").write_text("\n".join(NAMES))
+    for row in range(LABELLED):
+        Image.fromarray(truth[row]).save(folder / "masks" / f"{row:06d}.png")
+    return folder, truth
+
+
+def flags(folder, out, *more):
+    return [
+        "segment", "--generator", str(folder / "generator"), "--images", str(folder / "pictures"), "--masks",
+        str(folder / "masks"), "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(drawn):
+    do(*flags(drawn[0], drawn[0] / "segmenter", "--folds", "2", "--suggest", "2"))
+    return drawn[0] / "segmenter"
+
+
+def test_draw_writes_pictures_their_latents_and_what_to_do(drawn):
+    folder, _ = drawn
+    pictures = artifacts.Artifact(folder / "pictures", "pictures")
+    data = pictures.open()
+    w, label = pictures.read(data, "w"), pictures.read(data, "label")
+    np.testing.assert_array_equal(label, np.arange(12) % worlds.CLASSES)
+    again = np.asarray(linkjax.to_uint8(linkjax.load(folder / "generator").synthesis(w)))
+    for row in (0, 11):
+        stored = np.asarray(Image.open(folder / "pictures" / "images" / f"{row:06d}.png")).astype(int)
+        assert np.abs(stored - again[row]).max() <= 1
+    assert "--masks" in (folder / "pictures" / "README.txt").read_text()
+
+
+def test_a_head_trained_from_masks_finds_the_parts_in_other_pictures(drawn, trained):
+    folder, truth = drawn
+    segmenter = linkjax.load(trained)
+    assert isinstance(segmenter, LinearSegmenter) and segmenter.spec.part_names == NAMES
+    pictures = artifacts.Artifact(folder / "pictures", "pictures")
+    w = pictures.read(pictures.open(), "w")
+    _, scores = parts.draw_with_parts(linkjax.load(folder / "generator"), segmenter, w)
+    found = np.asarray(jnp.argmax(scores, axis=-1))
+    assert np.mean(found[:LABELLED] == truth[:LABELLED]) > 0.97
+    assert np.mean(found[LABELLED:] == truth[LABELLED:]) > 0.8
+
+
+def test_the_manifest_holds_overlap_suggestions_and_the_generator(drawn, trained):
+    source = manifest.read(trained)["source"]
+    assert source["weights"]["generator"] == manifest.read(drawn[0] / "generator")["sha256"]
+    assert source["overlap"]["folds"] == 2 and len(source["overlap"]["iou"]) == 3
+    assert source["overlap"]["mean"] > 0.5 and sum(source["overlap"]["pixels"]) == LABELLED * 16 * 16
+    unlabelled = {f"{row:06d}" for row in range(LABELLED, 12)}
+    assert len(source["suggestions"]) == 2 and set(source["suggestions"]) < unlabelled
+    overlays = sorted(path.name for path in (trained / "overlays").iterdir())
+    assert len(overlays) == LABELLED + 2 and overlays[0] == "labelled_000000.png"
+
+
+def test_the_few_shot_network_is_trained_too(drawn, tmp_path):
+    more = ["--head", "S", "--epochs", "2", "--map-size", "16", "--folds", "2", "--suggest", "0", "--overlays", "0"]
+    do(*flags(drawn[0], tmp_path / "cnn", *more))
+    segmenter = linkjax.load(tmp_path / "cnn")
+    assert isinstance(segmenter, Segmenter) and segmenter.spec.layers[0] == "input" and not segmenter.spec.margins
+    source = manifest.read(tmp_path / "cnn")["source"]
+    assert source["overlap"]["size"] == 16 and source["suggestions"] == []
+
+
+def test_one_mask_is_enough_to_train_and_too_few_to_measure(drawn, tmp_path, capsys):
+    folder, _ = drawn
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "000003.png").write_bytes((folder / "masks" / "000003.png").read_bytes())
+    do(*flags(folder, tmp_path / "one", "--masks", str(tmp_path / "masks"), "--iterations", "5"))
+    assert "cannot be held out" in capsys.readouterr().out
+    assert manifest.read(tmp_path / "one")["source"]["overlap"]["folds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--images", "nowhere"], "found nothing there"),
+        (["--masks", "nowhere"], "expected a folder of masks"),
+        (["--draw", "3"], "either --draw"),
+        (["--folds", "1"], "2 or more"),
+        (["--balance", "3"], "from 0 to 1"),
+        (["--layers", "L9"], "no layer named L9"),
+        (["--part-names", "background", "cap"], "found 2"),
+    ],
+)
+def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys, change, said):
+    assert main([*flags(drawn[0], tmp_path / "out"), *change]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_another_generator_are_refused(drawn, tmp_path, capsys):
+    checkpoint.save_model(tmp_path / "other", worlds.generator(seed=9), source={"file": "random weights"})
+    assert main([*flags(drawn[0], tmp_path / "out"), "--generator", str(tmp_path / "other")]) == 2
+    assert "made with another generator" in capsys.readouterr().err
+
+
+def test_settings_without_pictures_or_masks_say_what_to_do(tmp_path, capsys):
+    assert main(["segment", "--generator", "g", "--out", str(tmp_path / "out")]) == 2
+    assert "--draw 20" in capsys.readouterr().err
