@@ -108,16 +108,16 @@ class Config:
             raise InputError(f"folds: expected 2 or more, found {self.folds}")
         if not 0 <= self.truncation <= 1:
             raise InputError(f"truncation: expected a number from 0 to 1, found {self.truncation}")
-        if self.draw and (self.images or self.masks):
-            raise InputError("draw: expected either --draw, or --images and --masks; label what was drawn first")
-        if not self.draw and not (self.images and self.masks):
-            raise InputError(
-                "images, masks: expected the folder of pictures and their masks; make pictures to label with --draw 20"
-            )
 
 
 def run(config: Config) -> None:
     """Draw pictures to label, or train on their masks."""
+    if config.draw and (config.images or config.masks):
+        raise InputError("draw: expected either --draw, or --images and --masks; label what was drawn first")
+    if not config.draw and not (config.images and config.masks):
+        raise InputError(
+            "images, masks: expected the folder of pictures and their masks; make pictures to label with --draw 20"
+        )
     (_draw if config.draw else _train)(config)
 
 
