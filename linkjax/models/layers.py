@@ -10,6 +10,10 @@ from jaxtyping import Array, Float
 from linkjax.models.build import Buffer
 from linkjax.ops import conv as ops
 
+#: Convolutions with fewer outputs get more, of zeros: XLA on a CPU otherwise sums them in an order that depends on the
+#: number of threads, and so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
+NARROW = 8
+
 
 class Keys:
     """Random keys one after the other; `nnx.Rngs` does the same, four times slower over the hundreds of layers here."""
@@ -48,8 +52,13 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The convolution of x, with the bias if there is one."""
-        bias = None if self.bias is None else self.bias[...]
-        return ops.conv(x, self.kernel[...], bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        kernel, bias = self.kernel[...], None if self.bias is None else self.bias[...]
+        size, outputs = kernel.shape[0], kernel.shape[-1]
+        if size > 1 and outputs < NARROW:
+            kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, NARROW - outputs)))
+            bias = None if bias is None else jnp.pad(bias, (0, NARROW - outputs))
+        y = ops.conv(x, kernel, bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y[..., :outputs]
 
 
 class Dense(nnx.Module):
@@ -67,8 +76,9 @@ class Dense(nnx.Module):
 class BatchNorm(nnx.Module):
     """(x − mean) · scale / √(var + 1e-5) + bias with the stored mean and variance, per channel.
 
-    Numerics: one multiplication and one addition per value; not folded into the convolution before it, so that every
-    intermediate result is there to compare.
+    Numerics: the roundings of PyTorch's evaluation mode in its order, s = scale · (1 / √(var + 1e-5)), then
+    x · s + (bias − mean · s), each with one fused multiply-add; on a CPU the result is PyTorch's to the bit. Not folded
+    into the convolution before it, so that every intermediate result is there to compare.
     """
 
     def __init__(self, channels: int, *, scale: float = 1.0):
@@ -79,6 +89,8 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         """The normalised maps."""
-        scale = self.scale[...] / jnp.sqrt(self.var[...] + 1e-5)
+        # Apart, or XLA makes one reciprocal square root of the two, which is often a unit in the last place off.
+        root = jax.lax.optimization_barrier(jnp.sqrt(self.var[...] + 1e-5))
+        scale = jax.lax.optimization_barrier(1.0 / root) * self.scale[...]
         shift = self.bias[...] - self.mean[...] * scale
         return x * scale[None, None, None, :] + shift[None, None, None, :]

@@ -2,8 +2,13 @@
 
 import functools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -12,11 +17,12 @@ from linkjax import checkpoint
 from linkjax.errors import ConversionError, InputError
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import ARCHITECTURES
+from linkjax.models.layers import BatchNorm
 from linkjax_converters import classifier_rules
 from linkjax_converters.bijection import convert
 from linkjax_converters.classifier import classifier_from_state_dict, classifier_shapes, convert_classifier
 from linkjax_converters.state_dict import read_state_dict
-from tests.tolerances import CLASSIFIER, CLASSIFIER_DEEP, CLASSIFIER_STAGE
+from tests.tolerances import BATCHING, CLASSIFIER
 
 pytest.importorskip("torch")
 
@@ -50,11 +56,57 @@ def test_every_stage_is_that_of_the_original(arch):
     names = {name.removeprefix("stage64/") for name in expected if name.startswith("stage64/")}
     assert set(found.stages) == names
     for name in names:
-        bound = CLASSIFIER_DEEP if (arch, name) == ("resnet50", "layer4") else CLASSIFIER_STAGE
         stage = np.asarray(found.stages[name][0]).transpose(2, 0, 1)
-        assert error(stage, expected[f"stage64/{name}"]) < bound, name
+        assert error(stage, expected[f"stage64/{name}"]) < CLASSIFIER, name
     assert error(found.penultimate, expected["r_64"]) < CLASSIFIER
     assert error(found.logits, expected["logits_64"]) < CLASSIFIER
+
+
+ALONE = """
+import sys
+import numpy as np
+from tests.converters.test_classifier import classifier, inputs
+found = classifier("resnet50", "resnet50", "original")(inputs(64), stages=True)
+np.savez(sys.argv[1], r=found.penultimate, logits=found.logits, **found.stages)
+"""
+
+
+def test_one_device_and_two_threads_give_the_stages_of_eight(tmp_path):
+    """ResNet-50's reference is 1.5e-5 from the same network in float64, further than the bound.
+
+    It is within 4e-6 because nearly every operation rounds as PyTorch's does, on any number of threads; a stem summed
+    in an order that depends on them was 1.15e-5 off.
+    """
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1", "NPROC": "2"}
+    subprocess.run(
+        [sys.executable, "-c", ALONE, str(tmp_path / "alone.npz")],
+        env=environment, cwd=FIXTURES.parents[1], check=True,
+    )  # fmt: skip
+    alone, expected = np.load(tmp_path / "alone.npz"), reference("resnet50")
+    together = classifier("resnet50", "resnet50", "original")(inputs(64), stages=True)
+    for name, maps in together.stages.items():
+        assert error(alone[name][0].transpose(2, 0, 1), expected[f"stage64/{name}"]) < CLASSIFIER, name
+        assert error(alone[name], np.asarray(maps)) < BATCHING, name
+    assert error(alone["r"], expected["r_64"]) < CLASSIFIER
+    assert error(alone["logits"], expected["logits_64"]) < CLASSIFIER
+
+
+def test_batch_normalisation_rounds_as_pytorch_does():
+    import torch
+
+    random = np.random.default_rng(0)
+    channels = 48
+    scale, bias, mean = random.normal(size=(3, channels)).astype(np.float32)
+    var = random.uniform(0.1, 3, channels).astype(np.float32)
+    x = random.normal(size=(2, 5, 5, channels)).astype(np.float32)
+    norm = BatchNorm(channels)
+    for name, value in {"scale": scale, "bias": bias, "mean": mean, "var": var}.items():
+        setattr(norm, name, getattr(norm, name).replace(jnp.asarray(value)))
+    statistics, weights = map(torch.from_numpy, (mean, var)), map(torch.from_numpy, (scale, bias))
+    nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    expected = torch.nn.functional.batch_norm(nchw, *statistics, *weights).numpy().transpose(0, 2, 3, 1)
+    found = np.asarray(jax.jit(lambda norm, x: norm(x))(norm, x))
+    assert np.mean(found == expected) > 0.99  # 0.6 with a reciprocal square root
 
 
 @pytest.mark.parametrize("arch", ARCHS)
