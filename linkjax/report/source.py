@@ -11,6 +11,8 @@ from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
 LINKS = ("link", "mlp_link")
+SEGMENTERS = ("linear_segmenter", "segmenter")
+_MODELS = LINKS + SEGMENTERS  # kinds without arrays
 
 
 class Source:
@@ -30,12 +32,12 @@ class Source:
             if not isinstance(self.manifest.get(key) or {}, dict):
                 raise InputError(f"{self.path}: the '{key}' of its manifest is damaged; make it again")
         self.kind: str = self.manifest["kind"]
-        self._artifact = None if self.kind in LINKS else artifacts.Artifact(self.path, self.kind)
+        self._artifact = None if self.kind in _MODELS else artifacts.Artifact(self.path, self.kind)
         self._data = None
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The main numbers; empty for a link, whose numbers are in `diagnostics`."""
+        """The main numbers; empty for a model, whose numbers are in `origin`."""
         return self.manifest.get("summary") or {}
 
     @property
@@ -50,15 +52,17 @@ class Source:
 
     @property
     def id(self) -> str:
-        """Names the result: a link by its weights, others by settings, weights and inputs."""
+        """Names the result: a model by its weights, others by settings, weights and inputs."""
         return self.manifest.get("id") or self.manifest.get("sha256") or ""
 
     @property
     def weights(self) -> dict[str, str]:
-        """Role → SHA-256 of the weights it was made with; a link's own are among them."""
+        """Role → SHA-256 of the weights it was made with; a model's own are among them."""
         if self.kind in LINKS:
             given = {role: self.origin.get(role) for role in ("generator", "classifier")}
             given["link"] = self.manifest.get("sha256")
+        elif self.kind in SEGMENTERS:
+            given = {**(self.origin.get("weights") or {}), "segmenter": self.manifest.get("sha256")}
         else:
             given = dict(self.manifest.get("weights") or {})
         return {role: sha256 for role, sha256 in given.items() if sha256}
@@ -103,7 +107,7 @@ class Source:
 
     def _open(self) -> Any:
         if self._data is None:
-            assert self._artifact is not None, "a link has no arrays"
+            assert self._artifact is not None, "a model has no arrays"
             try:
                 self._data = self._artifact.open()
             except (OSError, ValueError, KeyError) as error:

@@ -67,7 +67,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("pairs", "link", "evaluation", "encoding", "sweep", "counterfactual"),
+        ("pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual"),
         "report",
     ),
 )

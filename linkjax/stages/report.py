@@ -8,7 +8,7 @@ from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
-_RESULTS = ("pairs", "link", "evaluation", "encoding", "sweep", "counterfactual")
+_RESULTS = ("pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Config:
     """Folder of `linkjax evaluate`."""
     encoding: str | None = None
     """Folder of `linkjax encode`."""
+    segmenter: str | None = None
+    """Folder of `linkjax segment`."""
     sweep: str | None = None
     """Folder of `linkjax sweep`."""
     counterfactual: str | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from linkjax import artifacts, manifest
 
@@ -155,6 +156,22 @@ def encoding(folder: Path, pictures: int = 6, weights: Any = None, compared: boo
     return folder
 
 
+def segmenter(folder: Path, measured: bool = True, overlays: int = 2) -> Path:
+    names = ("background", "body", "<tail>")
+    found: dict[str, Any] = {"folds": 0, "iou": None, "mean": None}
+    if measured:
+        found = {"folds": 5, "size": 64, "iou": [0.981, 0.913, None], "mean": 0.947, "mean_of_folds": [0.95, 0.94]}
+        found |= {"pixels": [3000, 1000, 0], "images": [20, 20, 0]}
+    (folder / "overlays").mkdir(parents=True)
+    for row in range(overlays):
+        Image.fromarray(animal(0.5, -0.5, 0.1 * row)).save(folder / "overlays" / f"labelled_{row:06d}.png")
+    source = {"weights": {"generator": WEIGHTS["generator"]}, "labelled": ["000000"] * 20, "overlap": found}
+    spec = {"resolution": 64, "num_parts": 3, "part_names": names}
+    content = {"spec": spec, "sha256": "e5" * 32, "parameters": 2080, "source": source}
+    manifest.write(folder, manifest.build("linear_segmenter", **content))
+    return folder
+
+
 def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40) -> Path:
     rng = np.random.default_rng(2)
     samples, steps, parts, metrics = 8, 5, ("image",), tuple(METRICS)
@@ -240,6 +257,7 @@ def everything(root: Path, **options: Any) -> dict[str, str]:
         "pairs": pairs(root / "pairs", **options),
         "evaluation": evaluation(root / "evaluation"),
         "encoding": encoding(root / "encoding"),
+        "segmenter": segmenter(root / "segmenter"),
         "sweep": sweep(root / "sweep"),
         "counterfactual": counterfactual(root / "counterfactual"),
     }

@@ -62,7 +62,7 @@ def make(out, **results):
 
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
-        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Sweep", "Counterfactuals",
+        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Parts", "Sweep", "Counterfactuals",
         "How to read this page", "Limits",
     ]  # fmt: skip
 
@@ -101,6 +101,8 @@ def test_numbers_of_the_results_are_on_the_page(page):
         "16.7 %",
         "17.4 of 64",
         "max steps",
+        "Found badly or never: <tail>",
+        "0.947",
     ):
         assert number in text, number
 
@@ -121,6 +123,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         link=str(synthetic.link(tmp_path / "link", full=False)),
         evaluation=str(synthetic.evaluation(tmp_path / "evaluation", pictures=0)),
         encoding=str(synthetic.encoding(tmp_path / "encoding", pictures=0, compared=False)),
+        segmenter=str(synthetic.segmenter(tmp_path / "segmenter", measured=False, overlays=0)),
         sweep=str(synthetic.sweep(tmp_path / "sweep", pictures=0, units=3)),  # all dead
         counterfactual=str(synthetic.counterfactual(tmp_path / "counterfactual", pictures=0, reached=False)),
     )
@@ -132,7 +135,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         )
 
 
-@pytest.mark.parametrize("role", ["pairs", "link", "evaluation", "encoding", "sweep", "counterfactual"])
+@pytest.mark.parametrize("role", ["pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual"])
 def test_any_result_alone_makes_a_page(role, results, tmp_path):
     page = make(tmp_path / "out", **{role: results[role]})
     assert len(Reader(page).headings) == 4  # what was run, itself, how to read, limits
@@ -177,7 +180,7 @@ def test_the_models_tell_where_they_come_from_if_their_folder_is_at_hand(tmp_pat
 
 def test_settings_can_be_fed_back_and_give_the_same_bytes(results, whole, tmp_path, capsys):
     made = manifest.read(whole, ("report",))
-    assert made["weights"] == {**synthetic.WEIGHTS, "link": "c3" * 32}
+    assert made["weights"] == {**synthetic.WEIGHTS, "link": "c3" * 32, "segmenter": "e5" * 32}
     assert set(made["inputs"]) == set(results)
     assert made["inputs"]["pairs"] == artifacts.Artifact(results["pairs"], "pairs").id
     out = str(tmp_path / "again")
@@ -233,6 +236,13 @@ def test_a_damaged_result_is_named_and_nothing_is_left(results, tmp_path):
         )
 
     broken("turned", turned)
+
+
+def test_a_damaged_overlay_is_named(tmp_path):
+    folder = synthetic.segmenter(tmp_path / "segmenter")
+    (folder / "overlays" / "labelled_000001.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"labelled_000001\.png: this overlay is damaged"):
+        make(tmp_path / "out", segmenter=str(folder))
 
 
 def test_a_killed_report_leaves_nothing_that_is_taken_for_whole(results, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ Colours are Okabe and Ito's for categories, cividis for sequences, and a red–b
 """
 
 from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, validation_curve
-from linkjax.report.figures.images import image_pairs, sweep_strip
+from linkjax.report.figures.images import image_pairs, stack, sweep_strip
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "image_pairs",
     "png",
     "size_in_page",
+    "stack",
     "sweep_strip",
     "validation_curve",
 ]

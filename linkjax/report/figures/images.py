@@ -109,6 +109,23 @@ def sweep_strip(
     return figure
 
 
+def stack(pictures: Sequence[UInt8[np.ndarray, "y x 3"]]) -> Figure:
+    """Pictures of any sizes, one below the other, as they are; wider ones than the page are reduced.
+
+    Args:
+      pictures: uint8 RGB, one or more.
+    Returns: a figure.
+    """
+    fitted = [_fit(each[None], _PAGE)[0] if each.shape[1] > _PAGE else each for each in pictures]
+    width = max(each.shape[1] for each in fitted)
+    canvas = np.full((sum(each.shape[0] + _GAP for each in fitted), width, 3), 255, np.uint8)
+    top = 0
+    for each in fitted:
+        canvas[top : top + each.shape[0], : each.shape[1]] = each
+        top += each.shape[0] + _GAP
+    return _canvas(canvas)[0]
+
+
 def _fit(images: np.ndarray, target: int) -> np.ndarray:
     """Images about `target` pixels wide: small ones repeated by a whole factor, others resampled."""
     width = images.shape[2]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from linkjax.report.content import Section
-from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, sweep
-from linkjax.report.source import LINKS, Context, Source
+from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, segmenter, sweep
+from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
 
 
 class Kind(NamedTuple):
@@ -24,6 +24,7 @@ SECTIONS = (
     Kind("link", LINKS, link.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
     Kind("encoding", ("encoding",), encode.section),
+    Kind("segmenter", SEGMENTERS, segmenter.section),
     Kind("sweep", ("sweep",), sweep.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
 )

@@ -7,7 +7,7 @@ from linkjax import manifest as manifests
 from linkjax.errors import InputError
 from linkjax.report.content import Notice, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, plain, short_hash
-from linkjax.report.source import LINKS, Context, Source
+from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
 
 
 def section(context: Context) -> Section:
@@ -68,7 +68,7 @@ def _models(sources: list[Source]) -> tuple[Table, list[str]]:
 def _model_manifest(role: str, sha256: str, sources: list[Source]) -> dict[str, Any]:
     """What a model's folder says of itself, if it still lies where the results were made from."""
     for source in sources:
-        if role == "link" and source.kind in LINKS:
+        if (role == "link" and source.kind in LINKS) or (role == "segmenter" and source.kind in SEGMENTERS):
             return source.manifest
         folder = source.settings.get(role)
         if not isinstance(folder, str):
