@@ -4,8 +4,8 @@
 
 Prints a table in Markdown and writes the same as JSON. Errors are the largest difference, relative to the largest value
 of the reference array unless the row says otherwise; the worst array of each group counts and is named. "Reference"
-is, for the classifiers, how far the float32 reference itself is from the same network in float64. A few minutes on one
-core; the numbers depend on neither load nor the count of cores.
+is, for the classifiers, how far the float32 reference itself is from the same network in float64. Two or three
+minutes on one core, whatever else the machine does.
 """
 
 import argparse
