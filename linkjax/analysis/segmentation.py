@@ -26,9 +26,9 @@ _RELATIVE_GAIN = 1e-7  # of the objective, in one step: below it float32 cannot 
 class LinearTraining:
     """How a linear head is trained."""
 
-    weight_decay: float = 1e-4  # adds weight_decay / 2 · Σ kernel² to the mean loss, of standardised features
+    weight_decay: float = 1e-3  # adds weight_decay / 2 · Σ kernel² to the mean loss, of standardised features
     balance: float = 0.0  # pixels of a part weigh (share of the part)^−balance: 0 all the same, 1 all parts the same
-    iterations: int = 150  # of L-BFGS, at most
+    iterations: int = 100  # of L-BFGS, at most
     tolerance: float = 1e-5  # stop where no derivative of the objective is larger
     size: int = 64  # features and labels finer than this many pixels a side are averaged down to it for training
 

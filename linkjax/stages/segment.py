@@ -76,11 +76,11 @@ class Config:
     """How many of the unlabelled pictures to suggest for labelling next."""
     overlays: int = 24
     """Pictures stored with their masks and predictions, at most."""
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-3
     """linear: penalty on the squared weights of standardised features."""
     balance: float = 0.0
     """linear: 0 every pixel counts the same, 1 every part."""
-    iterations: int = 150
+    iterations: int = 100
     """linear: steps of L-BFGS at most."""
     train_size: int = 64
     """linear: features and masks finer than this many pixels a side are averaged down to it for training."""
