@@ -77,6 +77,7 @@ def _dispatch(arguments: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], None]] = {
         "convert": _convert,
         "demo": _demo,
+        "doctor": _doctor,
         **{stage.name: lambda rest, stage=stage: _stage(stage.name, rest) for stage in PIPELINE},
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -137,6 +138,17 @@ def _demo(arguments: list[str]) -> None:
     run.run(configs.from_command_line(run.Config, arguments, {}, prog="linkjax demo"))
 
 
+def _doctor(arguments: list[str]) -> None:
+    from linkjax import doctor
+
+    if arguments in (["--help"], ["-h"]):
+        print("usage: linkjax doctor\n\n" + (doctor.__doc__ or ""))
+        return
+    if arguments:
+        raise InputError(f"linkjax doctor: expected no flags, found {' '.join(arguments)}")
+    doctor.run()
+
+
 def _print_help() -> None:
     from rich.console import Console
     from rich.table import Table
@@ -145,6 +157,7 @@ def _print_help() -> None:
     table.add_column("command")
     table.add_column("what it does")
     table.add_row("demo", "the whole job on the embedded default, offline")
+    table.add_row("doctor", "this installation: versions, devices, memory, and a self-check against stored numbers")
     table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
     table.add_row("convert classifier", "read a torchvision .pth")
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")

@@ -20,7 +20,7 @@ LAYERS = (
     ("parallel", "checkpoint", "artifacts", "loading", "progress", "masks", "photographs"),
     ("report",),
     ("stages",),
-    ("demo",),
+    ("demo", "doctor"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
