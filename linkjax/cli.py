@@ -78,6 +78,7 @@ def _dispatch(arguments: list[str]) -> int:
         "convert": _convert,
         "demo": _demo,
         "doctor": _doctor,
+        "label": _label,
         **{stage.name: lambda rest, stage=stage: _stage(stage.name, rest) for stage in PIPELINE},
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -149,6 +150,12 @@ def _doctor(arguments: list[str]) -> None:
     doctor.run()
 
 
+def _label(arguments: list[str]) -> None:
+    from linkjax.label import run
+
+    run.run(configs.from_command_line(run.Config, arguments, {}, prog="linkjax label"))
+
+
 def _print_help() -> None:
     from rich.console import Console
     from rich.table import Table
@@ -158,6 +165,7 @@ def _print_help() -> None:
     table.add_column("what it does")
     table.add_row("demo", "the whole job on the embedded default, offline")
     table.add_row("doctor", "this installation: versions, devices, memory, and a self-check against stored numbers")
+    table.add_row("label", "paint masks over generated pictures, in a browser on this machine")
     table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
     table.add_row("convert classifier", "read a torchvision .pth")
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")

@@ -20,7 +20,7 @@ LAYERS = (
     ("parallel", "checkpoint", "artifacts", "loading", "progress", "masks", "photographs"),
     ("report",),
     ("stages",),
-    ("demo", "doctor"),
+    ("demo", "doctor", "label"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -43,8 +43,8 @@ size, in a folder of their own:
   000000.json   labelme
   all.json      one COCO file for all pictures (polygons or run lengths); then alone in its folder
 
-Beside them parts.txt, a part's name on each line, the background first (labelme and COCO know the names themselves).
-Parts drawn later lie over parts drawn earlier. Then
+`linkjax label` paints such masks. Beside them lies parts.txt, a part's name on each line, the background first (labelme
+and COCO know the names themselves). Parts drawn later lie over parts drawn earlier. Then
 
   linkjax segment --generator GENERATOR --images THIS_FOLDER --masks MASKS --out SEGMENTER
 """

@@ -1,0 +1,1 @@
+"""A small local page to paint masks over generated pictures."""

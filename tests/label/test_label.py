@@ -1,0 +1,143 @@
+import http.client
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from linkjax import masks
+from linkjax.cli import main
+from linkjax.errors import InputError
+from linkjax.label.server import TOKEN, Server
+from linkjax.label.store import Store
+from tests.label import browser as driven
+from tests.label.pictures import SIZE, pictures
+
+NAMES = ("background", "cap", "stem")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("label") / "pictures")
+
+
+@pytest.fixture
+def store(drawn, tmp_path):
+    return Store(drawn, tmp_path / "masks", NAMES)
+
+
+@pytest.fixture
+def server(store):
+    with Server(store) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def ask(server, path, method="GET", body=None, host=None, token=None):
+    """Status and content of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    headers = {TOKEN: server.token if token is None else token, "Host": host or f"127.0.0.1:{server.server_port}"}
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def labels():
+    made = np.zeros((SIZE, SIZE), np.uint8)
+    made[2:5, 3:9], made[7], made[9] = 1, 2, 255
+    return made
+
+
+def test_a_stored_mask_is_an_indexed_png_that_the_segment_stage_reads(server, store):
+    assert ask(server, "/mask/000001", "PUT", labels().tobytes())[0] == 200
+    with Image.open(store.folder / "000001.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image), labels())
+    read = masks.read(store.folder, store.stems, SIZE)
+    assert read.part_names == NAMES and list(read.labels) == ["000001"]
+    np.testing.assert_array_equal(read.labels["000001"], np.where(labels() == 255, -1, labels().astype(int)))
+    assert ask(server, "/mask/000001") == (200, labels().tobytes())
+    assert ask(server, "/mask/000000") == (200, b"")
+    assert b'"labelled": true' in ask(server, "/state")[1]
+    assert ask(server, "/mask/000001", "DELETE")[0] == 200 and not store.labelled("000001")
+
+
+def test_nothing_is_served_without_the_token_or_under_another_name(server):
+    for path in ("/", "/state", "/picture/000000", "/mask/000000"):
+        assert ask(server, path, token="")[0] == 403
+        assert ask(server, path, token="wrong")[0] == 403
+    assert ask(server, "/mask/000000", "PUT", labels().tobytes(), token="wrong")[0] == 403
+    assert ask(server, "/mask/000000", "DELETE", token="wrong")[0] == 403
+    assert ask(server, "/state", host="evil.example")[0] == 403
+    assert ask(server, f"/?token={server.token}", token="")[0] == 200
+    assert server.server_address[0] == "127.0.0.1" and len(server.token) >= 32
+
+
+@pytest.mark.parametrize("stem", ["../../etc/passwd", "000002", "..%2f000000", "000000.png", ""])
+def test_only_the_pictures_themselves_can_be_named(server, stem):
+    assert ask(server, f"/picture/{stem}")[0] == 404
+    assert ask(server, f"/mask/{stem}")[0] == 404
+    assert ask(server, f"/mask/{stem}", "PUT", labels().tobytes())[0] == 404
+
+
+def test_a_body_that_is_no_mask_is_refused_and_stores_nothing(server, store):
+    assert ask(server, "/mask/000000", "PUT", b"short")[0] == 400
+    assert ask(server, "/mask/000000", "PUT", bytes([3]) * SIZE**2)[0] == 400
+    assert not store.labelled("000000") and sorted(path.name for path in store.folder.iterdir()) == ["parts.txt"]
+    (store.folder / "000000.png").write_bytes(b"damaged")
+    assert ask(server, "/mask/000000")[0] == 400
+
+
+def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys):
+    flags = ["label", "--pictures", str(drawn), "--masks", str(tmp_path / "masks")]
+    assert main(flags) == 2
+    assert "--part-names background" in capsys.readouterr().err
+    assert main([*flags, "--part-names", "a", "--no-open"]) == 2
+    assert "from 2 to 64 different names" in capsys.readouterr().err
+    assert main([*flags, "--port", "70000"]) == 2
+    assert main(["label", "--pictures", str(tmp_path), "--masks", str(tmp_path / "masks")]) == 2
+    Store(drawn, tmp_path / "masks", NAMES)
+    assert Store(drawn, tmp_path / "masks").part_names == NAMES  # from parts.txt
+    with pytest.raises(InputError, match="were drawn with background, cap, stem"):
+        Store(drawn, tmp_path / "masks", ("background", "other"))
+
+
+@pytest.mark.skipif(not (driven.DRIVER and driven.CHROMIUM), reason="needs Debian's chromium and chromium-driver")
+def test_a_stroke_painted_in_a_browser_becomes_a_mask(server, store, tmp_path):
+    with driven.browser(tmp_path / "profile") as page:
+        page.open(server.url)
+        page.until("document.querySelectorAll('nav button').length === 2 && labels !== null")
+        assert server.token not in page.run("return location.href;")
+        assert "cap" in page.run("return document.body.innerText;")
+        left, top, side = page.run(
+            "const b = document.getElementById('canvas').getBoundingClientRect(); return [b.left, b.top, b.width];"
+        )
+        cell = side / SIZE
+        page.run("document.getElementById('brush').value = 1;")
+        page.press("2")
+        page.drag([(left + (column + 0.5) * cell, top + 4.5 * cell) for column in (2, 12)])
+        page.until("state.pictures[0].labelled")
+        painted = np.asarray(Image.open(store.folder / "000000.png"))
+        expected = np.zeros((SIZE, SIZE), np.uint8)
+        expected[4, 2:13] = 2
+        np.testing.assert_array_equal(painted, expected)
+
+        # below the stroke everything is connected: fill it, take it back, and go on to the next picture
+        page.press("1")
+        page.press("f")
+        page.drag([(left + 8.5 * cell, top + 12.5 * cell)] * 2)
+        page.until("labels[0] === 1")
+        page.press("z")
+        page.until("labels[0] === 0")
+        page.press("\ue014")  # right arrow
+        page.until("place === 1 && labels.every((each) => each === 0)")
+        page.press("\ue012")  # left arrow
+        page.until("place === 0 && labels[4 * size + 2] === 2")
+        np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
+        assert page.errors() == []
