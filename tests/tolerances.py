@@ -20,7 +20,6 @@ PARTS = 1e-5  # relative to the largest score: synthesis compiled together with 
 PARTS_SLOPE = 2e-2  # relative: a central difference of step 0.01 in float32, of a slope of order 0.01
 SEGMENTER_GRADIENT = 1e-4  # largest derivative at the end of training, of an objective of order 1 in float32
 SEGMENTER_OBJECTIVE = 1e-5  # relative: float32 sums against float64
-SEGMENTER_KERNEL = 2e-2  # relative: two descents that both end within the gradient's tolerance
 IOU = 1e-12  # ratios of whole numbers in float64
 PREPROCESS = 1e-6  # absolute, of values about 2: the bytes are equal, then two divisions and a difference
 

@@ -35,6 +35,11 @@ def few_shot_targets(labels: Integer[Array, "B H W"], map_size: int) -> Integer[
     return resize_nearest(labels[..., None], map_size, map_size)[..., 0]
 
 
+def learning_rate(training: FewShotTraining, images: int) -> optax.Schedule:
+    """Rate by step: a tenth of it after every `decay_every` epochs of so many images."""
+    return optax.exponential_decay(training.learning_rate, training.decay_every * images, 0.1, staircase=True)
+
+
 def train_few_shot(
     maps: Float[Array, "N H W C"],
     labels: Integer[Array, "N H W"],
@@ -80,8 +85,7 @@ def held_out_labels(
 def _train(
     model: Segmenter, maps: Array, labels: Array, order: Array, training: FewShotTraining
 ) -> tuple[Segmenter, Array]:
-    steps = training.decay_every * order.shape[1]
-    rate = optax.exponential_decay(training.learning_rate, steps, 0.1, staircase=True)
+    rate = learning_rate(training, order.shape[1])
     optimiser = optax.chain(optax.add_decayed_weights(training.weight_decay), optax.adam(rate))
     graph, start = nnx.split(model)
 

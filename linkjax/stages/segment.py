@@ -179,7 +179,8 @@ def _train(config: Config) -> None:
     drawn = _over(step, (generator.model,), {"w": w[rows]}, config.batch_size, "labelled pictures")
     measured, predicted = _held_out(config, job, drawn["maps"], labels)
     model, ended = job.train(drawn["maps"], labels)
-    rest = np.setdiff1d(np.arange(len(w)), rows)
+    # Others are drawn only to be suggested.
+    rest = np.setdiff1d(np.arange(len(w)), rows) if config.suggest else np.zeros(0, int)
     others = _over(draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
     chosen = labelling.suggest(others["uncertainty"], w[rest], w[rows], config.suggest) if len(rest) else rest
     suggestions = [stems[row] for row in rest[chosen]]

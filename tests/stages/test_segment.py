@@ -1,3 +1,5 @@
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -106,7 +108,7 @@ def test_one_mask_is_enough_to_train_and_too_few_to_measure(drawn, tmp_path, cap
     folder, _ = drawn
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "000003.png").write_bytes((folder / "masks" / "000003.png").read_bytes())
-    do(*flags(folder, tmp_path / "one", "--masks", str(tmp_path / "masks"), "--iterations", "5"))
+    do(*flags(folder, tmp_path / "one", "--masks", str(tmp_path / "masks"), "--suggest", "0"))
     assert "cannot be held out" in capsys.readouterr().out
     assert manifest.read(tmp_path / "one")["source"]["overlap"]["folds"] == 0
 
@@ -131,8 +133,10 @@ def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys, change, said):
 
 
 def test_pictures_of_another_generator_are_refused(drawn, tmp_path, capsys):
-    checkpoint.save_model(tmp_path / "other", worlds.generator(seed=9), source={"file": "random weights"})
-    assert main([*flags(drawn[0], tmp_path / "out"), "--generator", str(tmp_path / "other")]) == 2
+    shutil.copytree(drawn[0] / "pictures", tmp_path / "pictures")
+    made = manifest.read(tmp_path / "pictures")
+    manifest.write(tmp_path / "pictures", {**made, "weights": {"generator": "0" * 64}})
+    assert main([*flags(drawn[0], tmp_path / "out"), "--images", str(tmp_path / "pictures")]) == 2
     assert "made with another generator" in capsys.readouterr().err
 
 
