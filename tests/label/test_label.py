@@ -95,6 +95,7 @@ def test_a_body_that_is_no_mask_is_refused_and_stores_nothing(server, store):
 
 
 def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys):
+    assert main(["label", "--help"]) == 0
     flags = ["label", "--pictures", str(drawn), "--masks", str(tmp_path / "masks")]
     assert main(flags) == 2
     assert "--part-names background" in capsys.readouterr().err
