@@ -35,7 +35,7 @@ from linkjax.models.generator_spec import (
     superres_spec,
 )
 from linkjax.models.stylegan_xl import Generator
-from linkjax.ops.modulated_conv import WINOGRAD_CHANNELS
+from linkjax.ops.full_conv import WINOGRAD_CHANNELS
 
 
 def small_spec() -> GeneratorSpec:

@@ -50,4 +50,5 @@ WINOGRAD = 2e-6  # relative: sums of a few hundred products in another order, th
 
 # -- the generator's operations against float64
 RESAMPLING = 1e-6  # relative: sums of at most 144 float32 products; measured 3e-7
+DERIVATIVES = 5e-6  # relative: sums of a few hundred products in another order; cubes of them in one test
 FOURIER = 2e-6  # absolute, of waves of size 1: the rounding of a phase of a few turns; measured 6e-7

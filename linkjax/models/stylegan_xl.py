@@ -181,8 +181,8 @@ class Layer(nnx.Module):
         )
         return filtered_leaky_relu(
             x,
-            self.up_filter[...] if spec.up_taps > 1 else None,
-            self.down_filter[...] if spec.down_taps > 1 else None,
+            jax.lax.stop_gradient(self.up_filter[...]) if spec.up_taps > 1 else None,
+            jax.lax.stop_gradient(self.down_filter[...]) if spec.down_taps > 1 else None,
             up=spec.up_factor,
             down=spec.down_factor,
             padding=spec.padding,

@@ -5,12 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from linkjax import numerics
-from linkjax.ops.conv import conv
-from linkjax.ops.winograd import full_conv3x3
-
-#: Channels from which Winograd's method pays: its 16 small products outlast a direct convolution's setup, and its
-#: longer program is worth compiling.
-WINOGRAD_CHANNELS = 128
+from linkjax.ops.full_conv import full_conv
 
 
 def style_scales(
@@ -35,14 +30,6 @@ def style_scales(
     styles = styles * jax.lax.rsqrt(jnp.mean(jnp.square(styles), axis=1, keepdims=True))
     energy = jnp.matmul(jnp.square(styles), power * jnp.square(normalise)[None], precision=numerics.PRECISION)
     return styles * input_gain, normalise[None] * jax.lax.rsqrt(energy + 1e-8)
-
-
-def full_conv(x: Float[Array, "B H W I"], kernel: Float[Array, "k k I O"]) -> Float[Array, "B h w O"]:
-    """Convolution with padding k − 1; wide 3×3 ones on a CPU by Winograd's method, twice as fast and as exact."""
-    if kernel.shape[:2] != (3, 3) or min(kernel.shape[2:]) < WINOGRAD_CHANNELS:
-        return conv(x, kernel, padding=kernel.shape[0] - 1)
-    # Accelerators' own convolutions are better than one spelled out.
-    return jax.lax.platform_dependent(x, kernel, cpu=full_conv3x3, default=lambda x, k: conv(x, k, padding=2))
 
 
 def modulated_conv(

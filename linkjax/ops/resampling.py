@@ -8,12 +8,15 @@ upsampling in x, leaky ReLU and downsampling in x become one pass, and the twice
 in memory.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from linkjax.ops.activations import leaky_relu
+from linkjax.ops.bilinear import bilinear
 
 #: XLA computes a producer anew for each read rather than storing it, up to 15 reads. The last filter of a layer must
 #: not draw the others in (12 × 12 reads of each sample), so it reads this often, with zero taps added.
@@ -50,6 +53,12 @@ def upsample(
       padding: zeros before and after, counted after insertion; negative crops.
       gain: `factor` keeps the signal's amplitude.
     """
+    return _upsample(x, taps, factor=factor, padding=tuple(padding), axis=axis, gain=float(gain))
+
+
+def _upsampled(
+    x: Float[Array, "..."], taps: Float[Array, "T"], *, factor: int, padding: tuple[int, int], axis: int, gain: float
+) -> Float[Array, "..."]:
     length, low = taps.shape[0], padding[0]
     out = upsampled_size(x.shape[axis], factor, length, padding)
     # y[factor·q + p] = Σ_s h'[first_p + factor·s] x[q + shift_p + s], with h' the reversed filter.
@@ -74,6 +83,16 @@ def upsample(
     return jax.lax.slice_in_dim(jnp.reshape(y, merged), 0, out, axis=axis)
 
 
+def _upsample_transposed(
+    g: Float[Array, "..."], taps: Float[Array, "T"], like: Any, *, factor: int, padding: tuple[int, int],
+    axis: int, gain: float,
+) -> Float[Array, "..."]:  # fmt: skip
+    """Σ_t h[t] g[…]: a downsampling with the filter turned round."""
+    start = padding[0] - taps.shape[0] + 1
+    g = _window(g, axis, start, start + factor * (like.shape[axis] - 1) + taps.shape[0])
+    return _alone(_downsample(g, taps[::-1] * gain, factor=factor, axis=axis, reads=0))
+
+
 def downsample(
     x: Float[Array, "..."], taps: Float[Array, "T"], factor: int, axis: int, *, reads: int = 0
 ) -> Float[Array, "..."]:
@@ -84,6 +103,12 @@ def downsample(
       taps: the filter h, in convolution order.
       reads: lengthen the filter with zero taps to so many, which changes no value; see `APART`.
     """
+    return _downsample(x, taps, factor=factor, axis=axis, reads=reads)
+
+
+def _downsampled(
+    x: Float[Array, "..."], taps: Float[Array, "T"], *, factor: int, axis: int, reads: int
+) -> Float[Array, "..."]:
     length = taps.shape[0]
     out = downsampled_size(x.shape[axis], factor, length)
     stop = factor * (out - 1) + 1
@@ -94,6 +119,24 @@ def downsample(
     for t in range(1, length + before + after):
         y = y + taps[t] * jax.lax.slice_in_dim(x, t, t + stop, stride=factor, axis=axis)
     return y
+
+
+def _downsample_transposed(
+    g: Float[Array, "..."], taps: Float[Array, "T"], like: Any, *, factor: int, axis: int, reads: int
+) -> Float[Array, "..."]:
+    """An upsampling with the filter turned round."""
+    del reads
+    padding = (taps.shape[0] - 1, like.shape[axis] - g.shape[axis] * factor)
+    return _alone(_upsample(g, taps[::-1], factor=factor, padding=padding, axis=axis, gain=1.0))
+
+
+def _alone(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Keeps x from being computed anew by everything that reads it: the passes back are not made to fuse."""
+    return jax.lax.optimization_barrier(x)
+
+
+_upsample = bilinear("upsample", _upsampled, _upsample_transposed)
+_downsample = bilinear("downsample", _downsampled, _downsample_transposed)
 
 
 def downsample_radial(x: Float[Array, "B H W C"], taps: Float[Array, "T T"], factor: int) -> Float[Array, "B h w C"]:

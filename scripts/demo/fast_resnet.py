@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from demo.fast_synthesis import full_conv
 
 from linkjax.models.layers import BatchNorm, Conv
 from linkjax.models.resnet import ResNet
+from linkjax.ops.full_conv import full_conv
 
 Array = jax.Array
 #: Path of a batch norm → the (mean, variance) it saw.

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import optax.contrib
 import orbax.checkpoint as ocp
-from demo import fast_synthesis, losses
+from demo import losses
 from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -23,7 +23,7 @@ from linkjax import numerics, parallel
 from linkjax.demo import factors, world
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec
-from linkjax.models.stylegan_xl import Generator
+from linkjax.models.stylegan_xl import Generator, layer_outputs
 
 Array = jax.Array
 
@@ -67,7 +67,7 @@ def _loss(
         difference = _coarse_picture(generator, trained["sketch"], w) - losses.halved(drawing.image)
         weights = losses.halved(losses.part_weights(drawing.labels)[..., None])
     else:
-        difference = fast_synthesis.synthesise(generator.synthesis, w) - drawing.image
+        difference = generator.synthesis(w) - drawing.image
         weights = losses.part_weights(drawing.labels)[..., None]
     line = jnp.matmul(truth, trained["kernel"], precision=numerics.PRECISION) + trained["bias"][None]
     bent = jnp.mean(jnp.square(w - line)) / (jnp.mean(jnp.var(w, axis=0)) + 1e-6)
@@ -85,7 +85,8 @@ def _coarse_picture(generator: Generator, sketch: Array, w: Array) -> Array:
     spec = generator.spec
     count = _coarse_layers(spec)
     margin = spec.layers[count - 1].margin
-    x = fast_synthesis.first_layers(generator.synthesis, w, count)[:, margin:-margin, margin:-margin]
+    outputs = layer_outputs(generator.synthesis, w)  # the compiler leaves out what is not read
+    x = outputs[spec.layer_names[count - 1]][:, margin:-margin, margin:-margin]
     ones = jnp.ones((*x.shape[:3], 1))
     return jnp.matmul(jnp.concatenate([x, ones], axis=-1), sketch, precision=numerics.PRECISION)
 
@@ -158,7 +159,7 @@ def psnr_of(generator: Generator, seed: int, count: int = 256, batch: int = 32) 
 @jax.jit
 def _squares(generator: Generator, z: Array, breed: Array) -> Array:
     drawing = world.render(factors.factors_of(z, breed))
-    images = fast_synthesis.synthesise(generator.synthesis, generator.mapping(z, breed))
+    images = generator.synthesis(generator.mapping(z, breed))
     square = jnp.mean(jnp.square(jnp.clip(images, -1.0, 1.0) - drawing.image), axis=-1)
     animal = (drawing.labels > 0).astype(jnp.float32)
     size = jnp.asarray(square.size, jnp.float32)

@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from demo import losses
 from demo.classifier_training import Settings, augmented
-from demo.fast_synthesis import full_conv
 
 from linkjax.demo import factors, world
+from linkjax.ops.full_conv import full_conv
 
 Array = jax.Array
 _WIDTHS = (16, 32, 48, 64)  # at 64, 32, 16 and 8 pixels

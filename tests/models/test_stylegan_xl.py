@@ -12,7 +12,7 @@ from linkjax.models import build
 from linkjax.models.generator_spec import Progression, conv_flops, imagenet_spec, stem_spec
 from linkjax.models.stylegan_xl import Generator, layer_outputs
 from linkjax.numerics import to_uint8
-from linkjax.ops import modulated_conv
+from linkjax.ops import full_conv
 from linkjax_converters.generator import generator_from_snapshot
 from linkjax_converters.snapshot import read_snapshot
 from tests import tolerances
@@ -65,7 +65,7 @@ def test_every_layer_is_the_originals(case):
 
 
 def test_winograds_method_keeps_every_layer_the_originals(parity, monkeypatch):
-    monkeypatch.setattr(modulated_conv, "WINOGRAD_CHANNELS", 1)  # the layers here are too narrow for it otherwise
+    monkeypatch.setattr(full_conv, "WINOGRAD_CHANNELS", 1)  # the layers here are too narrow for it otherwise
     generator, reference = load(parity, "gen_stem16")
     outputs = jax.jit(lambda synthesis, w: layer_outputs(synthesis, w))(
         generator.synthesis, jnp.asarray(reference["b1_psi070_ws"])

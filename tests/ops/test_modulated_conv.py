@@ -1,9 +1,13 @@
 """The modulated convolution against weights scaled sample by sample in float64."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from linkjax.ops import full_conv
 from linkjax.ops import modulated_conv as module
 from tests import tolerances
 
@@ -29,13 +33,13 @@ def reference(x, kernel, styles, bias, gain, demodulate):
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize(("k", "channels", "least"), [(1, 5, 128), (3, 5, 128), (3, 5, 1)])
 def test_scaling_input_and_output_is_scaling_the_weights(k, channels, least, demodulate, monkeypatch):
-    monkeypatch.setattr(module, "WINOGRAD_CHANNELS", least)
+    monkeypatch.setattr(full_conv, "WINOGRAD_CHANNELS", least)
     random = np.random.default_rng(k)
     x, kernel = random.normal(size=(3, 7, 6, channels)), random.normal(size=(k, k, channels, 4)) * 2
     styles, bias = random.normal(size=(3, channels)) + 1, random.normal(size=4)
     expected = reference(x, kernel, styles, bias, 0.7, demodulate)
-    found = module.modulated_conv(
-        *(jnp.asarray(each, jnp.float32) for each in (x, kernel, styles, bias, 0.7)), demodulate=demodulate
+    found = jax.jit(functools.partial(module.modulated_conv, demodulate=demodulate))(
+        *(jnp.asarray(each, jnp.float32) for each in (x, kernel, styles, bias, 0.7))
     )
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerances.RESAMPLING * np.abs(expected).max()
