@@ -39,6 +39,9 @@ STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
 STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
+# Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
+SCREENING = 2e-2
+SCREENING_WAYS = 1e-4  # relative to each metric: the same products in another order, through the moments of parts
 STAGE_SWEEP = 1e-4  # relative to the largest: slopes divide by the spread of the asked values
 
 # -- generator

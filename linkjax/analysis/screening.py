@@ -1,0 +1,228 @@
+"""What every unit changes in every part of the image, to first order, at the price of a few images.
+
+A linear link moves w by kernel[u] for each unit that unit u rises, so the derivative of a metric with respect to w,
+times the kernel, is that metric's derivative for *all* units. Labels and pixel counts have no derivatives; here a pixel
+belongs to a part by the softmax of its scores, and a part's area is the sum of what belongs to it. All metrics follow
+from eleven such sums a part (`soft_sums`), which are what is differentiated: by 11 · parts products with the transposed
+Jacobian, or by one product with the Jacobian for each direction the kernel can move w in, whichever is fewer.
+
+The histogram entropy of `Regions` is not among the metrics: a histogram has no derivative worth having.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from linkjax import numerics
+from linkjax.analysis.parts import draw_with_parts
+from linkjax.errors import InputError
+from linkjax.ops import color
+
+Mode = Literal["reverse", "forward"]
+
+#: Metrics, as in `linkjax.analysis.regions.Regions` and in its units, with a soft membership in place of labels.
+METRICS = (
+    "area", "area_share", "luminance", "luminance_linear", "lightness", "red_green", "yellow_blue", "centroid_y",
+    "centroid_x", "eccentricity", "orientation", "axis_major", "axis_minor",
+)  # fmt: skip
+#: Sums from which they follow: of 1, y, x, y², x², yx, luma, luminance, f(X), f(Y), f(Z) over what belongs to a part.
+SUMS = 11
+#: Directions of the kernel weaker than this share of the strongest are rounding.
+RANK_TOLERANCE = 1e-6
+
+
+class Derivatives(NamedTuple):
+    """Soft metrics of some images and their derivatives along some directions in W."""
+
+    metrics: jax.Array  # [B, P, M]; NaN where no pixel has the part's label, but for the areas
+    slopes: jax.Array  # [B, P, M, D], likewise
+
+
+class Products(NamedTuple):
+    """How the derivatives are taken: along `directions` [D, w_dim], of which units are `coefficients` [units, D]."""
+
+    mode: Mode
+    count: int  # products an anchor, each about two or three syntheses' work
+    directions: np.ndarray  # reverse: the identity
+    coefficients: np.ndarray  # coefficients · directions = kernel
+
+
+def choose_products(
+    kernel: Float[np.ndarray, "units w_dim"], num_parts: int, mode: Mode | Literal["fewest"] = "fewest"
+) -> Products:
+    """The cheaper way to all units' derivatives: 11 · num_parts products, or one for each direction of the kernel.
+
+    Args:
+      kernel: of the link, or the rows of the units wanted.
+      mode: choose by counting, or take this one.
+    """
+    kernel = np.asarray(kernel, np.float64)
+    left, strength, right = np.linalg.svd(kernel, full_matrices=False)
+    rank = max(1, int(np.sum(strength > RANK_TOLERANCE * strength[0])))
+    reverse = SUMS * num_parts
+    if mode == "fewest":
+        mode = "forward" if rank < reverse else "reverse"
+    if mode == "reverse":
+        return Products(mode, reverse, np.eye(kernel.shape[1], dtype=np.float32), kernel.astype(np.float32))
+    coefficients = (left * strength)[:, :rank]
+    return Products(mode, rank, right[:rank].astype(np.float32), coefficients.astype(np.float32))
+
+
+def soft_sums(
+    images: Float[Array, "B H W 3"], scores: Float[Array, "B H W P"], temperature: float = 1.0
+) -> Float[Array, "B P S"]:
+    """Σ_pixels m_p · φ_s with m = softmax(scores / temperature) and the φ of `SUMS`.
+
+    Args:
+      images: about [-1, 1]; what is outside is clipped, and has no derivative.
+      scores: before the softmax; a head trained by logistic regression is calibrated at temperature 1.
+      temperature: lower is nearer to labels, and concentrates the derivatives on the parts' borders.
+    Numerics: y and x are pixels from the image's middle, so that squares do not cancel.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature: expected a number above 0, found {temperature}")
+    height, width = images.shape[1:3]
+    member = jax.nn.softmax(scores / temperature, axis=-1)
+    encoded = jnp.clip((images + 1.0) / 2.0, 0.0, 1.0)
+    linear = color.linear_from_srgb(encoded)
+    response = color.lab_response(color.xyz_from_linear(linear))
+    y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    place = jnp.asarray(np.stack([np.ones_like(y), y, x, y * y, x * x, y * x], axis=-1), images.dtype)
+    place = jnp.broadcast_to(place[None], (*images.shape[:3], 6))
+    tone = jnp.stack([color.luma709(encoded), color.luma709(linear)], axis=-1)
+    features = jnp.concatenate([place, tone, response], axis=-1)
+    return jnp.einsum("bhwp,bhws->bps", member, features, precision=numerics.PRECISION)
+
+
+def soft_metrics(sums: Float[Array, "S"], height: int, width: int) -> Float[Array, "M"]:
+    """The `METRICS` of one part from its sums; formulas as `measure_regions`, memberships in place of counts.
+
+    Numerics: finite, with finite derivatives, for every part that has some area; a part as wide as high has no
+      orientation, and gets derivative 0 for it.
+    """
+    area = sums[0]
+    safe = jnp.where(area > 0, area, 1.0)
+    y, x, yy, xx, yx, luma, luminance = (sums[i] / safe for i in range(1, 8))
+    yy, xx, yx = yy - y * y, xx - x * x, yx - y * x
+    square = (yy - xx) ** 2 + 4.0 * yx * yx
+    round_part = square <= 1e-12 * (yy + xx) ** 2
+    spread = jnp.where(round_part, 0.0, jnp.sqrt(jnp.where(round_part, 1.0, square)))
+    large, small = 0.5 * (yy + xx + spread), 0.5 * (yy + xx - spread)
+    point = large <= 0
+    ratio = spread / jnp.where(point, 1.0, large)
+    eccentricity = jnp.where(round_part, 0.0, jnp.sqrt(jnp.where(round_part, 1.0, ratio)))
+    orientation = 0.5 * jnp.arctan2(jnp.where(round_part, -1.0, 2.0 * yx), jnp.where(round_part, 0.0, yy - xx))
+    axes = [4.0 * jnp.where(value > 0, jnp.sqrt(jnp.where(value > 0, value, 1.0)), 0.0) for value in (large, small)]
+    lab = color.lab_from_response(sums[8:11] / safe)
+    centre = jnp.stack([y + (height - 1) / 2, x + (width - 1) / 2])
+    first = jnp.stack([area, area / (height * width), 255.0 * luma, luminance])
+    return jnp.concatenate([first, lab, centre, jnp.stack([eccentricity, orientation, *axes])])
+
+
+def derivatives(
+    generator: Any,
+    segmenter: Any,
+    w: Float[Array, "B w_dim"],
+    directions: Float[Array, "D w_dim"],
+    mode: Mode,
+    temperature: float = 1.0,
+    at_once: int = 1,
+) -> Derivatives:
+    """Soft metrics of the images of w, and their derivatives along directions in W.
+
+    Args:
+      generator, segmenter: pytrees.
+      directions: not read in reverse mode, which gives the derivatives for every entry of w (D = w_dim).
+      mode: which products to take; static.
+      at_once: products computed side by side; more memory, same result; static.
+    Numerics: memory is that of a synthesis with all its intermediate maps kept, for B images, and `at_once` passes.
+    """
+    (sums, counts), jacobian = _sums_jacobian(generator, segmenter, w, directions, mode, temperature, at_once)
+    return _chain(sums, counts, jacobian, generator.spec.resolution)
+
+
+def unit_effects(slopes: Float[Array, "B P M D"], coefficients: Float[Array, "units D"]) -> Float[Array, "B units P M"]:
+    """Derivatives of every metric for every unit: one product with the kernel, or with what is left of it."""
+    return jnp.einsum("bpmd,ud->bupm", slopes, coefficients, precision=numerics.PRECISION)
+
+
+def path_effects(
+    generator: Any,
+    segmenter: Any,
+    w: Float[Array, "N w_dim"],
+    direction: Float[Array, "N w_dim"],
+    low: Float[Array, "N"],
+    high: Float[Array, "N"],
+    points: int,
+    temperature: float = 1.0,
+) -> Float[Array, "N P M"]:
+    """Mean derivative along the straight path w + t · direction, t from low to high: for where first order bends.
+
+    ∫ d metric / dt dt / (high − low), by Gauss and Legendre's rule with so many points, which is the difference of the
+    soft metrics at the ends over high − low if the path is smooth. Costs `points` products an item.
+
+    Args:
+      direction: kernel[unit] of each item.
+      low, high: change of the unit at the ends, relative to the anchor's own value.
+      points: 3 to 5 are enough where 1 (the middle) nearly is; static.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+
+    def at(place: tuple[Array, Array]) -> Array:
+        node, weight = place
+        moved = w + (low + (high - low) * (node + 1.0) / 2.0)[:, None] * direction
+        sums, slope, counts = _pushed(generator, segmenter, moved, direction, temperature)
+        found = _chain(sums, counts, slope[..., None], generator.spec.resolution)
+        return weight / 2.0 * found.slopes[..., 0]
+
+    terms = jax.lax.map(at, (jnp.asarray(nodes, w.dtype), jnp.asarray(weights, w.dtype)))
+    return jnp.sum(terms, axis=0)
+
+
+def _sums(generator: Any, segmenter: Any, w: Array, temperature: float) -> tuple[Array, Int[Array, "B P"]]:
+    """Soft sums, and how many pixels have each part's label."""
+    images, scores = draw_with_parts(generator, segmenter, w)
+    labels = jnp.argmax(scores, axis=-1)
+    parts = jnp.arange(scores.shape[-1], dtype=labels.dtype)
+    counts = jnp.sum(labels[..., None] == parts[None, None, None], axis=(1, 2), dtype=jnp.int32)
+    return soft_sums(images, scores, temperature), counts
+
+
+def _sums_jacobian(
+    generator: Any, segmenter: Any, w: Array, directions: Array, mode: Mode, temperature: float, at_once: int
+) -> tuple[tuple[Array, Array], Float[Array, "B P S D"]]:
+    function = functools.partial(_sums, generator, segmenter, temperature=temperature)
+    if mode == "forward":
+        sums, push, counts = jax.linearize(function, w, has_aux=True)
+        columns = jax.lax.map(
+            lambda direction: push(jnp.broadcast_to(direction[None], w.shape)), directions, batch_size=at_once
+        )
+        return (sums, counts), jnp.moveaxis(columns, 0, -1)
+    sums, pull, counts = jax.vjp(function, w, has_aux=True)
+    parts, count = sums.shape[1:]
+    which = jnp.eye(parts * count, dtype=sums.dtype).reshape(parts * count, parts, count)
+    rows = jax.lax.map(lambda one: pull(jnp.broadcast_to(one[None], sums.shape))[0], which, batch_size=at_once)
+    return (sums, counts), jnp.moveaxis(rows, 0, 1).reshape(w.shape[0], parts, count, -1)
+
+
+def _pushed(
+    generator: Any, segmenter: Any, w: Array, direction: Array, temperature: float
+) -> tuple[Array, Array, Array]:
+    """Soft sums, their derivative along one direction for each item, and pixel counts."""
+    function = functools.partial(_sums, generator, segmenter, temperature=temperature)
+    return jax.jvp(function, (w,), (direction,), has_aux=True)
+
+
+def _chain(sums: Array, counts: Array, jacobian: Array, resolution: int) -> Derivatives:
+    """From sums to metrics, values and derivatives; NaN where a part is absent, but for its areas."""
+    metrics_of = functools.partial(soft_metrics, height=resolution, width=resolution)
+    values = jax.vmap(jax.vmap(metrics_of))(sums)
+    inner = jax.vmap(jax.vmap(jax.jacfwd(metrics_of)))(sums)
+    slopes = jnp.einsum("bpms,bpsd->bpmd", inner, jacobian, precision=numerics.PRECISION)
+    always = jnp.asarray([name.startswith("area") for name in METRICS])
+    there = always[None, None] | (counts > 0)[..., None]
+    return Derivatives(jnp.where(there, values, jnp.nan), jnp.where(there[..., None], slopes, jnp.nan))
