@@ -60,6 +60,12 @@ PIPELINE = (
         ("models", "masks"),
         "segmenter",
     ),
+    Stage(
+        "screen",
+        "price every unit's effect on every part at once, by derivatives",
+        ("models", "pairs", "link", "segmenter"),
+        "screening",
+    ),
     Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
     Stage(
         "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"

@@ -22,8 +22,8 @@ class Model(NamedTuple):
 
 
 def model(path: str, kind: str) -> Model:
-    """Load a generator, classifier or link (linear or not)."""
-    kinds = ("link", "mlp_link") if kind == "link" else (kind,)
+    """Load a generator, classifier, link (linear or not) or segmenter (linear or few-shot)."""
+    kinds = {"link": ("link", "mlp_link"), "segmenter": ("segmenter", "linear_segmenter")}.get(kind, (kind,))
     return Model(*loading.load_with_manifest(path, kinds))
 
 

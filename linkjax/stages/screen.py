@@ -1,0 +1,284 @@
+"""screen: the first-order effect of every unit on every metric of every part, by derivatives."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, parallel
+from linkjax.analysis import parts, screening, sweep
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import inputs
+
+_RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
+_CHUNK = 4  # batches between two notes of what is done, at least: a chunk is whole classes
+_SHOWN = 5  # strongest effects printed
+_UNITS = {
+    "area": "pixel", "area_share": "share", "luminance": "byte", "lightness": "L*", "red_green": "a*",
+    "yellow_blue": "b*", "centroid_y": "pixel", "centroid_x": "pixel", "orientation": "radian", "axis_major": "pixel",
+    "axis_minor": "pixel",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Price all units at once: derivatives of soft part metrics, times the link's kernel."""
+
+    out: str
+    """Folder to make."""
+    generator: str
+    """Folder of `linkjax convert generator`."""
+    classifier: str
+    """Folder of `linkjax convert classifier`."""
+    pairs: str
+    """Folder of `linkjax pairs`."""
+    link: str
+    """Folder of `linkjax link`; a linear one."""
+    segmenter: str | None = None
+    """Folder of `linkjax segment`, of the same generator."""
+    samples: int = 8
+    """Anchor images per class, from the test split."""
+    temperature: float = 1.0
+    """Of the softmax that shares pixels among parts; a linear head is calibrated at 1."""
+    products: Literal["fewest", "reverse", "forward"] = "fewest"
+    """Products with the Jacobian from the side of the metrics, from the side of w, or whichever are fewer."""
+    path_units: int = 0
+    """Also integrate along the sweep's path for so many units, those of strongest effect; 0 for none."""
+    path_points: int = 3
+    """Points on each path."""
+    path_samples: int = 1
+    """Anchors per class for the paths."""
+    low: float = 1.0
+    """Percentile of the training activations a path starts at, 0 … 100."""
+    high: float = 99.0
+    """Percentile it ends at."""
+    batch_size: int = 4
+    """Images differentiated at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(samples=self.samples, temperature=self.temperature, batch_size=self.batch_size,
+                 path_points=self.path_points, path_samples=self.path_samples)  # fmt: skip
+        if self.path_units < 0:
+            raise InputError(f"path-units: expected 0 or more, found {self.path_units}")
+        if self.path_samples > self.samples:
+            raise InputError(f"path-samples: expected at most samples ({self.samples}), found {self.path_samples}")
+        if not 0 <= self.low < self.high <= 100:
+            raise InputError(f"low, high: expected percentiles 0 ≤ low < high ≤ 100, found {self.low} and {self.high}")
+
+
+def differentiate(
+    models: tuple[Any, ...], items: dict[str, jax.Array], mode: screening.Mode, temperature: float
+) -> dict[str, jax.Array]:
+    """w → metrics of the parts, and what each unit does to them."""
+    generator, segmenter, directions, coefficients = models
+    found = screening.derivatives(generator, segmenter, items["w"], directions, mode, temperature)
+    return {"metrics": found.metrics, "effect": screening.unit_effects(found.slopes, coefficients)}
+
+
+def integrate(
+    models: tuple[Any, ...], items: dict[str, jax.Array], points: int, temperature: float
+) -> dict[str, jax.Array]:
+    """(w, unit, ends of its path) → mean derivative along the path."""
+    generator, segmenter, kernel = models
+    effect = screening.path_effects(
+        generator, segmenter, items["w"], kernel[items["unit"]], items["low"], items["high"], points, temperature
+    )
+    return {"effect": effect}
+
+
+def run(config: Config) -> None:
+    """Write effects by class and over all anchors (unit, part, metric), per standard deviation of the unit."""
+    generator = inputs.model(config.generator, "generator")
+    classifier = inputs.model(config.classifier, "classifier")
+    link = inputs.model(config.link, "link")
+    pairs = inputs.pairs(config.pairs, generator, classifier)
+    inputs.check_link(link, config.link, pairs)
+    if link.manifest["kind"] != "link":
+        raise InputError(f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one")
+    if config.segmenter is None:
+        raise InputError("segmenter: expected the folder of a segmenter, found none; make one with linkjax segment")
+    segmenter = inputs.model(config.segmenter, "segmenter")
+    parts.check_fit(generator.model.spec, segmenter.model.spec)
+    made_with = segmenter.manifest["source"]
+    artifacts.check_weights(
+        {"weights": made_with}, "generator", generator.sha256, f"the segmenter in {config.segmenter}"
+    )
+    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    weights["segmenter"] = segmenter.sha256
+    with artifacts.Writer(
+        Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+    ) as writer:
+        Screening(config, writer, pairs, generator.model, segmenter.model, link.model).run()
+
+
+class Screening:
+    """Differentiates anchors chunk by chunk, and keeps sums by class alone."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        pairs: artifacts.Artifact,
+        generator: Any,
+        segmenter: Any,
+        link: Any,
+    ):
+        self.config, self.writer = config, writer
+        self.mesh = parallel.mesh()
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.names = segmenter.spec.part_names or tuple(f"part {i}" for i in range(segmenter.spec.num_parts))
+        self.ranges = sweep.robust_range(
+            jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
+        )
+        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
+        self.labels = self.anchors["label"][:: config.samples]
+        self.kernel = np.asarray(link.kernel[...])
+        self.plan = screening.choose_products(self.kernel, len(self.names), config.products)
+        scaled = self.plan.coefficients * np.asarray(self.ranges.std)[:, None]
+        on_device = (generator, segmenter, jnp.asarray(self.plan.directions), jnp.asarray(scaled))
+        self.models = parallel.replicate(on_device, self.mesh)
+        whole = -(-self.size * _CHUNK // config.samples)
+        self.chunk = writer.done("classes per chunk") or min(whole, len(self.labels))
+        writer.mark("classes per chunk", self.chunk)
+
+    def run(self) -> None:
+        """All classes, then what needs all of them."""
+        self._make_arrays()
+        function = functools.partial(differentiate, mode=self.plan.mode, temperature=self.config.temperature)
+        with progress("anchors", len(self.anchors["w"])) as advance:
+            for start in range(0, len(self.labels), self.chunk):
+                classes = slice(start, min(start + self.chunk, len(self.labels)))
+                rows = slice(classes.start * self.config.samples, classes.stop * self.config.samples)
+                if self.writer.done(f"{start}") is None:
+                    self._store(classes, rows, self._map(function, self.models, {"w": self.anchors["w"][rows]}))
+                    self.writer.mark(f"{start}")
+                advance(rows.stop - rows.start)
+        self._finish()
+
+    def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(items["w"])
+        batches = (
+            {name: array[i : i + self.size] for name, array in items.items()} for i in range(0, count, self.size)
+        )
+        outputs = [out for _, out in parallel.map_batches(function, models, batches, self.size, self.mesh)]
+        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+
+    def _make_arrays(self) -> None:
+        shape = (len(self.labels), len(self.kernel), len(self.names), len(screening.METRICS))
+        dims, make = ("class", "unit", "part", "metric"), self.writer.array
+        for name, what in (("class_effect", "mean"), ("class_effect_std", "standard deviation")):
+            text = f"{what} over a class's anchors of the change of a metric per σ of the unit"
+            make(name, dims, shape, np.float32, (1, *shape[1:]), long_name=text)
+        make("class_count", ("class", "part", "metric"), (shape[0], *shape[2:]), np.int32, (1, *shape[2:]))
+        baseline = (len(self.anchors["w"]), *shape[2:])
+        make("baseline", ("sample", "part", "metric"), baseline, np.float32)
+
+    def _store(self, classes: slice, rows: slice, found: dict[str, np.ndarray]) -> None:
+        group: Any = self.writer.group
+        effect = found["effect"].reshape(-1, self.config.samples, *found["effect"].shape[1:]).astype(np.float64)
+        mean, std, count = _moments(effect, axis=1)
+        group["class_effect"][classes], group["class_effect_std"][classes] = mean, std
+        group["class_count"][classes] = count[:, 0]  # a part is there or not, whatever the unit
+        group["baseline"][rows] = found["metrics"]
+
+    def _finish(self) -> None:
+        group: Any = self.writer.group
+        put, dims = self.writer.put, ("unit", "part", "metric")
+        effect, error = _over_classes(
+            group["class_effect"][...], group["class_effect_std"][...], group["class_count"][...][:, None]
+        )
+        put("effect", dims, effect.astype(np.float32), long_name="mean over anchors, per σ of the unit")
+        put("effect_se", dims, error.astype(np.float32), long_name="its standard error over anchors")
+        put("unit", ("unit",), np.arange(len(effect), dtype=np.int32))
+        put("unit_std", ("unit",), np.asarray(self.ranges.std))
+        dead = np.asarray(self.ranges.dead)
+        put("flag", ("unit",), dead.astype(np.int8), meanings="0 fine, 1 dead: hardly varies")
+        put("class", ("class",), self.labels)
+        put("label", ("sample",), self.anchors["label"])
+        put("sample_id", ("sample",), self.anchors["sample_id"])
+        put("part", ("part",), self.names)
+        put("metric", ("metric",), screening.METRICS, units=[_UNITS.get(name, "") for name in screening.METRICS])
+        _, spread, _ = _moments(group["baseline"][...].astype(np.float64), axis=0)
+        scaled = np.where(dead[:, None, None], np.nan, effect / np.where(spread > 0, spread, np.nan)[None])
+        paths = self._paths(scaled, dead)
+        strongest = self._strongest(scaled)
+        summary = {
+            "units": len(effect),
+            "dead_units": int(dead.sum()),
+            "samples": len(self.anchors["w"]),
+            "products": self.plan.mode,
+            "products_per_anchor": self.plan.count,
+            "path_items": paths,
+            "strongest": strongest,
+        }
+        self.writer.finish(summary)
+        products = f"{self.plan.count} {self.plan.mode} products for each"
+        print(f"{len(effect)} units, {summary['samples']} anchors, {products}")
+        for row in strongest:
+            print(f"unit {row['unit']}: {row['part']} {row['metric']} {row['effect']:+.3g} sd per sd")
+
+    def _strongest(self, scaled: np.ndarray) -> list[dict[str, Any]]:
+        """The strongest effect of each of the most effective units, in standard deviations among anchors."""
+        flat = np.nan_to_num(np.abs(scaled)).reshape(len(scaled), -1)
+        rows = []
+        for unit in np.argsort(-flat.max(axis=1), kind="stable")[:_SHOWN]:
+            part, metric = divmod(int(flat[unit].argmax()), len(screening.METRICS))
+            value = float(scaled[unit, part, metric])
+            if np.isfinite(value):
+                rows.append({"unit": int(unit), "part": self.names[part], "metric": screening.METRICS[metric],
+                             "effect": value})  # fmt: skip
+        return rows
+
+    def _paths(self, scaled: np.ndarray, dead: np.ndarray) -> int:
+        """Mean derivatives along the path a sweep would take, for the units of strongest effect; how many paths."""
+        count = min(self.config.path_units, int((~dead).sum()))
+        if not count:
+            return 0
+        size = np.nan_to_num(np.abs(scaled)).reshape(len(scaled), -1).max(axis=1)
+        units = np.sort(np.argsort(-np.where(dead, -1.0, size), kind="stable")[:count]).astype(np.int32)
+        place = np.arange(len(self.anchors["w"])) % self.config.samples
+        rows = np.flatnonzero(place < self.config.path_samples)
+        unit, row = (index.ravel() for index in np.meshgrid(units, rows, indexing="ij"))
+        own = self.anchors["r"][row, unit]
+        items = {
+            "w": self.anchors["w"][row],
+            "unit": unit.astype(np.int32),
+            "low": (np.asarray(self.ranges.low)[unit] - own).astype(np.float32),
+            "high": (np.asarray(self.ranges.high)[unit] - own).astype(np.float32),
+        }
+        generator, segmenter = self.models[:2]
+        scaled_kernel = parallel.replicate(jnp.asarray(self.kernel), self.mesh)
+        function = functools.partial(integrate, points=self.config.path_points, temperature=self.config.temperature)
+        found = self._map(function, (generator, segmenter, scaled_kernel), items)["effect"].astype(np.float64)
+        found *= np.asarray(self.ranges.std)[unit][:, None, None]
+        mean, _, _ = _moments(found.reshape(len(units), len(rows), *found.shape[1:]), axis=1)
+        text = "mean over anchors and along the path, per σ of the unit"
+        self.writer.put("path_effect", ("path_unit", "part", "metric"), mean.astype(np.float32), long_name=text)
+        self.writer.put("path_unit", ("path_unit",), units)
+        return len(unit)
+
+
+def _moments(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation over an axis of what is finite, and how many that are; NaN where none is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=axis)
+    some = np.where(count > 0, count, np.nan)
+    mean = np.where(known, values, 0.0).sum(axis=axis) / some
+    away = np.where(known, values - np.expand_dims(mean, axis), 0.0)
+    return mean, np.sqrt((away**2).sum(axis=axis) / some), count
+
+
+def _over_classes(mean: np.ndarray, std: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over all anchors, and its standard error, from each class's mean, standard deviation and count."""
+    mean, std = (np.nan_to_num(values.astype(np.float64)) for values in (mean, std))
+    total = count.sum(axis=0)
+    some = np.where(total > 0, total, np.nan)
+    whole = (count * mean).sum(axis=0) / some
+    variance = (count * (std**2 + (mean - np.nan_to_num(whole)[None]) ** 2)).sum(axis=0) / some
+    return whole, np.sqrt(variance / np.where(total > 1, total - 1, np.nan))

@@ -1,0 +1,94 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import linkjax
+from linkjax import artifacts, checkpoint, manifest
+from linkjax.analysis import screening
+from linkjax.cli import main
+from tests import tolerances, worlds
+from tests.stages.conftest import do
+
+NAMES = ("background", "left", "right")
+FLAGS = ["--samples", "2", "--path-units", "2", "--path-points", "1"]
+
+
+@pytest.fixture(scope="module")
+def segmenter(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("segmenter") / "segmenter"
+    sha256 = manifest.read(world.folder / "generator")["sha256"]
+    made = worlds.segmenter(linkjax.load(world.generator), NAMES)
+    for kernel in made.kernels.values():  # soft borders
+        kernel[...] = 0.1 * kernel[...]
+    checkpoint.save_model(out, made, source={"generator": sha256})
+    return str(out)
+
+
+@pytest.fixture(scope="module")
+def made(world, segmenter, tmp_path_factory):
+    out = tmp_path_factory.mktemp("screened") / "screening"
+    do("screen", *world.linked, "--segmenter", segmenter, "--out", out, *FLAGS, "--batch-size", "8")
+    return artifacts.Artifact(out, "screening")
+
+
+def test_effects_are_derivatives_times_the_kernel_per_standard_deviation(world, segmenter, made):
+    data = made.open()
+    assert data["effect"].dims == ("unit", "part", "metric") and made.summary["products"] == "forward"
+    assert artifacts.names(data, "metric") == list(screening.METRICS) and artifacts.names(data, "part") == list(NAMES)
+    generator, link = linkjax.load(world.generator), linkjax.load(world.link)
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    rows = np.flatnonzero(np.isin(pairs.read(pairs.open(), "sample_id"), made.read(data, "sample_id")[:2]))
+    label = pairs.read(pairs.open(), "label", rows)
+    [row, *_] = rows[label == made.read(data, "label")[0]]
+    w = jnp.asarray(pairs.read(pairs.open(), "w", np.array([row, row + 1])))
+    found = screening.derivatives(generator, linkjax.load(segmenter), w, jnp.eye(w.shape[1]), "forward")
+    expected = np.einsum("bpmd,ud->bupm", found.slopes, link.kernel) * made.read(data, "unit_std")[None, :, None, None]
+    known = np.isfinite(expected)
+    mean = np.where(known, expected, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    stored = made.read(data, "class_effect")[0]
+    assert np.array_equal(np.isnan(mean), np.isnan(stored))
+    scale = np.nanmax(np.abs(mean), axis=(0, 1))
+    assert np.nanmax(np.abs(mean - stored) / scale) < tolerances.SCREENING_WAYS
+
+
+def test_the_mean_over_all_anchors_is_that_of_the_classes(made):
+    data = made.open()
+    mean, count = made.read(data, "class_effect"), made.read(data, "class_count")[:, None]
+    expected = np.nansum(mean * count, axis=0) / np.where(count.sum(0) > 0, count.sum(0), np.nan)
+    effect, error = made.read(data, "effect"), made.read(data, "effect_se")
+    assert np.allclose(effect, expected, rtol=1e-4, atol=1e-7, equal_nan=True)
+    assert np.isfinite(effect[:, :, 0]).all() and (error[np.isfinite(error)] >= 0).all()
+    assert made.read(data, "path_effect").shape == (2, len(NAMES), len(screening.METRICS))
+
+
+def test_a_kill_one_device_and_another_batch_size_change_nothing(
+    world, segmenter, made, tmp_path, killed_after, one_device
+):
+    flags = ["screen", *world.linked, "--segmenter", segmenter, "--out", str(tmp_path / "out"), *FLAGS]
+    killed_after(1)  # a chunk is at least four batches
+    assert main([*flags, "--batch-size", "1"]) == 1
+    killed_after(10**6)
+    do(*flags, "--batch-size", "1")
+    resumed = artifacts.Artifact(tmp_path / "out", "screening")
+    assert resumed.id == made.id
+    for name in ("effect", "class_effect", "path_effect", "baseline"):
+        a, b = (each.read(each.open(), name) for each in (made, resumed))
+        scale = np.nanmax(np.abs(a), axis=tuple(range(a.ndim - 1)))
+        assert np.nanmax(np.abs(a - b) / scale) < tolerances.SCREENING_WAYS, name
+
+
+def test_wrong_use_is_one_sentence_and_leaves_nothing(world, segmenter, tmp_path, capsys):
+    other = worlds.segmenter(linkjax.load(world.generator), NAMES)
+    checkpoint.save_model(tmp_path / "other", other, source={"generator": "0" * 64})
+    cases = [
+        ([], "make one with linkjax segment"),
+        (["--segmenter", tmp_path / "other"], "was made with another generator"),
+        (["--segmenter", world.link], "expected segmenter or linear_segmenter, found link"),
+        (["--segmenter", segmenter, "--temperature", "0"], "temperature"),
+        (["--segmenter", segmenter, "--samples", "99"], "samples: expected 99 of each class"),
+        (["--segmenter", segmenter, "--path-samples", "9"], "path-samples"),
+    ]
+    for flags, said in cases:
+        assert main(["screen", *world.linked, "--out", str(tmp_path / "out"), *map(str, flags)]) == 2, said
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
