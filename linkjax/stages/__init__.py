@@ -73,7 +73,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual"),
+        ("pairs", "link", "evaluation", "encoding", "segmenter", "screening", "sweep", "counterfactual"),
         "report",
     ),
 )

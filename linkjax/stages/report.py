@@ -8,7 +8,7 @@ from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
-_RESULTS = ("pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual")
+_RESULTS = ("pairs", "link", "evaluation", "encoding", "segmenter", "screening", "sweep", "counterfactual")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Config:
     """Folder of `linkjax encode`."""
     segmenter: str | None = None
     """Folder of `linkjax segment`."""
+    screening: str | None = None
+    """Folder of `linkjax screen`."""
     sweep: str | None = None
     """Folder of `linkjax sweep`."""
     counterfactual: str | None = None

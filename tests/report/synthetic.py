@@ -172,6 +172,25 @@ def segmenter(folder: Path, measured: bool = True, overlays: int = 2) -> Path:
     return folder
 
 
+def screening(folder: Path, weights: Any = None, dead: bool = False) -> Path:
+    rng = np.random.default_rng(6)
+    units, parts, metrics = 12, ("background", "<ear>", "tail"), ("area", "centroid_y", "orientation")
+    effect = rng.normal(0, 1, (units, 3, 3)).astype(np.float32)
+    effect[:, 2, 1] = np.nan
+    with artifacts.Writer(folder, "screening", Config(str(folder)), weights or WEIGHTS) as writer:
+        dims = ("unit", "part", "metric")
+        writer.put("effect", dims, effect)
+        writer.put("effect_se", dims, rng.gamma(2, 0.1, effect.shape).astype(np.float32))
+        writer.put("baseline", ("sample", "part", "metric"), rng.normal(0, 2, (8, 3, 3)).astype(np.float32))
+        writer.put("unit", ("unit",), np.arange(units, dtype=np.int32))
+        writer.put("flag", ("unit",), (np.arange(units) >= (0 if dead else units - 1)).astype(np.int8))
+        writer.put("part", ("part",), parts)
+        writer.put("metric", ("metric",), metrics, units=["pixel", "pixel", "radian"])
+        counts = {"units": units, "dead_units": units if dead else 1, "samples": 8}
+        writer.finish({**counts, "products": "forward", "products_per_anchor": 32, "strongest": []})
+    return folder
+
+
 def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40) -> Path:
     rng = np.random.default_rng(2)
     samples, steps, parts, metrics = 8, 5, ("image",), tuple(METRICS)
@@ -258,6 +277,7 @@ def everything(root: Path, **options: Any) -> dict[str, str]:
         "evaluation": evaluation(root / "evaluation"),
         "encoding": encoding(root / "encoding"),
         "segmenter": segmenter(root / "segmenter"),
+        "screening": screening(root / "screening"),
         "sweep": sweep(root / "sweep"),
         "counterfactual": counterfactual(root / "counterfactual"),
     }

@@ -62,8 +62,8 @@ def make(out, **results):
 
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
-        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Parts", "Sweep", "Counterfactuals",
-        "How to read this page", "Limits",
+        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Parts", "Screening", "Sweep",
+        "Counterfactuals", "How to read this page", "Limits",
     ]  # fmt: skip
 
 
@@ -124,6 +124,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         evaluation=str(synthetic.evaluation(tmp_path / "evaluation", pictures=0)),
         encoding=str(synthetic.encoding(tmp_path / "encoding", pictures=0, compared=False)),
         segmenter=str(synthetic.segmenter(tmp_path / "segmenter", measured=False, overlays=0)),
+        screening=str(synthetic.screening(tmp_path / "screening", dead=True)),
         sweep=str(synthetic.sweep(tmp_path / "sweep", pictures=0, units=3)),  # all dead
         counterfactual=str(synthetic.counterfactual(tmp_path / "counterfactual", pictures=0, reached=False)),
     )
@@ -135,7 +136,9 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
         )
 
 
-@pytest.mark.parametrize("role", ["pairs", "link", "evaluation", "encoding", "segmenter", "sweep", "counterfactual"])
+@pytest.mark.parametrize(
+    "role", ["pairs", "link", "evaluation", "encoding", "segmenter", "screening", "sweep", "counterfactual"]
+)
 def test_any_result_alone_makes_a_page(role, results, tmp_path):
     page = make(tmp_path / "out", **{role: results[role]})
     assert len(Reader(page).headings) == 4  # what was run, itself, how to read, limits

@@ -20,7 +20,7 @@ def segmenter(world, tmp_path_factory):
     made = worlds.segmenter(linkjax.load(world.generator), NAMES)
     for kernel in made.kernels.values():  # soft borders
         kernel[...] = 0.1 * kernel[...]
-    checkpoint.save_model(out, made, source={"generator": sha256})
+    checkpoint.save_model(out, made, source={"weights": {"generator": sha256}})
     return str(out)
 
 
@@ -77,9 +77,15 @@ def test_a_kill_one_device_and_another_batch_size_change_nothing(
         assert np.nanmax(np.abs(a - b) / scale) < tolerances.SCREENING_WAYS, name
 
 
+def test_the_page_shows_the_screening(world, made, tmp_path):
+    do("report", "--pairs", world.pairs, "--screening", made.path, "--out", tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Units by first-order effect" in page and "derivatives an anchor" in page
+
+
 def test_wrong_use_is_one_sentence_and_leaves_nothing(world, segmenter, tmp_path, capsys):
     other = worlds.segmenter(linkjax.load(world.generator), NAMES)
-    checkpoint.save_model(tmp_path / "other", other, source={"generator": "0" * 64})
+    checkpoint.save_model(tmp_path / "other", other, source={"weights": {"generator": "0" * 64}})
     cases = [
         ([], "make one with linkjax segment"),
         (["--segmenter", tmp_path / "other"], "was made with another generator"),

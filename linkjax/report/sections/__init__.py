@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from linkjax.report.content import Section
-from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, segmenter, sweep
+from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, screening, segmenter, sweep
 from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
 
 
@@ -25,6 +25,7 @@ SECTIONS = (
     Kind("evaluation", ("evaluation",), evaluation.section),
     Kind("encoding", ("encoding",), encode.section),
     Kind("segmenter", SEGMENTERS, segmenter.section),
+    Kind("screening", ("screening",), screening.section),
     Kind("sweep", ("sweep",), sweep.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
 )

@@ -1,0 +1,142 @@
+"""Screening: what each unit changes in each part to first order, strongest first."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from linkjax.report import figures
+from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
+from linkjax.report.numbers import NONE, number, with_error
+from linkjax.report.source import Context, Source
+
+_TOP = 20
+_HEAT = 30  # units, and columns, of the heat map at most
+_LEAST = 2.0  # standard errors an effect must be away from 0 to be ranked
+
+
+@dataclasses.dataclass(frozen=True)
+class _Screening:
+    unit: np.ndarray  # [units]
+    effect: np.ndarray  # [units, columns], per σ of the unit, in the metric's unit
+    error: np.ndarray  # [units, columns]
+    scaled: np.ndarray  # [units, columns], in standard deviations of the metric among anchors; NaN for dead units
+    columns: list[str]  # part and metric
+    units_of: list[str]
+
+
+def section(source: Source, context: Context) -> Section:
+    """Units by strongest effect, and a heat map."""
+    del context
+    summary, found = source.summary, _read(source)
+    sure = np.abs(found.effect) >= _LEAST * np.nan_to_num(found.error, nan=np.inf)
+    sizes = np.where(sure & np.isfinite(found.scaled), np.abs(found.scaled), -1.0)
+    strongest = sizes.max(axis=1, initial=-1.0)
+    order = [int(place) for place in np.argsort(-strongest, kind="stable") if strongest[place] >= 0]
+    blocks: list[Any] = [
+        Text(
+            f"{number(summary['units'])} units on {number(summary['samples'])} anchor images, all at once: "
+            f"{number(summary['products_per_anchor'])} derivatives an anchor, each about the work of two or three "
+            "images, times the link's kernel. Effects are to first order, so for small changes of a unit."
+        ),
+        _table(found, sizes, order[:_TOP]),
+    ]
+    shown = np.array(order[:_HEAT], int)
+    if len(shown):
+        blocks.append(Row([_heat_map(found, sizes, shown)]))
+    return Section(
+        key="screening",
+        title="Screening",
+        blocks=blocks,
+        facts=[
+            Fact(
+                "units with a sure effect",
+                number(len(order)),
+                f"of {number(summary['units'] - summary['dead_units'])} live units, by screening",
+            )
+        ],
+        terms=_terms(),
+        limits=[
+            "Screening sees first order and soft parts only: what a unit does over its whole range must be swept. An "
+            "effect two standard errors from 0 may still be luck among so many.",
+        ],
+    )
+
+
+def _read(source: Source) -> _Screening:
+    dims = ("unit", "part", "metric")
+    effect = source.array("effect", *dims).astype(np.float64)
+    baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
+    known = np.isfinite(baseline)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, baseline, 0).sum(axis=0) / count
+    spread = np.sqrt(np.where(known, (baseline - mean) ** 2, 0).sum(axis=0) / count)
+    dead = source.array("flag", "unit") == 1
+    scaled = np.where(dead[:, None, None], np.nan, effect / np.where(spread > 0, spread, np.nan))
+    parts, metrics = source.names("part"), source.names("metric")
+    units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
+    flat = (len(effect), -1)
+    return _Screening(
+        unit=source.array("unit", "unit"),
+        effect=effect.reshape(flat),
+        error=source.array("effect_se", *dims).astype(np.float64).reshape(flat),
+        scaled=scaled.reshape(flat),
+        columns=[f"{part}: {metric.replace('_', ' ')}" for part in parts for metric in metrics],
+        units_of=units_of * len(parts),
+    )
+
+
+def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
+    rows = []
+    for place in places:
+        column, second = np.argsort(-sizes[place], kind="stable")[:2]
+        other = NONE
+        if sizes[place, second] >= 0:
+            other = f"{found.columns[second]} {_signed(found.scaled[place, second])} sd"
+        value = with_error(found.effect[place, column], found.error[place, column], found.units_of[column])
+        effect = Cell(f"{found.columns[column]} {_signed(found.scaled[place, column])} sd", remark=value)
+        rows.append([f"unit {int(found.unit[place])}", effect, other])
+    return Table(
+        "Units by first-order effect",
+        ("unit", "strongest effect", "next"),
+        rows,
+        note="Per standard deviation of the unit, in standard deviations (sd) of the metric among anchors, and below "
+        f"that in the metric's own unit; ± is a standard error over anchors. Only effects {number(_LEAST)} of them "
+        "away from 0.",
+        numeric=(1, 2),
+    )
+
+
+def _heat_map(found: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
+    largest = sizes[places].max(axis=0)
+    columns = np.sort(np.argsort(-largest, kind="stable")[:_HEAT])
+    columns = columns[np.isfinite(found.scaled[places][:, columns]).any(axis=0)]
+    return Plot(
+        "screened_effects",
+        figures.heat_map(
+            found.scaled[places][:, columns],
+            rows=[str(int(unit)) for unit in found.unit[places]],
+            columns=[found.columns[column] for column in columns],
+            xlabel="part and metric",
+            ylabel="unit",
+            colour_label="effect, sd of metric / sd of unit",
+        ),
+        f"What {len(places)} units change, strongest first: red raises a metric, blue lowers it.",
+        "Heat map of first-order effects by unit, part and metric.",
+    )
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(float(value))
+
+
+def _terms() -> list[Term]:
+    return [
+        Term(
+            "First-order effect",
+            "Derivative of a metric of a part with respect to w, times the direction in which the link moves w for the "
+            "unit, times the unit's standard deviation. A pixel belongs to a part by the softmax of its scores, so "
+            "that areas have derivatives.",
+            "effect = ∂ metric / ∂w · kernel[unit] · sd(unit)",
+        )
+    ]
