@@ -25,14 +25,14 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
             raise InputError(f"{path}: expected pictures of {size}×{size} pixels, found one of {found[0]}×{found[1]}")
     names = tuple(part_names) or drawing.names_from([categories[key] for key in sorted(categories)])
     annotations = content.get("annotations")
-    if not isinstance(annotations, list):
+    if not isinstance(annotations, list) or not annotations:
         raise InputError(f"{path}: expected COCO annotations, found none")
     labels: dict[str, np.ndarray] = {}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotation {number}"
-        if not isinstance(annotation, dict) or annotation.get("image_id") not in pictures:
+        if not isinstance(annotation, dict) or not _known(annotation.get("image_id"), pictures):
             raise InputError(f"{where}: expected the id of a picture in this file")
-        if annotation.get("category_id") not in categories:
+        if not _known(annotation.get("category_id"), categories):
             raise InputError(f"{where}: expected the id of a category in this file")
         label = drawing.label_of(categories[annotation["category_id"]], names, where)
         stem = Path(pictures[annotation["image_id"]]).stem
@@ -50,6 +50,10 @@ def _table(path: Path, content: Mapping[str, Any], key: str, value: str) -> dict
     ):
         raise InputError(f"{path}: expected COCO {key} with an id and a {value} each")
     return {entry["id"]: entry[value] for entry in entries}
+
+
+def _known(key: Any, table: Mapping[int, str]) -> bool:
+    return isinstance(key, int) and key in table
 
 
 def _pixels(segmentation: Any, size: int, where: str) -> np.ndarray:

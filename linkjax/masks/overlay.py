@@ -15,7 +15,7 @@ PALETTE = (
 )  # fmt: skip
 _COVER = 0.7  # share of a part's colour over the picture
 _SIDE = 256  # pixels a picture is enlarged to, by a whole factor
-_GAP, _LINE = 8, 20
+_GAP, _LINE = 8, 23
 
 
 class Panel(NamedTuple):
@@ -60,7 +60,7 @@ def sheet(panels: Sequence[Panel], part_names: Sequence[str]) -> Image.Image:
     """Pictures side by side with titles above and the legend below."""
     side = panels[0].image.shape[0]
     factor = max(1, _SIDE // side)
-    font = ImageFont.load_default(13)
+    font = ImageFont.load_default(15)
     width = len(panels) * (side * factor + _GAP) + _GAP
     entries = _placed([name for name in part_names[1:]], width, font)
     legend = (max(y for _, y, _, _ in entries) + 1) * _LINE if entries else 0
@@ -75,7 +75,7 @@ def sheet(panels: Sequence[Panel], part_names: Sequence[str]) -> Image.Image:
     for x, line, label, name in entries:
         y = top + line * _LINE
         pen.rectangle((x, y + 3, x + 12, y + 15), fill=colour_of(label), outline="black")
-        pen.text((x + 18, y + 1), name, fill="black", font=font)
+        pen.text((x + 18, y), name, fill="black", font=font)
     return canvas
 
 

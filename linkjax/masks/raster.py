@@ -43,7 +43,8 @@ def read_npy(path: Path, size: int) -> np.ndarray:
     Raises: InputError if it holds anything but such an array; shape and dtype are checked before it is read.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2
             version = np.lib.format.read_magic(file)
             header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in header:
@@ -54,7 +55,9 @@ def read_npy(path: Path, size: int) -> np.ndarray:
             _check_size(path, tuple(n for n in shape if n != 1) if len(shape) != 2 else shape, size)
             file.seek(0)
             labels = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged header makes NumPy raise many kinds; to a user they are one
         raise InputError(f"{path}: expected an array saved by np.save ({str(error)[:80]}); save it again") from None
     values = labels.reshape(size, size).astype(np.int64)
     unlabelled = (values < 0) | ((labels.reshape(size, size) == _IGNORED) if labels.dtype == np.uint8 else False)

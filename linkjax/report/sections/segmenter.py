@@ -15,7 +15,7 @@ from linkjax.report.numbers import number, percent
 from linkjax.report.source import Context, Source
 
 _OVERLAYS = "overlays"
-_SHOWN = 6
+_SHOWN = 4
 _LARGEST = 4096  # pixels a side of a stored overlay
 _WEAK = 0.5  # overlap below which a part's measures say little
 
