@@ -32,6 +32,8 @@ class Config:
     """Folder of `linkjax pairs`."""
     link: str
     """Folder of `linkjax link`."""
+    encoding: str | None = None
+    """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
     samples: int = 4
     """Samples per origin class, from the test split."""
     origins: tuple[int, ...] | Literal["all"] = "all"
@@ -107,10 +109,12 @@ def run(config: Config) -> None:
         raise InputError(f"the classifier in {config.classifier} has no class head, so no class to flip")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
-    items = _searches(config, pairs, classifier.model.spec.num_classes)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
+    items = _searches(config, pairs, encoding, classifier.model.spec.num_classes)
+    made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
     with artifacts.Writer(
-        Path(config.out), "counterfactual", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+        Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size",)
     ) as writer:
         on = parallel.mesh()
         models = parallel.replicate((generator.model, classifier.model, link.model), on)
@@ -119,7 +123,9 @@ def run(config: Config) -> None:
         writer.finish(_summary(config, writer, items, pairs))
 
 
-def _searches(config: Config, pairs: artifacts.Artifact, num_classes: int) -> dict[str, np.ndarray]:
+def _searches(
+    config: Config, pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, num_classes: int
+) -> dict[str, np.ndarray]:
     """One row a search: sample × target, origins first."""
     known = tuple(pairs.summary["classes"])
     if known == (-1,):
@@ -129,7 +135,10 @@ def _searches(config: Config, pairs: artifacts.Artifact, num_classes: int) -> di
         raise InputError(f"origins: expected classes of the pairs, {list(known)[:10]}, found {unknown}")
     if unknown := [label for label in targets if not 0 <= label < num_classes]:
         raise InputError(f"targets: expected classes from 0 to {num_classes - 1}, found {unknown}")
-    anchors = inputs.first_of_each_class(pairs, "test", config.samples, tuple(origins))
+    if encoding is None:
+        anchors = inputs.first_of_each_class(pairs, "test", config.samples, tuple(origins))
+    else:
+        anchors = inputs.first_photographs(encoding, config.samples, tuple(origins))
     rows = [(row, target) for row, label in enumerate(anchors["label"]) for target in targets if target != label]
     if not rows:
         raise InputError("targets: expected at least one class that differs from an origin, found none")

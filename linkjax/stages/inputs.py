@@ -65,6 +65,41 @@ def evaluation(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact)
     return found
 
 
+def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
+    """Open encoded photographs and check that they were made with these weights and compared with these pairs.
+
+    Raises: InputError if not, or if the classifier had no classes.
+    """
+    found = artifacts.Artifact(Path(path), "encoding")
+    for role, sha256 in weights.items():
+        artifacts.check_weights(found.manifest, role, sha256, f"the encoding in {path}")
+    if found.manifest["inputs"].get("pairs") != of_pairs.id:
+        raise InputError(f"the encoding in {path} was made with other pairs than {of_pairs.path}; encode with these")
+    if "prediction" not in found.open():
+        raise InputError(f"the encoding in {path} has no classes, because its classifier has none to start from")
+    return found
+
+
+def first_photographs(
+    of: artifacts.Artifact, count: int, classes: tuple[int, ...] | None = None
+) -> dict[str, np.ndarray]:
+    """The first `count` photographs of each class the classifier sees in them, as `first_of_each_class` gives samples.
+
+    A photograph has no latent of its own: `w` is what the link gives for it. `sample_id` is its row in the encoding.
+
+    Raises: InputError if none was seen as one of `classes`.
+    """
+    data = of.open()
+    seen = of.read(data, "prediction")[:, 0]
+    usable = (of.read(data, "flag") == 0) & np.isfinite(of.read(data, "distance"))
+    wanted = np.unique(seen[usable]) if classes is None else classes
+    rows = np.concatenate([np.flatnonzero(usable & (seen == label))[:count] for label in wanted]).astype(np.int64)
+    if not len(rows):
+        raise InputError(f"expected photographs seen as class {list(wanted)[:10]} in {of.path}, found none")
+    found = {name: of.read(data, name, rows) for name in ("w", "r")}
+    return {**found, "label": seen[rows], "sample_id": rows, "prediction": seen[rows]}
+
+
 def units(wanted: tuple[int, ...] | str, count: int) -> np.ndarray:
     """Unit numbers, "all" resolved.
 

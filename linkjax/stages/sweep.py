@@ -38,6 +38,8 @@ class Config:
     """Folder of `linkjax pairs`."""
     link: str
     """Folder of `linkjax link`."""
+    encoding: str | None = None
+    """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
     units: tuple[int, ...] | Literal["all"] = "all"
     """Units to sweep."""
     samples: int = 4
@@ -128,10 +130,10 @@ def run(config: Config) -> None:
     inputs.check_link(link, config.link, pairs)
     units = inputs.units(config.units, pairs.summary["units"])
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
-    with artifacts.Writer(
-        Path(config.out), "sweep", config, weights, {"pairs": pairs.id}, free=("batch_size",)
-    ) as writer:
-        Sweep(config, writer, pairs, (generator.model, classifier.model, link.model), units).run()
+    encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
+    made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
+    with artifacts.Writer(Path(config.out), "sweep", config, weights, made_from, free=("batch_size",)) as writer:
+        Sweep(config, writer, pairs, encoding, (generator.model, classifier.model, link.model), units).run()
 
 
 class Sweep:
@@ -142,6 +144,7 @@ class Sweep:
         config: Config,
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
+        encoding: artifacts.Artifact | None,
         models: tuple[Any, Any, Any],
         units: np.ndarray,
     ):
@@ -154,7 +157,10 @@ class Sweep:
         )
         self.dead = np.asarray(self.ranges.dead)[units]
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
-        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
+        if encoding is None:
+            self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
+        else:
+            self.anchors = inputs.first_photographs(encoding, config.samples)
         self.count = len(self.anchors["w"])
         self.ranks = min(config.side_effects, pairs.summary["units"])
         drawn = [

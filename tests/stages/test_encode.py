@@ -146,6 +146,30 @@ def test_wrong_use_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
         assert not out.exists()
 
 
+def test_sweeps_and_counterfactuals_start_from_photographs(world, made, tmp_path):
+    flags = [*world.linked, "--encoding", str(made.path), "--samples", "1", "--batch-size", "8"]
+    do("sweep", *flags, "--out", tmp_path / "sweep", "--units", "0", "1", "2", "--steps", "2", "--picture-units", "0")
+    swept = artifacts.Artifact(tmp_path / "sweep", "sweep")
+    seen = made.read(made.open(), "prediction")[:, 0]
+    assert sorted(swept.read(swept.open(), "label")) == sorted(set(seen))
+    rows = swept.read(swept.open(), "sample_id")
+    assert (seen[rows] == swept.read(swept.open(), "label")).all()
+    search = [
+        "--origins",
+        str(seen[0]),
+        "--targets",
+        *(str(c) for c in range(5)),
+        "--max-steps",
+        "2",
+        "--start",
+        "zero",
+    ]
+    do("counterfactual", *flags, "--out", tmp_path / "counterfactual", *search, "--pictures", "0")
+    found = artifacts.Artifact(tmp_path / "counterfactual", "counterfactual")
+    assert (found.read(found.open(), "sample_id") == 0).all() and found.summary["samples"] == 4
+    assert found.manifest["inputs"]["encoding"] == swept.manifest["inputs"]["encoding"] == made.id
+
+
 def test_a_run_is_not_resumed_on_other_photographs(world, tmp_path, capsys, killed_after):
     root = folder(tmp_path / "photographs", 3)
     flags = ["encode", *world.linked, "--photographs", str(root), "--out", str(tmp_path / "out"), "--batch-size", "8"]
