@@ -49,12 +49,21 @@ def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarra
     return padded, np.arange(size) < count
 
 
-@functools.cache
 def sharded(function: Callable[..., Any], on: Mesh) -> Callable[..., Any]:
     """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
 
-    `function` must treat items independently: each device sees only its own.
+    `function` must treat items independently: each device sees only its own. Two `functools.partial` of one function
+    with equal keywords are one program.
     """
+    settings: tuple[tuple[str, Any], ...] = ()
+    if isinstance(function, functools.partial) and not function.args:
+        function, settings = function.func, tuple(sorted(function.keywords.items()))
+    return _sharded(function, settings, on)
+
+
+@functools.cache
+def _sharded(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], on: Mesh) -> Callable[..., Any]:
+    function = functools.partial(function, **dict(settings)) if settings else function
     return jax.jit(jax.shard_map(function, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False))
 
 

@@ -107,7 +107,7 @@ class Slopes(NamedTuple):
 
     slope: dict[str, jax.Array]
     error: dict[str, jax.Array]  # standard error; NaN with fewer than two anchors
-    anchors: jax.Array  # [K] int, anchors that saw two different values
+    anchors: dict[str, jax.Array]  # int, anchors that saw two different values and whose outputs are all finite
 
 
 @jax.jit
@@ -117,6 +117,8 @@ def slopes(sums: ResponseSums) -> Slopes:
     Standard error: anchors are the independent draws, their steps are not, so the variance is that of the ratio
     Σ_a S^xy / Σ_a S^xx over anchors: A / (A − 1) · Σ_a (S_a^xy − β S_a^xx)² / (Σ_a S_a^xx)².
 
+    An anchor with an output that is not finite (the shape of a part that is not there) is left out for that output.
+
     Numerics: a cell whose spread S^xx is below 1e-6 of its Σ x² has seen one value only, and is left out.
     Reference: Liang and Zeger, "Longitudinal data analysis using generalized linear models", 1986 (clustered errors).
     """
@@ -124,23 +126,23 @@ def slopes(sums: ResponseSums) -> Slopes:
     spread = sums.xx - sums.x * sums.x / n
     used = (sums.count > 1) & (spread > 1e-6 * sums.xx)
     spread = jnp.where(used, spread, 0.0)
-    total = jnp.sum(spread, axis=1)  # [K]
-    anchors = jnp.sum(used, axis=1)
 
-    def one(y: Array, xy: Array) -> tuple[Array, Array]:
-        covaried = jnp.where(used[..., None], xy - (sums.x / n)[..., None] * y, 0.0)  # [K, A, V]
-        numerator = jnp.sum(covaried, axis=1)
-        below = jnp.broadcast_to(total[:, None], numerator.shape)
-        slope = numerics.safe_ratio(numerator, below)
-        surplus = covaried - slope[:, None, :] * spread[..., None]
+    def one(y: Array, xy: Array) -> tuple[Array, Array, Array]:
+        covaried = xy - (sums.x / n)[..., None] * y  # [K, A, V]
+        kept = used[..., None] & jnp.isfinite(covaried)
+        covaried = jnp.where(kept, covaried, 0.0)
+        weight = jnp.where(kept, spread[..., None], 0.0)
+        below = jnp.sum(weight, axis=1)
+        slope = numerics.safe_ratio(jnp.sum(covaried, axis=1), below)
+        surplus = covaried - slope[:, None, :] * weight
+        anchors = jnp.sum(kept, axis=1)
         correction = numerics.safe_ratio(anchors.astype(jnp.float32), (anchors - 1).astype(jnp.float32))
-        variance = correction[:, None] * numerics.safe_ratio(jnp.sum(surplus**2, axis=1), below**2)
-        return slope, jnp.sqrt(variance)
+        variance = correction * numerics.safe_ratio(jnp.sum(jnp.where(kept, surplus, 0.0) ** 2, axis=1), below**2)
+        return slope, jnp.sqrt(variance), anchors
 
-    both = {name: one(sums.y[name], sums.xy[name]) for name in sums.y}
-    return Slopes(
-        {name: pair[0] for name, pair in both.items()}, {name: pair[1] for name, pair in both.items()}, anchors
-    )
+    found = {name: one(sums.y[name], sums.xy[name]) for name in sums.y}
+    slope, error, anchors = ({name: values[i] for name, values in found.items()} for i in range(3))
+    return Slopes(slope, error, anchors)
 
 
 def fidelity(slope: Float[Array, "K units"], units: Int[Array, "K"]) -> Float[Array, "K"]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from linkjax import numerics
-from linkjax.analysis.image_metrics import measure_images
+from linkjax.analysis import measurements, parts
 from linkjax.errors import InputError
 
 Mode = Literal["residual", "absolute"]
@@ -123,7 +123,7 @@ class SweepStep(NamedTuple):
     w: jax.Array  # [N, w_dim], what the image was made from
     r: jax.Array  # [N, units], of the image made
     logits: jax.Array | None  # [N, classes]; None without a head
-    metrics: jax.Array  # [N, len(IMAGE_METRICS)]; change against the anchor's image
+    metrics: jax.Array  # [N, 1 + parts, metrics] of `measurements.measure`; change against the anchor's image
     images: jax.Array | None  # [N, H, W, 3] bytes; None unless asked for
 
 
@@ -140,6 +140,7 @@ def sweep_step(
     mask: Bool[Array, "N"] | None = None,
     mode: Mode = "residual",
     return_images: bool = False,
+    segmenter: Any | None = None,
 ) -> SweepStep:
     """One batch of items through link, generator and classifier, in one compiled program.
 
@@ -151,22 +152,34 @@ def sweep_step(
       mask: false for padding; None: all true.
       mode: see `swept_w`; static.
       return_images: also return the images as bytes; static.
+      segmenter: measures every part of the images too; None: whole images alone.
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
     w = swept_w(link, w_anchor, r_anchor, unit, value, mode)
-    images = generator.synthesis(w)
+    images, labels = draw_labelled(generator, segmenter, w)
     encoded = classifier(classifier.preprocess(images))
     references = None if image_anchor is None else _unit_interval(image_anchor)
     pixels = numerics.to_uint8(images)
-    metrics = measure_images(_unit_interval(pixels), references)
+    num_parts = 0 if segmenter is None else segmenter.spec.num_parts
+    metrics = measurements.measure(_unit_interval(pixels), references, labels, num_parts)
     keep = jnp.ones(w.shape[0], bool) if mask is None else mask
 
     def masked(values: Array) -> Array:
-        return jnp.where(keep[:, None], values, jnp.nan)
+        return jnp.where(keep.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.nan)
 
     logits = None if encoded.logits is None else masked(encoded.logits)
     shown = jnp.where(keep[:, None, None, None], pixels, jnp.zeros_like(pixels)) if return_images else None
     return SweepStep(masked(w), masked(encoded.penultimate), logits, masked(metrics), shown)
+
+
+def draw_labelled(
+    generator: Any, segmenter: Any | None, w: Float[Array, "N w_dim"]
+) -> tuple[Float[Array, "N H W 3"], Int[Array, "N H W"] | None]:
+    """Images, and the part of each pixel; without a segmenter no parts."""
+    if segmenter is None:
+        return generator.synthesis(w), None
+    images, scores = parts.draw_with_parts(generator, segmenter, w)
+    return images, jnp.argmax(scores, axis=-1).astype(jnp.int32)
 
 
 def _unit_interval(images: Array) -> Float[Array, "N H W 3"]:

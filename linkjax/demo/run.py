@@ -1,134 +1,148 @@
-"""The whole job on the embedded default, offline.
-
-Until a trained world is bundled, that is a small generator and classifier of **random weights**, made on the spot: it
-shows that every stage runs and what its results look like, but units of random weights mean nothing.
-"""
+"""The whole job on the embedded world, offline: every stage on `breeds`, and the score on `planted`."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
-from linkjax import checkpoint
-from linkjax.analysis.pairs import named_latents
+from linkjax.artifacts import Artifact
+from linkjax.demo import labels, recovery
+from linkjax.demo.bundle import EMBEDDED, Bundle, open_bundle
+from linkjax.demo.factors import BREEDS
 from linkjax.errors import InputError
-from linkjax.models import build
-from linkjax.models.classifier import Classifier
-from linkjax.models.classifier_spec import ClassifierSpec, Preprocessing
-from linkjax.models.generator_spec import Progression, stem_spec
-from linkjax.models.stylegan_xl import Generator
+from linkjax.report.numbers import number, percent
 from linkjax.stages import PIPELINE
 
-CLASSES = 6
-_HEAD_SAMPLES = 512  # images the random classifier's head is fitted on, so that it knows the generator's classes
+_LABELLED = 20  # pictures the segmentation head is trained from
+_SHOWN = (
+    ("link", "R² in W on held-out pairs", "r2", number),
+    ("link", "same class after re-encoding", "top1", percent),
+    ("link", "unit correlation after re-encoding, median", "unit_correlation", number),
+    ("sweep", "fidelity of units, median", "median_fidelity", number),
+    ("sweep", "largest side effect, median", "median_largest_side_effect", number),
+    ("counterfactual", "searches that flip the class", "flipped", percent),
+    ("planted", "selective against noise units (AUC)", "auc", number),
+    ("planted", "units with the right sign", "sign_right", percent),
+    ("planted", "fidelity from 0.8 to 1.2", "fidelity_within_20_percent", percent),
+    ("planted", "areas: measured per true change", "area_slope", number),
+    ("planted", "effects against the truth, rank correlation", "rank_correlation", number),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Run every stage on small models made on the spot, and write a page to look at."""
+    """Run every stage on the embedded world, score it against the known truth, and write a page to look at."""
 
     out: str = "linkjax-demo"
     """Folder to make."""
     fast: bool = False
-    """A tenth of the samples."""
+    """The planted classifier alone and fewer samples: for a first look, and for tests."""
     seed: int = 0
-    """Random seed of weights and samples."""
+    """Random seed of the samples."""
+    bundle: str | None = None
+    """Folder of another bundle of scripts/train_demo.py; none: the embedded one."""
 
 
 def run(config: Config) -> None:
-    """Models → pairs → link → evaluate → sweep → counterfactual → report; prints the page's path."""
+    """All stages on `breeds`, then pairs, link, sweep and score on `planted`, then the report."""
     folder, console, begin = Path(config.out), Console(highlight=False), time.perf_counter()
     if folder.exists():
         raise InputError(f"{folder} exists already; give another --out, or remove it first")
-    console.print(
-        "[bold]Random weights, made on the spot:[/bold] this run shows that every stage works and what its results "
-        "look like; units of random weights mean nothing."
-    )
-    generator, classifier = (str(folder / name) for name in ("generator", "classifier"))
-    _make_models(Path(generator), Path(classifier), config.seed)
-    for name, settings in _settings(config, folder, generator, classifier).items():
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise InputError(f"{folder}: cannot write in {above}; give another --out")
+    bundle = open_bundle(EMBEDDED if config.bundle is None else Path(config.bundle))
+    for title, name, settings in _steps(config, folder, bundle):
         start = time.perf_counter()
-        console.print(f"[bold]{name}[/bold]")
-        stage = next(stage for stage in PIPELINE if stage.name == name)
-        stage.module.run(stage.module.Config(**settings))
+        console.print(f"[bold]{title}[/bold]")
+        if name == "masks":
+            labels.write_masks(**settings)
+        elif name == "recovery":
+            recovery.run(recovery.Config(**settings), bundle.units)
+        else:
+            stage = next(stage for stage in PIPELINE if stage.name == name)
+            stage.module.run(stage.module.Config(**settings))
         console.print(f"  {time.perf_counter() - start:.1f} s", style="dim")
-    console.print(
-        f"done in {time.perf_counter() - begin:.0f} s; look at {folder / 'report' / 'index.html'}", soft_wrap=True
-    )
+    console.print(_table(folder))
+    page = folder / "report" / "index.html"
+    console.print(f"done in {time.perf_counter() - begin:.0f} s; look at {page}", soft_wrap=True)
 
 
-def _settings(config: Config, folder: Path, generator: str, classifier: str) -> dict[str, dict[str, object]]:
-    """Stage → its settings."""
-    share = 10 if config.fast else 1
-    out = {name: str(folder / name) for name in ("pairs", "link", "evaluation", "sweep", "counterfactual", "report")}
-    models = {"generator": generator, "classifier": classifier}
-    linked = {**models, "pairs": out["pairs"], "link": out["link"], "batch_size": 32}
-    alphas = tuple(float(alpha) for alpha in np.logspace(-3, 3, 7))
-    return {
-        "pairs": {
-            **models,
-            "out": out["pairs"],
-            "n_train": 400 // share,
-            "n_val": 100 // share,
-            "n_test": 100 // share,
-            "truncation": 1.0,
-            "keep": "all",
-            "batch_size": 32,
-            "seed": config.seed,
-        },
-        "link": {"out": out["link"], "pairs": out["pairs"], "method": "ridge", "alphas": alphas},
-        "evaluate": {**linked, "out": out["evaluation"], "shuffled_samples": 320 // share, "pictures": 12},
-        "sweep": {**linked, "out": out["sweep"], "samples": 2, "steps": 5, "picture_units": 6},
-        "counterfactual": {
-            **linked,
-            "out": out["counterfactual"],
-            "samples": 2 if config.fast else 4,
-            "max_steps": 100 if config.fast else 400,
-            "check_every": 5,
-            "start": "zero",
-        },
-        "report": {
-            **{name: out[name] for name in out if name != "report"},
-            "out": out["report"],
-            "title": "linkjax demo",
-        },
+def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str, dict[str, Any]]]:
+    """What is run, in order: title, stage, settings."""
+
+    def out(name: str) -> str:
+        return str(folder / name)
+
+    def many(full: int, fast: int) -> int:
+        return fast if config.fast else full
+
+    alphas = tuple(float(alpha) for alpha in np.logspace(-3, 3, 13))
+    steps: list[tuple[str, str, dict[str, Any]]] = []
+
+    def chain(classifier: str, prefix: str, samples: tuple[int, int, int]) -> dict[str, Any]:
+        models = {"generator": bundle.path("generator"), "classifier": bundle.path(classifier)}
+        pairs = {
+            **models, "class_names": BREEDS, "classes": tuple(range(len(BREEDS))), "truncation": 1.0,
+            "batch_size": 50, "seed": config.seed, "out": out(f"{prefix}pairs"),
+            **dict(zip(("n_train", "n_val", "n_test"), samples, strict=True)),
+        }  # fmt: skip
+        link = {"out": out(f"{prefix}link"), "pairs": pairs["out"], "method": "ridge", "alphas": alphas}
+        steps.append((f"{classifier}: pairs", "pairs", pairs))
+        steps.append((f"{classifier}: link", "link", link))
+        return {**models, "pairs": pairs["out"], "link": link["out"], "batch_size": 50}
+
+    swept = {"steps": 3, "low": 2.5, "high": 97.5, "samples": 1}
+    planted_pairs = (many(150, 30), many(20, 5), many(15, 5))
+    if config.fast:
+        main, linked = "planted", chain("planted", "", planted_pairs)
+        parts = {"segmenter": bundle.path("segmenter")}
+    else:
+        main, linked = "breeds", chain("breeds", "", (150, 20, 15))
+        parts = {"segmenter": out("segmenter")}
+        drawing = {"generator": bundle.path("generator"), "truncation": 1.0, "seed": config.seed, "batch_size": 50}
+        steps.append(("pictures to label", "segment", {**drawing, "draw": 30, "out": out("pictures")}))
+        told = {"pictures": folder / "pictures", "out": folder / "masks", "count": _LABELLED}
+        steps.append((f"masks of {_LABELLED} pictures, from the renderer", "masks", told))
+        learnt = {"images": out("pictures"), "masks": out("masks"), "suggest": 3, "overlays": 8, "batch_size": 50}
+        made = {"generator": bundle.path("generator"), "out": out("segmenter")}
+        steps.append(("segment", "segment", {**made, **learnt}))
+    evaluation = {"shuffled_samples": 50, "pictures": 10, "out": out("evaluation")}
+    steps.append((f"{main}: evaluate", "evaluate", {**linked, **evaluation}))
+    steps.append((f"{main}: sweep", "sweep", {**linked, **parts, **swept, "picture_units": 8, "out": out("sweep")}))
+    flips = {"samples": 1, "max_steps": many(200, 60), "check_every": 10, "start": "zero", "pictures": 9}
+    steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **flips, "out": out("counterfactual")}))
+    scored = {"sweep": out("sweep"), "pairs": out("pairs")}
+    if not config.fast:
+        planted = chain("planted", "planted-", planted_pairs)
+        scored = {"sweep": out("planted-sweep"), "pairs": planted["pairs"]}
+        aside = {**swept, "picture_units": 0, "out": scored["sweep"]}
+        steps.append(("planted: sweep", "sweep", {**planted, **parts, **aside}))
+    steps.append(("planted: recovery", "recovery", {**scored, "out": out("recovery")}))
+    results = {name: out(name) for name in roles}
+    steps.append(("report", "report", {**results, "out": out("report"), "title": "linkjax demo"}))
+    return steps
+
+
+def _table(folder: Path) -> Table:
+    """The main numbers."""
+    evaluation = Artifact(folder / "evaluation", "evaluation").summary
+    searches = Artifact(folder / "counterfactual", "counterfactual").summary
+    flipped = searches["outcomes"].get("reached", 0) / searches["samples"]
+    found = {
+        "link": next(row for row in evaluation["rows"] if row["name"] == "link"),
+        "sweep": Artifact(folder / "sweep", "sweep").summary,
+        "counterfactual": {"flipped": flipped},
+        "planted": Artifact(folder / "recovery", "recovery").summary,
     }
-
-
-def _make_models(generator_path: Path, classifier_path: Path, seed: int) -> None:
-    """A 32 × 32 generator and a residual classifier of random weights, whose head is fitted to the classes."""
-    how = Progression(channel_base=1024, channel_max=32, margin=4)
-    spec = stem_spec(32, num_layers=6, how=how, z_dim=16, w_dim=32, num_classes=CLASSES, embed_dim=16)
-    generator = build.random(Generator, spec, seed)
-    head = ClassifierSpec(
-        "random-resnet",
-        "resnet",
-        (8, 16, 32, 48),
-        (1, 1, 1, 1),
-        expansion=1,
-        num_classes=CLASSES,
-        preprocessing=Preprocessing(resize=None, crop=None),
-    )
-    classifier = build.random(Classifier, head, seed + 1)
-    label = np.arange(_HEAD_SAMPLES) % CLASSES
-    z = named_latents(seed, label, np.arange(_HEAD_SAMPLES) + (3 << 30), spec.z_dim)  # ids no split owns
-    r = []
-    for start in range(0, _HEAD_SAMPLES, 64):
-        w = generator.mapping(jnp.asarray(z[start : start + 64]), jnp.asarray(label[start : start + 64]))
-        r.append(classifier(classifier.preprocess(generator.synthesis(w))).penultimate)
-    r = np.concatenate(r)
-    solution = np.linalg.lstsq(np.c_[r, np.ones(len(r))], np.eye(CLASSES)[label], rcond=None)[0]
-    assert classifier.last is not None
-    classifier.last.kernel[...] = jnp.asarray(10 * solution[:-1], jnp.float32)
-    classifier.last.bias[...] = jnp.asarray(10 * solution[-1], jnp.float32)
-    source = {
-        "file": "random weights",
-        "seed": seed,
-        "licence": "none needed",
-        "note": "Random weights, made on the spot: everything runs, but units of random weights mean nothing.",
-    }
-    checkpoint.save_model(generator_path, generator, source=source)
-    checkpoint.save_model(classifier_path, classifier, source=source)
+    table = Table(title="linkjax demo", title_justify="left")
+    for column in ("of", "number", ""):
+        table.add_column(column, justify="right" if not column else "left")
+    for group, name, key, show in _SHOWN:
+        table.add_row(group, name, show(found[group].get(key)))
+    return table

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, drawing, parallel
 from linkjax.analysis import counterfactual as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -91,13 +91,6 @@ def search(
     )
     outputs = found._asdict()
     return {**outputs, "probability_target": outputs.pop("probability"), "units_changed": outputs.pop("changed")}
-
-
-def pictures(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Images of the sample itself, of its linked w, and of the counterfactual, as bytes."""
-    generator, _, link = models
-    drawn = {"original": items["w"], "start": link(items["r"]), "end": items["w_end"]}
-    return {name: numerics.to_uint8(generator.synthesis(w)) for name, w in drawn.items()}
 
 
 def run(config: Config) -> None:
@@ -192,13 +185,12 @@ def _store_pictures(
     if not len(rows):
         return
     group: Any = writer.group
-    chosen = {"w": items["w"][rows], "r": items["r"][rows], "w_end": group["w"][...][rows]}
+    generator, _, link = models
     size = parallel.round_up(config.batch_size, on)
-    parts = ({name: array[i : i + size] for name, array in chosen.items()} for i in range(0, len(rows), size))
-    drawn = [out for _, out in parallel.map_batches(pictures, models, parts, size, on)]
-    for name in ("original", "start", "end"):
-        images = np.concatenate([out[name] for out in drawn])
-        writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), images)
+    linked = drawing.linked(link, items["r"][rows], size, on)
+    # the sample itself, its linked w, the counterfactual
+    for name, w in (("original", items["w"][rows]), ("start", linked), ("end", group["w"][...][rows])):
+        writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), drawing.pictures(generator, w, size, on))
     writer.put("picture_row", ("picture",), rows.astype(np.int32))
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, drawing, parallel
 from linkjax.analysis import evaluation, fit, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -74,31 +74,16 @@ def workload(config: Config, facts: Facts) -> Workload:
     shuffled = 4 * _SHUFFLED_ROWS * facts.generator.w_dim + moments.nbytes(
         facts.classifier.num_units, facts.generator.w_dim
     )
-    programs = 2 + (config.pictures > 0)  # from r, from w, pictures
+    programs = 1 + (config.pictures > 0)
     return Workload(images, images, (facts.test_samples + again) * row, block + shuffled, programs)
 
 
-def cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """w → image → r̂ (and logits), item by item."""
-    generator, classifier, _ = models
+    generator, classifier = models
     encoded = classifier(classifier.preprocess(generator.synthesis(items["w"])))
     logits = {} if encoded.logits is None else {"logits": encoded.logits}
     return {"r": encoded.penultimate, **logits}
-
-
-def linked_cycle(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """r → ŵ → image → r̂ (and logits), item by item."""
-    w = models[2](items["r"])
-    return {"w": w, **cycle(models, {"w": w})}
-
-
-def pictures(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Original and linked images as bytes."""
-    generator, _, link = models
-    return {
-        "original": numerics.to_uint8(generator.synthesis(items["w"])),
-        "linked": numerics.to_uint8(generator.synthesis(link(items["r"]))),
-    }
 
 
 def run(config: Config) -> None:
@@ -140,7 +125,8 @@ class Evaluation:
         self.chunk = writer.done("samples per chunk") or self.size * _CHUNK
         writer.mark("samples per chunk", self.chunk)
         self.link, self.method = link.model, link.manifest["source"]["config"]
-        self.models = parallel.replicate((generator, classifier, link.model), self.mesh)
+        self.models = parallel.replicate((generator, classifier), self.mesh)
+        self.links = {"link": parallel.replicate(link.model, self.mesh)}
 
     def run(self) -> None:
         """The whole evaluation."""
@@ -148,27 +134,20 @@ class Evaluation:
         shuffled = min(self.config.shuffled_samples, self.count)
         self._make_arrays(shuffled)
         mean_w, mean_r, class_w = self._training_means(labels)
-        shuffled_link = self._shuffled_link() if shuffled else None
+        if shuffled:
+            self.links["shuffled"] = parallel.replicate(self._shuffled_link(), self.mesh)
         with progress("images", self.count + shuffled + len(labels)) as advance:
-            self._draw("link", linked_cycle, lambda rows: {"r": self._read("r", rows)}, self.count, "", advance)
-            _, of_class = next(self._map(cycle, iter([{"w": class_w}]), len(labels)))
+            self._draw("link", np.arange(self.count), "", advance)
+            of_class = self._cycle(class_w)
             advance(len(labels))
             rows = np.linspace(0, self.count - 1, shuffled).round().astype(int) if shuffled else np.zeros(0, int)
-            if shuffled_link is not None:
-                self._draw(
-                    "shuffled",
-                    cycle,
-                    lambda part: {"w": np.asarray(shuffled_link(jnp.asarray(self._read("r", rows[part]))))},
-                    shuffled,
-                    "_shuffled",
-                    advance,
-                )
+            if shuffled:
+                self._draw("shuffled", rows, "_shuffled", advance)
         reports = {"link": self._report(self._link_batches(), mean_w, mean_r)}
         position = {label: index for index, label in enumerate(labels.tolist())}
         reports["class mean"] = self._report(self._class_batches(class_w, of_class, position), mean_w, mean_r)
-        if shuffled_link is not None:
-            batches = self._shuffled_batches(shuffled_link, rows)
-            reports["shuffled"] = self._report(batches, mean_w, mean_r)
+        if shuffled:
+            reports["shuffled"] = self._report(self._shuffled_batches(rows), mean_w, mean_r)
         self._store_pictures()
         self._finish(reports)
 
@@ -183,31 +162,23 @@ class Evaluation:
                 shape = (count, self.classes)
                 self.writer.array("logits" + suffix, (dims, "class"), shape, np.float32, (rows, self.classes))
 
-    def _draw(
-        self,
-        what: str,
-        function: Callable[..., Any],
-        items: Callable[[slice], dict[str, np.ndarray]],
-        count: int,
-        suffix: str,
-        advance: Callable[[int], None],
-    ) -> None:
-        """Run `function` over `count` samples in noted chunks; store r̂ and logits."""
-        for start in range(0, count, self.chunk):
-            rows = slice(start, min(start + self.chunk, count))
-            if self.writer.done(f"{what}:{start}") is None:
-                parts = (
-                    slice(first, min(first + self.size, rows.stop)) for first in range(start, rows.stop, self.size)
-                )
-                outputs = [out for _, out in self._map(function, (items(part) for part in parts), self.size)]
+    def _draw(self, link: str, rows: np.ndarray, suffix: str, advance: Callable[[int], None]) -> None:
+        """r → ŵ → image → r̂ of rows of the test split, in noted chunks; stores r̂ and logits."""
+        for start in range(0, len(rows), self.chunk):
+            part = slice(start, min(start + self.chunk, len(rows)))
+            if self.writer.done(f"{link}:{start}") is None:
+                w = drawing.linked(self.links[link], self._read("r", rows[part]), self.size, self.mesh)
+                outputs = self._cycle(w)
                 for name, array in (("r", "encoded"), ("logits", "logits")):
-                    if name in outputs[0]:
-                        self.writer.group[array + suffix][rows] = np.concatenate([out[name] for out in outputs])  # pyright: ignore
-                self.writer.mark(f"{what}:{start}")
-            advance(rows.stop - rows.start)
+                    if name in outputs:
+                        self.writer.group[array + suffix][part] = outputs[name]  # pyright: ignore
+                self.writer.mark(f"{link}:{start}")
+            advance(part.stop - part.start)
 
-    def _map(self, function: Callable[..., Any], items: Iterator[dict[str, np.ndarray]], size: int) -> Iterator[Any]:
-        return parallel.map_batches(function, self.models, items, parallel.round_up(size, self.mesh), self.mesh)
+    def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
+        batches = ({"w": w[i : i + self.size]} for i in range(0, len(w), self.size))
+        outputs = [out for _, out in parallel.map_batches(cycle, self.models, batches, self.size, self.mesh)]
+        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
         """Rows of the test split."""
@@ -245,7 +216,7 @@ class Evaluation:
 
     def _link_batches(self) -> Iterator[tuple[np.ndarray, ...]]:
         for rows in _blocks(slice(0, self.count), _ROWS):
-            predicted = np.asarray(self.link(jnp.asarray(self._read("r", rows))))
+            predicted = drawing.linked(self.links["link"], self._read("r", rows), self.size, self.mesh)
             yield np.arange(rows.start, rows.stop), predicted, *self._stored("", rows)
 
     def _class_batches(
@@ -256,9 +227,9 @@ class Evaluation:
             logits = of_class["logits"][index] if self.classes else np.zeros((len(index), 0), np.float32)
             yield np.arange(rows.start, rows.stop), class_w[index], of_class["r"][index], logits
 
-    def _shuffled_batches(self, link: Any, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    def _shuffled_batches(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for part in _blocks(slice(0, len(rows)), _ROWS):
-            predicted = np.asarray(link(jnp.asarray(self._read("r", rows[part]))))
+            predicted = drawing.linked(self.links["shuffled"], self._read("r", rows[part]), self.size, self.mesh)
             yield rows[part], predicted, *self._stored("_shuffled", part)
 
     def _stored(self, suffix: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -288,11 +259,9 @@ class Evaluation:
         if not count:
             return
         rows = np.linspace(0, self.count - 1, count).round().astype(int)
-        parts = [rows[start : start + self.size] for start in range(0, count, self.size)]
-        items = ({"w": self._read("w", part), "r": self._read("r", part)} for part in parts)
-        drawn = [out for _, out in self._map(pictures, items, self.size)]
-        for name in ("original", "linked"):
-            images = np.concatenate([out[name] for out in drawn])
+        linked = drawing.linked(self.links["link"], self._read("r", rows), self.size, self.mesh)
+        for name, w in (("original", self._read("w", rows)), ("linked", linked)):
+            images = drawing.pictures(self.models[0], w, self.size, self.mesh)
             self.writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), images)
         self.writer.put("picture_label", ("picture",), self._read("label", rows))
         self.writer.put("picture_prediction_original", ("picture",), self._read("prediction", rows))

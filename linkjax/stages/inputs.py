@@ -36,6 +36,23 @@ def pairs(path: str, generator: Model | None = None, classifier: Model | None = 
     return found
 
 
+def segmenter(path: str, generator: Model) -> Model:
+    """Load a segmenter and check that it reads this generator's features.
+
+    Raises: InputError if it was trained on another generator's.
+    """
+    found = model(path, "segmenter")
+    weights = found.manifest["source"].get("weights", {})
+    if "generator" in weights:
+        artifacts.check_weights({"weights": weights}, "generator", generator.sha256, f"the segmenter in {path}")
+    return found
+
+
+def part_names(segmenter: Any) -> tuple[str, ...]:
+    """Names of a segmenter's parts; numbers where it has none."""
+    return segmenter.spec.part_names or tuple(f"part {i}" for i in range(segmenter.spec.num_parts))
+
+
 def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> None:
     """Check that a link was fitted on these pairs' models: the same generator and classifier.
 

@@ -8,7 +8,17 @@ from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
-_RESULTS = ("pairs", "link", "evaluation", "encoding", "segmenter", "screening", "sweep", "counterfactual")
+_RESULTS = (
+    "pairs",
+    "link",
+    "evaluation",
+    "encoding",
+    "segmenter",
+    "screening",
+    "sweep",
+    "counterfactual",
+    "recovery",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +43,8 @@ class Config:
     """Folder of `linkjax sweep`."""
     counterfactual: str | None = None
     """Folder of `linkjax counterfactual`."""
+    recovery: str | None = None
+    """Folder of the demo's score on planted units."""
     title: str = "linkjax report"
     """Heading of the page."""
 

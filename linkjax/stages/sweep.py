@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import response, sweep
-from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax import artifacts, drawing, numerics, parallel
+from linkjax.analysis import measurements, response, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -21,7 +20,6 @@ from linkjax.stages import Facts, Workload, inputs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
-PARTS = ("image",)  # parts measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +38,8 @@ class Config:
     """Folder of `linkjax link`."""
     encoding: str | None = None
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
+    segmenter: str | None = None
+    """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
     units: tuple[int, ...] | Literal["all"] = "all"
     """Units to sweep."""
     samples: int = 4
@@ -79,7 +79,8 @@ def workload(config: Config, facts: Facts) -> Workload:
     units = classifier.num_units if config.units == "all" else len(config.units)
     anchors = config.samples * classes
     images = units * anchors * config.steps + anchors
-    outputs = len(IMAGE_METRICS) + 1
+    # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
+    outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
     pictures = config.picture_units * config.picture_samples * config.steps
     disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
     sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
@@ -93,32 +94,35 @@ def workload(config: Config, facts: Facts) -> Workload:
 
 
 def draw_items(
-    models: tuple[Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+    models: tuple[Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
 ) -> dict[str, jax.Array]:
     """(anchor, unit, value) → what became of it; anchors are looked up on the device."""
-    generator, classifier, link, anchors = models
+    generator, classifier, link, segmenter, anchors = models
     w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
-    step = sweep.sweep_step(generator, classifier, link, w, r, image, items["unit"], items["value"], mode=mode)
+    unit, value = items["unit"], items["value"]
+    step = sweep.sweep_step(generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter)
     logits = {} if step.logits is None else {"logits": step.logits}
     return {"r": step.r, "metrics": step.metrics, **logits}
 
 
-def draw_pictures(
-    models: tuple[Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+def swept(
+    models: tuple[Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
 ) -> jax.Array:
-    """(anchor, unit, value) → image as bytes."""
-    generator, _, link, anchors = models
+    """(anchor, unit, value) → w."""
+    _, _, link, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    w = sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
-    return numerics.to_uint8(generator.synthesis(w))
+    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
 
 
 def draw_anchors(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """w → the untouched image as bytes, and its metrics."""
-    generator, _ = models
-    pixels = numerics.to_uint8(generator.synthesis(items["w"]))
+    """w → the untouched image as bytes, its parts' labels if there is a segmenter, and its metrics."""
+    generator, segmenter = models
+    images, labels = sweep.draw_labelled(generator, segmenter, items["w"])
+    pixels = numerics.to_uint8(images)
     image = pixels.astype(jnp.float32) / 255.0
-    return {"image": pixels, "metrics": measure_images(image, image)}
+    num_parts = 0 if segmenter is None else segmenter.spec.num_parts
+    drawn = {"image": pixels, "metrics": measurements.measure(image, image, labels, num_parts)}
+    return drawn if labels is None else {**drawn, "labels": labels.astype(jnp.uint8)}
 
 
 def run(config: Config) -> None:
@@ -128,12 +132,16 @@ def run(config: Config) -> None:
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
+    segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     units = inputs.units(config.units, pairs.summary["units"])
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    if segmenter is not None:
+        weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
     made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
     with artifacts.Writer(Path(config.out), "sweep", config, weights, made_from, free=("batch_size",)) as writer:
-        Sweep(config, writer, pairs, encoding, (generator.model, classifier.model, link.model), units).run()
+        models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
+        Sweep(config, writer, pairs, encoding, models, units).run()
 
 
 class Sweep:
@@ -145,13 +153,16 @@ class Sweep:
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
         encoding: artifacts.Artifact | None,
-        models: tuple[Any, Any, Any],
+        models: tuple[Any, Any, Any, Any],
         units: np.ndarray,
     ):
         self.config, self.writer, self.units = config, writer, units
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.classes = models[1].spec.num_classes
+        segmenter = models[3]
+        self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
+        self.metrics = measurements.metrics_of(len(self.parts) - 1)
         self.ranges = sweep.robust_range(
             jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
         )
@@ -167,7 +178,7 @@ class Sweep:
             out
             for _, out in parallel.map_batches(
                 draw_anchors,
-                parallel.replicate(models[:2], self.mesh),
+                parallel.replicate((models[0], segmenter), self.mesh),
                 ({"w": self.anchors["w"][i : i + self.size]} for i in range(0, self.count, self.size)),
                 self.size,
                 self.mesh,
@@ -175,6 +186,7 @@ class Sweep:
         ]
         image = np.concatenate([out["image"] for out in drawn])
         self.baseline = np.concatenate([out["metrics"] for out in drawn])
+        self.labels = np.concatenate([out["labels"] for out in drawn]) if segmenter is not None else None
         on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": image}
         self.models = parallel.replicate((*models, on_device), self.mesh)
         whole = math.ceil(self.size * _CHUNK / (self.count * config.steps))
@@ -196,11 +208,12 @@ class Sweep:
         self._finish()
 
     def _make_arrays(self) -> None:
-        units, steps, metrics = len(self.units), self.config.steps, len(IMAGE_METRICS)
+        units, steps = len(self.units), self.config.steps
+        parts, metrics = len(self.parts), len(self.metrics)
         shape, dims = (self.count, units, steps), ("sample", "unit", "step")
         make = self.writer.array
         one = (self.count, self.chunk, steps)
-        make("measured", (*dims, "part", "metric"), (*shape, 1, metrics), np.float32, (*one, 1, metrics))
+        make("measured", (*dims, "part", "metric"), (*shape, parts, metrics), np.float32, (*one, parts, metrics))
         make("obtained", dims, shape, np.float32, one, long_name="the unit's own activation after re-encoding")
         responding = len(np.asarray(self.ranges.std))
         make(
@@ -226,7 +239,7 @@ class Sweep:
             make(
                 name,
                 ("unit", "part", "metric"),
-                (units, 1, metrics),
+                (units, parts, metrics),
                 np.float32,
                 long_name="slope of the metric per σ of the unit",
             )
@@ -246,7 +259,9 @@ class Sweep:
         outputs = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
         shape = (len(rows), self.count, self.config.steps)
         group: Any = self.writer.group
-        measured = outputs["metrics"].reshape(*shape, 1, len(IMAGE_METRICS))
+        measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
+        # A slope over steps needs an angle that does not jump where it starts anew.
+        outputs["metrics"] = measurements.unwrapped(measured, axis=2).reshape(len(row), -1)
         _put(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
         own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
         _put(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
@@ -269,12 +284,13 @@ class Sweep:
         std = self.ranges.std
         responses = response.response_matrix(found.slope["r"], units, std, std)
         side = response.largest_side_effects(responses, units, self.ranks)
+        tall = (self.chunk, len(self.parts), len(self.metrics))
         results = {
             "fidelity": response.fidelity(found.slope["r"], units),
             "fidelity_se": response.fidelity(found.error["r"], units),
             "response": responses,
-            "effect": response.response_matrix(found.slope["metrics"], units, std)[:, None, :],
-            "effect_se": response.response_matrix(found.error["metrics"], units, std)[:, None, :],
+            "effect": response.response_matrix(found.slope["metrics"], units, std).reshape(tall),
+            "effect_se": response.response_matrix(found.error["metrics"], units, std).reshape(tall),
             "side_effect": side.response,
             "side_effect_unit": side.unit,
         }
@@ -297,10 +313,9 @@ class Sweep:
         grid = np.meshgrid(rows, samples, np.arange(self.config.steps), indexing="ij")
         row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
         items = {"unit": self.units[row], "anchor": anchor, "value": self.values[row, step]}
-        function = functools.partial(draw_pictures, mode=self.config.mode)
-        images = np.concatenate(
-            [out for _, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh)]
-        )
+        function = functools.partial(swept, mode=self.config.mode)
+        w = [out for _, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh)]
+        images = drawing.pictures(self.models[0], np.concatenate(w), self.size, self.mesh)
         shape = (len(rows), len(samples), self.config.steps, *images.shape[1:])
         dims = ("picture_unit", "picture_sample", "step", "y", "x", "rgb")
         self.writer.put("picture", dims, images.reshape(shape))
@@ -317,16 +332,18 @@ class Sweep:
         put("flag", ("unit",), self.dead.astype(np.int8), meanings="0 fine, 1 dead: not swept")
         put("label", ("sample",), self.anchors["label"])
         put("sample_id", ("sample",), self.anchors["sample_id"])
-        put("part", ("part",), PARTS)
+        put("part", ("part",), self.parts)
         put(
             "metric",
             ("metric",),
-            list(IMAGE_METRICS),
-            units=[metric.unit for metric in IMAGE_METRICS.values()],
-            descriptions=[metric.description for metric in IMAGE_METRICS.values()],
+            list(self.metrics),
+            units=[metric.unit for metric in self.metrics.values()],
+            descriptions=[metric.description for metric in self.metrics.values()],
         )
-        put("baseline", ("sample", "part", "metric"), self.baseline[:, None, :])
-        change = list(IMAGE_METRICS).index("change")
+        put("baseline", ("sample", "part", "metric"), self.baseline)
+        if self.labels is not None:
+            put("baseline_labels", ("sample", "y", "x"), self.labels)
+        change = list(self.metrics).index("change")
         strength = np.mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], axis=(0, 2))
         pictures = self._store_pictures(strength)
         fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
@@ -336,6 +353,7 @@ class Sweep:
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),
+            "parts": len(self.parts) - 1,
             "dead_units": int(self.dead.sum()),
             "images": int(live.sum()) * self.count * self.config.steps + self.count + pictures,
             "median_fidelity": _median(fidelity[live]),

@@ -1,4 +1,7 @@
-"""Train small ResNets on renders: the two classifiers of the bundle, and the regressor that gates the generator."""
+"""Train small ResNets on renders: the two classifiers of the bundle, and the regressor that gates the generator.
+
+`planted` sees generated pictures too, half of them: its units must carry their factors in those that it is used on.
+"""
 
 import dataclasses
 import functools
@@ -17,6 +20,7 @@ from linkjax import numerics
 from linkjax.demo import factors, world
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
+from linkjax.models.stylegan_xl import Generator
 
 Array = jax.Array
 
@@ -78,8 +82,13 @@ def _loss(weights: Any, graph: Any, constants: Any, x: Array, truth: Array, bree
     return (0.2 * loss + 10.0 * error, (seen, error)) if goal == "planted" else (loss, (seen, right))
 
 
-def train(settings: Settings) -> tuple[Classifier, dict[str, Any]]:
-    """A trained network and how it went."""
+def train(settings: Settings, generator: Generator | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """A trained network and how it went.
+
+    Args:
+      settings: what and how long.
+      generator: draws half of the pictures; none: all are renders.
+    """
     spec = classifier_spec(settings.goal)
     model = Classifier(spec, rngs=nnx.Rngs(settings.seed))
     graph, weights, constants = nnx.split(model, nnx.Param, ...)
@@ -88,11 +97,16 @@ def train(settings: Settings) -> tuple[Classifier, dict[str, Any]]:
     key = jax.random.key(settings.seed + 3 * 10**6)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1, 2, 3))
-    def step(weights: Any, mean: Any, constants: Any, moments: Any, count: Array, rate: Array) -> tuple:
+    def step(weights: Any, mean: Any, constants: Any, moments: Any, generator: Any, count: Array, rate: Array) -> tuple:
         here = jax.random.fold_in(key, count)
         z, breed = factors.sample(here, settings.batch_size)
         truth = factors.factors_of(z, breed)
-        images = augmented(world.render(truth).image, jax.random.fold_in(here, 7), settings)
+        images = world.render(truth).image
+        if generator is not None:
+            half = settings.batch_size // 2
+            drawn = generator.synthesis(generator.mapping(z[half:], breed[half:]))
+            images = jnp.concatenate([images[:half], jnp.clip(drawn, -1.0, 1.0)])
+        images = augmented(images, jax.random.fold_in(here, 7), settings)
         x = model.preprocess(images, differentiable=True)
         (_, (seen, score)), gradient = jax.value_and_grad(_loss, has_aux=True)(
             weights, graph, constants, x, truth, breed, settings.goal
@@ -115,9 +129,8 @@ def train(settings: Settings) -> tuple[Classifier, dict[str, Any]]:
         if progress >= 1:
             break
         rate = settings.learning_rate * min((count + 1) / 50, 1.0) * 0.5 * (1 + math.cos(math.pi * progress))
-        weights, mean, constants, moments, score = step(
-            weights, mean, constants, moments, jnp.asarray(count, jnp.int32), jnp.asarray(rate, jnp.float32)
-        )
+        place = (jnp.asarray(count, jnp.int32), jnp.asarray(rate, jnp.float32))
+        weights, mean, constants, moments, score = step(weights, mean, constants, moments, generator, *place)
         score.block_until_ready()
         count += 1
         if now - logged > 30:

@@ -39,8 +39,9 @@ def pictures(generator: Generator, seed: int, count: int = 512, batch: int = 32)
         z, breed = factors.sample(jax.random.fold_in(jax.random.key(seed + 6 * 10**6), start), batch)
         truth = factors.factors_of(z, breed)
         drawing = render(truth)
-        drawn = generator.synthesis(generator.mapping(z, breed))
-        row = {"factors": truth, "breed": breed, "render": drawing.image, "labels": drawing.labels, "generated": drawn}
+        w = generator.mapping(z, breed)
+        row = {"factors": truth, "breed": breed, "render": drawing.image, "labels": drawing.labels, "w": w}
+        row["generated"] = generator.synthesis(w)
         for name, value in row.items():
             columns.setdefault(name, []).append(np.asarray(value))
     return {name: np.concatenate(values) for name, values in columns.items()}

@@ -120,8 +120,8 @@ def test_a_step_encodes_and_measures_the_swept_image():
     assert difference.max() <= 1 and (difference > 0).mean() < 0.01  # a last bit may cross a truncation
     before = numerics.to_uint8(image).astype(jnp.float32) / 255
     metrics = measure_images(got.images.astype(jnp.float32) / 255, before)
-    np.testing.assert_allclose(got.metrics, metrics, rtol=1e-5, atol=1e-3)
-    assert got.metrics.shape == (12, len(IMAGE_METRICS))
+    np.testing.assert_allclose(got.metrics[:, 0], metrics, rtol=1e-5, atol=1e-3)
+    assert got.metrics.shape == (12, 1, len(IMAGE_METRICS))
 
 
 def test_images_and_logits_are_left_out_when_there_are_none():
@@ -131,7 +131,7 @@ def test_images_and_logits_are_left_out_when_there_are_none():
     got = sweep.sweep_step(generator, classifier, link, w, r, None, unit, value)
     assert got.images is None and got.logits is None
     changes = [name.startswith("change") for name in IMAGE_METRICS]
-    np.testing.assert_array_equal(np.isnan(np.asarray(got.metrics)).all(axis=0), changes)
+    np.testing.assert_array_equal(np.isnan(np.asarray(got.metrics)[:, 0]).all(axis=0), changes)
 
 
 def test_padding_is_blank_and_changes_nothing_else():

@@ -9,7 +9,7 @@ a cell returns, and a server can draw many at once:
 Colours are Okabe and Ito's for categories, cividis for sequences, and a red–blue map centred on 0 for signed values.
 """
 
-from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, validation_curve
+from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, scatter, validation_curve
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
@@ -25,6 +25,7 @@ __all__ = [
     "histogram",
     "image_pairs",
     "png",
+    "scatter",
     "size_in_page",
     "stack",
     "sweep_strip",

@@ -214,6 +214,42 @@ def validation_curve(
     return figure
 
 
+def scatter(
+    x: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    *,
+    xlabel: str,
+    ylabel: str,
+    groups: Sequence[str] | None = None,
+    equal: bool = False,
+    width: float = style.HALF,
+) -> Figure:
+    """Points, by group in colours and shapes that everybody can tell apart.
+
+    Args:
+      x, y: positions; pairs that are not finite are left out.
+      groups: name of each point's group, for the legend; at most seven.
+      equal: draw the line y = x.
+      width: inches.
+    """
+    figure = style.new(width, 0.85 * width)
+    axes = figure.subplots()
+    style.dress(axes, xlabel, ylabel, grid="both")
+    known = np.isfinite(x) & np.isfinite(y)
+    names = np.asarray(["" for _ in x] if groups is None else groups)
+    for place, name in enumerate(dict.fromkeys(names.tolist())):
+        mine = known & (names == name)
+        axes.plot(
+            x[mine], y[mine], "osD^vPX"[place % 7], color=style.CATEGORIES[place % 7], markersize=3.5, alpha=0.65,
+            markeredgewidth=0, label=name or None,
+        )  # fmt: skip
+    if equal and known.any():
+        ends = [min(x[known].min(), y[known].min()), max(x[known].max(), y[known].max())]
+        axes.plot(ends, ends, ":", color=style.INK, linewidth=1.2, label="equal")
+    _legend(axes)
+    return figure
+
+
 def asked_obtained(
     asked: Float[np.ndarray, "unit step"],
     obtained: Float[np.ndarray, "sample unit step"],

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from linkjax.report.content import Section
-from linkjax.report.sections import counterfactual, encode, evaluation, link, pairs, screening, segmenter, sweep
+from linkjax.report.sections import (
+    counterfactual,
+    encode,
+    evaluation,
+    link,
+    pairs,
+    recovery,
+    screening,
+    segmenter,
+    sweep,
+)
 from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
 
 
@@ -28,4 +38,5 @@ SECTIONS = (
     Kind("screening", ("screening",), screening.section),
     Kind("sweep", ("sweep",), sweep.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
+    Kind("recovery", ("recovery",), recovery.section),
 )

@@ -1,0 +1,99 @@
+"""Everything a sweep measures in an image: of the whole image, and of every part of it, in one table of metrics."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer
+
+from linkjax.analysis.image_metrics import IMAGE_METRICS, ImageMetric, measure_images
+from linkjax.analysis.regions import measure_region_batch
+from linkjax.errors import InputError
+
+#: Part name of the whole image: the first row of every measurement.
+WHOLE = "image"
+#: Metrics that only parts have; the others of `Regions` are in `IMAGE_METRICS` too.
+PART_METRICS = {
+    "area": ImageMetric("pixel", "pixels of the part"),
+    "area_share": ImageMetric("1", "share of the image, 0…1"),
+    "luminance_linear": ImageMetric("1", "mean relative luminance of light, 0…1"),
+    "centroid_y": ImageMetric("pixel", "mean row, downwards"),
+    "centroid_x": ImageMetric("pixel", "mean column, to the right"),
+    "eccentricity": ImageMetric("1", "of the moment ellipse: 0 circle … 1 line"),
+    "orientation": ImageMetric("radian", "major axis from the y axis towards +x, modulo π"),
+    "axis_major": ImageMetric("pixel", "full length of the moment ellipse"),
+    "axis_minor": ImageMetric("pixel", "full width of the moment ellipse"),
+}
+#: Columns of `measure` with parts, in order.
+METRICS = IMAGE_METRICS | PART_METRICS
+#: Metrics that are angles, and the period in which they repeat.
+PERIODS = {"orientation": np.pi}
+
+
+def metrics_of(num_parts: int) -> dict[str, ImageMetric]:
+    """The metrics measured: those of images, and of parts where there are any."""
+    return METRICS if num_parts else IMAGE_METRICS
+
+
+def measure(
+    images: Float[Array, "B H W 3"],
+    references: Float[Array, "B H W 3"] | None = None,
+    labels: Integer[Array, "B H W"] | None = None,
+    num_parts: int = 0,
+) -> Float[Array, "B parts metrics"]:
+    """All metrics of whole images and of their parts.
+
+    Args:
+      images: encoded sRGB in [0, 1].
+      references: what `change` compares with; None makes it NaN.
+      labels: part of each pixel; None measures whole images only.
+      num_parts: how many parts, static; 0 exactly where labels are None.
+    Returns: [B, 1 + num_parts, len(metrics_of(num_parts))]; the first row is the whole image. NaN where a metric does
+      not apply (no centroid of a whole image, no `change` of a part) or a part is absent; its area is 0 then.
+    """
+    if (labels is None) != (num_parts == 0):
+        raise InputError(f"expected labels and num_parts together, found num_parts = {num_parts}")
+    whole = measure_images(images, references)[:, None]
+    if labels is None:
+        return whole
+    regions: Any = measure_region_batch(images, labels, num_parts)._asdict()
+    absent = jnp.full((images.shape[0], num_parts), jnp.nan, whole.dtype)
+    parts = jnp.stack([regions.get(name, absent) for name in METRICS], axis=-1)
+    rest = jnp.full((images.shape[0], 1, len(PART_METRICS)), jnp.nan, whole.dtype)
+    return jnp.concatenate([jnp.concatenate([whole, rest], axis=-1), parts], axis=1)
+
+
+def unwrapped(values: np.ndarray, axis: int) -> np.ndarray:
+    """Measurements [..., metrics] along a sweep's steps, with angles made continuous.
+
+    A step of an angle is taken the short way round its period: |Δ| ≤ period / 2. Other metrics stay as they are.
+    """
+    values = np.array(values)
+    for column, name in enumerate(METRICS):
+        if name in PERIODS and values.shape[-1] > column:
+            angle = values[..., column]
+            known = np.isfinite(angle)
+            turned = np.unwrap(np.where(known, angle, 0.0), period=PERIODS[name], axis=axis)
+            values[..., column] = np.where(known, turned, np.nan)
+    return values
+
+
+def change(name: str, before: jax.Array, after: jax.Array) -> jax.Array:
+    """How far a metric went: after − before; of an angle the short way round; of an area the log ratio.
+
+    Areas: ln((a₁ + ½) / (a₀ + ½)), which is antisymmetric, finite where a part appears or vanishes, and near the
+    relative change a₁/a₀ − 1 when small. Angles: in (−period/2, period/2].
+
+    Args:
+      name: of `METRICS`.
+      before, after: values of the metric, any shape.
+    Deviations from the original: it divides by the first value, or by 1 where a part was absent.
+    """
+    if name == "area":
+        return jnp.log((after + 0.5) / (before + 0.5))
+    difference = after - before
+    if name in PERIODS:
+        period = PERIODS[name]
+        difference = difference - period * jnp.ceil(difference / period - 0.5)
+    return difference

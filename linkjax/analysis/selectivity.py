@@ -1,0 +1,182 @@
+"""What a unit does to a part, how sure that is, and whether a random direction would do the same.
+
+Everything starts from the slope of every metric in every anchor, β_a: of the metric on the unit's asked value, per
+standard deviation of the unit. An effect is the mean of β_a over anchors.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from linkjax import numerics
+from linkjax.errors import InputError
+
+
+@jax.jit
+def anchor_slopes(
+    values: Float[Array, "units steps"], measured: Float[Array, "samples units steps *rest"], std: Float[Array, "units"]
+) -> Float[Array, "samples units *rest"]:
+    """Slope of a measurement on the asked value over all steps, per standard deviation of the unit, by anchor.
+
+    β = σ · Σ_s (x_s − x̄)(y_s − ȳ) / Σ_s (x_s − x̄)²; NaN where a step is not finite or the values do not differ.
+
+    Args:
+      values: asked of each unit, the same in every anchor.
+      measured: what was found; angles unwrapped along the steps.
+      std: of each unit over the training activations.
+    """
+    x = values - jnp.mean(values, axis=1, keepdims=True)
+    spread = jnp.sum(jnp.square(x), axis=1)
+    y = measured - jnp.mean(measured, axis=2, keepdims=True)
+    covaried = jnp.einsum("us,aus...->au...", x, y, precision=numerics.PRECISION)
+    shape = (1, -1, *[1] * (measured.ndim - 3))
+    return covaried * numerics.safe_ratio(std, spread).reshape(shape)
+
+
+class Effects(NamedTuple):
+    """Per unit and measurement, [units, *rest]."""
+
+    effect: jax.Array  # mean over anchors of the slope per σ
+    low: jax.Array  # of the bootstrap interval
+    high: jax.Array
+    p_sign: jax.Array  # of "the effect's sign is a coin toss in every anchor"
+    consistency: jax.Array  # share of classes whose own mean has the effect's sign
+    anchors: jax.Array  # anchors in which the slope exists
+
+
+def effects(
+    slopes: Float[Array, "samples units *rest"],
+    labels: Int[Array, "samples"],
+    key: Array,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> Effects:
+    """Mean slopes with bootstrap intervals over classes and anchors, and a sign-flip test.
+
+    Bootstrap: classes are drawn with replacement, then anchors within each drawn class, `draws` times; the interval is
+    that of percentiles. With one class, anchors alone are drawn. Sign flips: under no effect a slope is as likely
+    positive as negative, so the signs of all anchors are tossed `draws` times and p = (1 + #{|mean*| ≥ |mean|}) /
+    (draws + 1). An anchor whose slope does not exist has no part in either.
+
+    Args:
+      slopes: of `anchor_slopes`.
+      labels: class of every anchor.
+      level: of the interval, in (0, 1).
+    Returns: NaN where fewer than 2 anchors have a slope.
+    Numerics: resamples are products with a [draws, samples] matrix of counts, so memory is draws · units · rest.
+    Reference: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8 (nested data).
+    """
+    if not 0 < level < 1 or draws < 1:
+        raise InputError(f"expected 0 < level < 1 and draws ≥ 1, found {level} and {draws}")
+    names, column = jnp.unique(jnp.asarray(labels), return_inverse=True)
+    member = jax.nn.one_hot(column, names.size, dtype=jnp.float32)  # [samples, classes]
+    count_key, sign_key = jax.random.split(key)
+    counts = _resampled(count_key, member, draws)
+    signs = jax.random.rademacher(sign_key, (draws, member.shape[0]), jnp.float32)
+    return _effects(slopes, member, counts, signs, level)
+
+
+def _resampled(key: Array, member: Float[Array, "samples classes"], draws: int) -> Float[Array, "draws samples"]:
+    """How often each anchor is in each resample: classes drawn with replacement, then anchors within them."""
+    class_key, anchor_key = jax.random.split(key)
+    samples, classes = member.shape
+    drawn = jax.random.randint(class_key, (draws, classes), 0, classes)
+    size = jnp.sum(member, axis=0).astype(jnp.int32)  # anchors of each class
+    rank = (jnp.cumsum(member, axis=0) - 1.0) * member  # an anchor's place in its class
+    room = size[drawn][..., None]  # [draws, classes, 1]
+    place = jnp.floor(jax.random.uniform(anchor_key, (draws, classes, samples)) * room.astype(jnp.float32))
+    # The k-th of a drawn class's picks counts while the class has k anchors.
+    picked = jnp.where(jnp.arange(samples)[None, None, :] < room, place, -1.0)
+
+    def one(drawn: Array, picked: Array) -> Array:
+        hits = (picked >= 0).astype(jnp.float32)
+        times = jnp.zeros((classes, samples)).at[drawn[:, None], picked.astype(jnp.int32)].add(hits)
+        own = jnp.sum(rank, axis=1).astype(jnp.int32)
+        return times[jnp.argmax(member, axis=1), own]
+
+    return jax.lax.map(lambda pair: one(*pair), (drawn, picked))
+
+
+@functools.partial(jax.jit, static_argnames="level")
+def _effects(
+    slopes: Float[Array, "samples units *rest"],
+    member: Float[Array, "samples classes"],
+    counts: Float[Array, "draws samples"],
+    signs: Float[Array, "draws samples"],
+    level: float,
+) -> Effects:
+    def one(slope: Float[Array, "samples V"]) -> tuple[Array, ...]:
+        known = jnp.isfinite(slope)
+        clean, present = jnp.where(known, slope, 0.0), known.astype(slope.dtype)
+
+        def means(weights: Array) -> Array:
+            sums, below = (jnp.matmul(weights, x, precision=numerics.PRECISION) for x in (clean, present))
+            return numerics.safe_ratio(sums, below)
+
+        anchors = jnp.sum(known, axis=0)
+        below = anchors.astype(slope.dtype)
+        effect = numerics.safe_ratio(jnp.sum(clean, axis=0), below)
+        resampled = means(counts)
+        low, high = jnp.nanquantile(resampled, jnp.asarray([(1 - level) / 2, (1 + level) / 2]), axis=0)
+        tossed = jnp.matmul(signs, clean, precision=numerics.PRECISION) / jnp.maximum(below, 1.0)[None, :]
+        # A toss that gives all anchors their own signs reaches the effect itself, but for rounding.
+        reached = jnp.abs(tossed) >= jnp.abs(effect)[None, :] * (1.0 - 1e-6)
+        p_sign = (1.0 + jnp.sum(reached.astype(slope.dtype), axis=0)) / (1.0 + signs.shape[0])
+        by_class = means(member.T)
+        agree = jnp.where(jnp.isfinite(by_class), jnp.sign(by_class) == jnp.sign(effect)[None, :], False)
+        classes = jnp.sum(jnp.isfinite(by_class), axis=0).astype(slope.dtype)
+        consistency = numerics.safe_ratio(jnp.sum(agree, axis=0).astype(slope.dtype), classes)
+        enough = anchors >= 2
+        columns = (effect, low, high, p_sign, consistency)
+        return (*(jnp.where(enough, column, jnp.nan) for column in columns), anchors)
+
+    flat = jnp.moveaxis(slopes.reshape(*slopes.shape[:2], -1), 1, 0)
+    return Effects(*(value.reshape(slopes.shape[1:]) for value in jax.lax.map(one, flat)))
+
+
+def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *rest"]:
+    """False-discovery-adjusted p-values over units, for each measurement by itself.
+
+    q_(i) = min_{j ≥ i} (m / j) p_(j) of the m finite values in rising order; NaN stays NaN.
+
+    Reference: Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
+    """
+    known = jnp.isfinite(p)
+    filled = jnp.where(known, p, jnp.inf)
+    order = jnp.argsort(filled, axis=0)
+    count = jnp.sum(known.astype(p.dtype), axis=0, keepdims=True)
+    rank = jnp.arange(1, p.shape[0] + 1, dtype=p.dtype).reshape(-1, *[1] * (p.ndim - 1))
+    raw = jnp.take_along_axis(filled, order, axis=0) * (count / rank)
+    lowest = jnp.flip(jax.lax.cummin(jnp.flip(raw, axis=0), axis=0), axis=0)
+    back = jnp.argsort(order, axis=0)
+    return jnp.where(known, jnp.minimum(jnp.take_along_axis(lowest, back, axis=0), 1.0), jnp.nan)
+
+
+def null_p_values(
+    effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
+) -> Float[Array, "units *rest"]:
+    """How often a random direction of the same length in W changes a measurement as much as the unit does.
+
+    Both are divided by the length of their step in W: t = |effect| / norm, and p = (1 + #{|null| ≥ t}) /
+    (directions + 1), so one set of random directions serves units of every length.
+
+    Args:
+      effect: of the units, per σ.
+      norm: length of a unit's step in W, σ_u ‖kernel_u‖.
+      null: effects of random directions, per unit of length.
+    """
+    directions = jnp.sum(jnp.isfinite(null).astype(null.dtype), axis=0)
+    scaled = jnp.abs(numerics.safe_ratio(effect, norm.reshape(-1, *[1] * (effect.ndim - 1)) * jnp.ones_like(effect)))
+    ordered = jnp.sort(jnp.abs(jnp.where(jnp.isfinite(null), null, -jnp.inf)), axis=0)
+
+    def above(column: Array, values: Array) -> Array:
+        return (column.size - jnp.searchsorted(column, values, side="left")).astype(null.dtype)
+
+    flat = jax.vmap(above, in_axes=(1, 1), out_axes=1)(
+        ordered.reshape(ordered.shape[0], -1), scaled.reshape(scaled.shape[0], -1)
+    ).reshape(scaled.shape)
+    p = (1.0 + flat) / (1.0 + directions[None])
+    return jnp.where(jnp.isfinite(scaled), p, jnp.nan)

@@ -1,0 +1,287 @@
+"""Does the pipeline find what is known to be true? A sweep of planted units against the renderer itself.
+
+A planted unit's activation is 1 + Σ weight · factor, so raising it alone, all other units held, asks for one change of
+the factors; the renderer draws that change, and its exact labels say what every part should do.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts
+from linkjax.analysis import measurements
+from linkjax.analysis.pairs import named_latents
+from linkjax.analysis.selectivity import anchor_slopes
+from linkjax.demo import world
+from linkjax.demo.factors import FACTORS, Z_DIM, factors_of
+from linkjax.stages import inputs
+
+#: Kinds of planted units that carry factors; "double" ones share theirs with a single one.
+SELECTIVE = ("single", "mixed", "double")
+_AT_ONCE = 200  # renders in memory together
+_SIZEABLE = 0.05  # an area's change per σ, as a share of the part's mean area, from which its error is judged
+#: What is ranked: metrics of parts that do not say the same thing twice, as area and its share do.
+RANKED = ("area", "lightness", "red_green", "yellow_blue", "centroid_y", "centroid_x", "axis_major", "axis_minor")
+_REAL = 0.1  # a true effect, in standard deviations of the metric per σ, from which its rank means something
+_SHARED = 0.999  # cosine of two units' weights from which they carry the same
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Score a sweep of the planted classifier."""
+
+    out: str
+    """Folder to make."""
+    sweep: str
+    """Folder of the sweep, made with a segmenter."""
+    pairs: str
+    """Folder of the pairs whose test split gave its anchors."""
+
+
+def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Write the score and the effects behind it; returns the summary.
+
+    Args:
+      config: where things are.
+      rows: the truth about every planted unit, as the bundle tells it.
+    """
+    sweep = artifacts.Artifact(Path(config.sweep), "sweep")
+    pairs = artifacts.Artifact(Path(config.pairs), "pairs")
+    # "planted", not "classifier": a page may show the score beside results of another classifier.
+    weights = {{"classifier": "planted", "link": "planted link"}.get(role, role): sha256
+               for role, sha256 in sweep.manifest["weights"].items()}  # fmt: skip
+    with artifacts.Writer(Path(config.out), "recovery", config, weights, {"sweep": sweep.id}) as writer:
+        found = recover(sweep, pairs, rows)
+        units = found["units"]
+        for name in ("truth", "found"):
+            writer.put(name, ("unit", "part", "metric"), found.pop(name).astype(np.float32))
+        writer.put("spread", ("part", "metric"), found.pop("spread").astype(np.float32))
+        writer.put("unit", ("unit",), np.asarray([unit["unit"] for unit in units], np.int32))
+        writer.put("part", ("part",), found.pop("parts"))
+        writer.put("metric", ("metric",), found.pop("metrics"))
+        writer.finish(found)
+    return found
+
+
+def unit_weights(rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """[units, factors]: how activation depends on each factor; zero for noise units."""
+    weights = np.zeros((len(rows), len(FACTORS)))
+    for row in rows:
+        if row["kind"] in SELECTIVE:
+            for name, weight in zip(row["factors"], row["weights"], strict=True):
+                weights[row["unit"], FACTORS.index(name)] = weight
+    return weights
+
+
+def factor_directions(weights: np.ndarray) -> np.ndarray:
+    """[units, factors]: the smallest change of the factors that raises one unit by 1 and leaves the others.
+
+    The pseudo-inverse of the weights: for a unit that shares its factor with a double it is half of the change that
+    raises both, since no change of the world raises one of them alone.
+    """
+    return np.linalg.pinv(weights).T
+
+
+def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """What every part does as the renderer draws each unit's change: [A, U, S, parts, metrics].
+
+    Args:
+      directions: [U, factors], per unit of activation.
+      factors: of the anchors, [A, factors].
+      step: change of the unit asked, [A, U, S].
+    """
+    moved = factors[:, None, None, :] + step[..., None] * directions[None, :, None, :]
+    flat = np.clip(moved.reshape(-1, len(FACTORS)), -1, 1).astype(np.float32)
+    count = len(flat)
+    size = min(_AT_ONCE, count)
+    measured = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)  # a whole batch, so that one program serves
+        measured.append(np.asarray(_measured(jnp.asarray(flat[rows])))[: count - start])
+    together = np.concatenate(measured)
+    return together.reshape(*step.shape, *together.shape[1:])
+
+
+@jax.jit
+def _measured(factors: jax.Array) -> jax.Array:
+    drawn = world.render(factors)
+    return measurements.measure((drawn.image + 1.0) / 2.0, None, drawn.labels, len(world.PARTS))
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a positive score is above a negative one, ties counted half."""
+    above = positive[:, None] > negative[None, :]
+    equal = positive[:, None] == negative[None, :]
+    return float(np.mean(above + 0.5 * equal))
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's ρ of two lists: Pearson's of their ranks, ties at their mean rank."""
+
+    def ranks(values: np.ndarray) -> np.ndarray:
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        last = np.cumsum(counts)
+        return (last - (counts - 1) / 2.0)[inverse]
+
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def score(
+    rows: Sequence[dict[str, Any]],
+    truth: np.ndarray,
+    found: np.ndarray,
+    spread: np.ndarray,
+    area: np.ndarray,
+    fidelity: np.ndarray,
+    side_effect: np.ndarray,
+) -> dict[str, Any]:
+    """How well measured effects agree with true ones.
+
+    Args:
+      rows: the truth about every swept unit: kind, factors.
+      truth, found: effects per σ, [U, parts, metrics]; rows of noise units in `truth` are zero.
+      spread: standard deviation of every metric among untouched samples, [parts, metrics].
+      area: mean area of the parts, [parts].
+      fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
+    Returns: the summary, whose numbers the report explains; "units" has a row for each unit.
+    """
+    kind = np.asarray([row["kind"] for row in rows])
+    selective, noise = np.isin(kind, SELECTIVE), kind == "noise"
+    alone = np.isin(kind, ("single", "mixed")) & ~np.asarray([_has_double(row, rows) for row in rows])
+    ranked = np.zeros(spread.shape, bool)
+    ranked[1:, [list(measurements.METRICS).index(name) for name in RANKED]] = True
+    usable = ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(found).all(axis=0) & (spread > 0)
+    columns = np.argwhere(usable)
+    measured, true = (values[:, usable] / spread[usable] for values in (found, truth))
+    strength = np.abs(measured).max(axis=1)
+    first_true, first_found = np.abs(true).argmax(axis=1), np.abs(measured).argmax(axis=1)
+    same_part = columns[first_true][:, 0] == columns[first_found][:, 0]
+    real = selective[:, None] & (np.abs(true) >= _REAL)
+    unreal = selective[:, None] & (np.abs(true) < 0.1 * _REAL)
+    order = np.argsort(-np.abs(measured), axis=1)
+    place = np.argmax(order == first_true[:, None], axis=1)
+    sign = np.sign(np.take_along_axis(measured, first_true[:, None], 1)) == np.sign(
+        np.take_along_axis(true, first_true[:, None], 1)
+    )
+    column = list(measurements.METRICS).index("area")
+    true_area, found_area = truth[:, 1:, column], found[:, 1:, column]
+    sizeable = selective[:, None] & (np.abs(true_area) >= _SIZEABLE * area[1:][None])
+    off = np.abs(found_area - true_area)[sizeable] / np.abs(true_area[sizeable])
+    square = float(np.sum(true_area[sizeable] ** 2))
+    slope = float(np.sum(found_area[sizeable] * true_area[sizeable])) / square if square else None
+    per_unit = [
+        {
+            **{name: rows[u][name] for name in ("unit", "kind", "factors")},
+            "fidelity": float(fidelity[u]),
+            "side_effect": float(side_effect[u]),
+            "strength": float(strength[u]),
+            "found": columns[first_found[u]].tolist(),
+            "true": columns[first_true[u]].tolist() if selective[u] else None,
+            "place": int(place[u]) + 1 if selective[u] else None,
+            "sign_right": bool(sign[u, 0]) if selective[u] else None,
+            "agreement": float(np.corrcoef(measured[u], true[u])[0, 1]) if selective[u] else None,
+        }
+        for u in range(len(rows))
+    ]
+    obeyed = np.abs(fidelity[alone] - 1) <= 0.2
+    return {
+        "selective_units": int(selective.sum()),
+        "noise_units": int(noise.sum()),
+        "auc": auc(strength[selective], strength[noise]),
+        "sign_right": float(sign[selective].mean()),
+        "true_effect_first": float(np.mean(place[selective] == 0)),
+        "true_part_first": float(same_part[selective].mean()),
+        "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
+        "fidelity_within_20_percent": _share(obeyed),
+        "median_fidelity": _median(fidelity[alone]),
+        "median_fidelity_of_doubles": _median(fidelity[selective & ~alone]),
+        "median_largest_side_effect": _median(side_effect[alone]),
+        "rank_correlation": rank_correlation(measured[real], true[real]),
+        "correlation": float(np.corrcoef(measured[selective].ravel(), true[selective].ravel())[0, 1]),
+        "median_effect_where_there_is_none": _median(np.abs(measured[unreal])),
+        "area_slope": slope,
+        "area_median_error": _median(off),
+        "area_within_25_percent": _share(off <= 0.25),
+        "areas_judged": int(sizeable.sum()),
+        "units": per_unit,
+    }
+
+
+def _share(holds: np.ndarray) -> float | None:
+    return float(np.mean(holds)) if holds.size else None
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if values.size else None
+
+
+def _has_double(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether another unit carries the same factors and nothing else."""
+    return any(
+        other["unit"] != row["unit"]
+        and "noise" not in (row["kind"], other["kind"])
+        and list(other["factors"]) == list(row["factors"])
+        and abs(_cosine(row["weights"], other["weights"])) > _SHARED
+        for other in rows
+    )
+
+
+def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def recover(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
+    data = sweep.open()
+    read = {name: sweep.read(data, name) for name in (
+        "unit", "value", "flag", "label", "sample_id", "measured", "baseline", "fidelity", "response", "unit_std"
+    )}  # fmt: skip
+    live = read["flag"] == 0
+    units, values = read["unit"][live], read["value"][live]
+    told = [rows[unit] for unit in units]
+    z = named_latents(pairs.manifest["config"]["seed"], read["label"], read["sample_id"], Z_DIM)
+    factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(read["label"], jnp.int32)))
+    r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"])["r"]
+    step = values[None] - r[:, units][:, :, None]
+    directions = factor_directions(unit_weights(rows))[units]
+    std = jnp.asarray(read["unit_std"][units])
+
+    def effect(measured: np.ndarray) -> np.ndarray:
+        measured = measurements.unwrapped(measured, axis=2)
+        slopes = np.asarray(anchor_slopes(jnp.asarray(values), jnp.asarray(measured), std))
+        known = np.isfinite(slopes)
+        return np.where(known.any(0), np.where(known, slopes, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+
+    found = effect(read["measured"][:, live])
+    truth = effect(measure_truth(directions, factors, step))
+    baseline = read["baseline"]
+    known = np.isfinite(baseline).all(axis=0)
+    spread = np.where(known, np.std(np.where(known[None], baseline, 0.0), axis=0), np.nan)
+    area = np.nan_to_num(baseline[:, :, list(measurements.METRICS).index("area")].mean(axis=0))
+    side = _other_units(read["response"][live], units, rows)
+    summary = score(told, truth, found, spread, area, read["fidelity"][live], side)
+    return {
+        **summary,
+        "parts": [measurements.WHOLE, *world.PARTS],
+        "metrics": list(measurements.METRICS),
+        "truth": truth,
+        "found": found,
+        "spread": spread,
+        "dead_units": [int(unit) for unit in read["unit"][~live]],
+    }
+
+
+def _other_units(response: np.ndarray, units: np.ndarray, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Largest |response| of another unit that does not carry the same factor, by swept unit."""
+    response = np.abs(response)
+    for k, unit in enumerate(units):
+        for other in rows:
+            shares = set(rows[unit]["factors"]) & set(other["factors"]) and other["kind"] != "noise"
+            if other["unit"] == unit or shares or other["kind"] == "noise":
+                response[k, other["unit"]] = 0.0
+    return np.nanmax(response, axis=1)

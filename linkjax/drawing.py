@@ -1,0 +1,48 @@
+"""Latents to pictures, many at once: the small programs that several stages run, compiled once for all of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from linkjax import numerics, parallel
+
+
+def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """Images of latents, as bytes [N, H, W, 3].
+
+    Args:
+      generator: replicated on the mesh.
+      w: [N, w_dim].
+      batch_size: images drawn at once, a multiple of the device count.
+    """
+    return _over(_picture, generator, {"w": w}, batch_size, on)
+
+
+def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """Latents [N, w_dim] of activations [N, units], in batches of one size: a row does not depend on its batch.
+
+    Args:
+      link: replicated on the mesh.
+      r: activations.
+      batch_size: rows at once, a multiple of the device count.
+    """
+    return _over(_linked, link, {"r": r}, batch_size, on)
+
+
+def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:
+    return numerics.to_uint8(generator.synthesis(items["w"]))
+
+
+def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:
+    return link(items["r"])
+
+
+def _over(
+    function: Callable[..., jax.Array], model: Any, items: Mapping[str, np.ndarray], batch_size: int, on: Mesh
+) -> np.ndarray:
+    count = len(next(iter(items.values())))
+    batches = ({name: rows[i : i + batch_size] for name, rows in items.items()} for i in range(0, count, batch_size))
+    return np.concatenate([out for _, out in parallel.map_batches(function, model, batches, batch_size, on)])

@@ -1,0 +1,134 @@
+"""The demo's planted units: what was found against what is true."""
+
+from typing import Any
+
+import numpy as np
+
+from linkjax.report import figures
+from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
+from linkjax.report.numbers import NONE, number, percent
+from linkjax.report.source import Context, Source
+
+#: Number, what it is, how it is shown, and the target it was held against.
+_SCORES = (
+    ("auc", "selective against noise units, area under the ROC curve", number, "≥ 0.97"),
+    ("sign_right", "units whose strongest true effect has the right sign", percent, "≥ 97 %"),
+    ("true_part_first", "units whose strongest effect is found in the right part", percent, ""),
+    ("true_effect_first", "units whose strongest true effect is ranked first of all parts and metrics", percent, ""),
+    ("true_effect_in_first_three", "… or among the first three", percent, ""),
+    ("fidelity_within_20_percent", "units without a double with a fidelity from 0.8 to 1.2", percent, "≥ 90 %"),
+    ("median_fidelity", "their median fidelity", number, ""),
+    ("median_fidelity_of_doubles", "median fidelity of units with a double", number, "0.5 in theory"),
+    ("median_largest_side_effect", "largest side effect on a unit with other factors, median", number, ""),
+    ("rank_correlation", "rank correlation with the renderer's effects, where these are real", number, ""),
+    ("correlation", "correlation of all effects with the renderer's", number, ""),
+    ("median_effect_where_there_is_none", "median effect where the renderer has none, sd / sd", number, ""),
+    ("area_slope", "areas of parts: slope of measured on true change", number, "0.75 … 1.25"),
+    ("area_within_25_percent", "areas of parts within 25 % of the renderer's", percent, ""),
+)
+
+
+def section(source: Source, context: Context) -> Section:
+    """Scores against their targets, every unit, and effects against the truth."""
+    del context
+    summary = source.summary
+    units = list(summary["units"])
+    parts, metrics = source.names("part"), source.names("metric")
+    truth, found = (source.array(name, "unit", "part", "metric").astype(float) for name in ("truth", "found"))
+    spread = source.array("spread", "part", "metric").astype(float)
+    blocks: list[Any] = [
+        Text(
+            f"A second classifier's units were trained to carry known factors of the world: "
+            f"{number(summary['selective_units'])} carry one or two, {number(summary['noise_units'])} are noise that "
+            "no straight line in the factors follows. The same pipeline, pairs to sweep, was run on it without being "
+            "told; the renderer draws what raising each unit should have done, with exact parts."
+        ),
+        Table(
+            "Recovery of what is known",
+            ("score", "found", "target"),
+            [[name, show(summary.get(key)), target or NONE] for key, name, show, target in _SCORES],
+            note="Ranked are area, colour, place and axes of every part, each in its standard deviation among "
+            "untouched samples. An effect is real from 0.1 sd per sd of the unit. Areas are judged where the truth "
+            "moves them by 5 % of the part or more per standard deviation: "
+            f"{number(summary['areas_judged'])} pairs of unit and part.",
+        ),
+        Row([_effects(truth, found, spread, units), _areas(truth, found, units, parts, metrics)]),
+        _table(units, parts, metrics),
+    ]
+    return Section(
+        key="recovery",
+        title="Recovery of planted units",
+        blocks=blocks,
+        facts=[Fact("recovery of planted units", number(summary["auc"]), "area under the ROC curve")],
+        terms=[
+            Term(
+                "True effect of a planted unit",
+                "What the renderer draws when the factors change by the least that raises this unit and leaves all "
+                "others. Two units that carry the same share that change: raising one of them alone asks for half.",
+                "Δfactors = pinv(weights) · Δunit",
+            )
+        ],
+        limits=[
+            "The demo's generator was taught with a weak penalty that keeps w nearly linear in the factors. A "
+            "generator trained without it is harder to link.",
+        ],
+    )
+
+
+def _effects(truth: np.ndarray, found: np.ndarray, spread: np.ndarray, units: list[dict[str, Any]]) -> Plot:
+    kinds = np.asarray([unit["kind"] for unit in units])
+    chosen = kinds != "noise"
+    x, y = (values[chosen] / np.where(spread > 0, spread, np.nan) for values in (truth, found))
+    groups = np.broadcast_to(kinds[chosen][:, None, None], x.shape)
+    return Plot(
+        "recovery_effects",
+        figures.scatter(
+            x.ravel(), y.ravel(), xlabel="true effect, sd of metric / sd of unit", ylabel="measured effect",
+            groups=groups.ravel().tolist(), equal=True,
+        ),
+        "Every part and metric of every selective unit.",
+        "Scatter plot of measured against true effects.",
+    )  # fmt: skip
+
+
+def _areas(
+    truth: np.ndarray, found: np.ndarray, units: list[dict[str, Any]], parts: list[str], metrics: list[str]
+) -> Plot:
+    chosen = np.asarray([unit["kind"] != "noise" for unit in units])
+    column = metrics.index("area")
+    x, y = (values[chosen][:, 1:, column] for values in (truth, found))
+    strongest = np.argsort(-np.abs(x).max(axis=0))[:7]
+    groups = np.broadcast_to(np.asarray(parts[1:])[strongest][None], (len(x), len(strongest)))
+    return Plot(
+        "recovery_areas",
+        figures.scatter(
+            x[:, strongest].ravel(), y[:, strongest].ravel(), xlabel="true change of area, pixels / sd of unit",
+            ylabel="measured change, pixels", groups=groups.ravel().tolist(), equal=True,
+        ),
+        "Areas of the parts that change most.",
+        "Scatter plot of measured against true changes of parts' areas.",
+    )  # fmt: skip
+
+
+def _table(units: list[dict[str, Any]], parts: list[str], metrics: list[str]) -> Table:
+    def name(place: Any) -> str:
+        return NONE if place is None else f"{parts[place[0]]}: {metrics[place[1]].replace('_', ' ')}"
+
+    rows = []
+    for unit in units:
+        carries = ", ".join(unit["factors"]).replace("_", " ") if unit["kind"] != "noise" else NONE
+        rank = NONE if unit["place"] is None else f"place {unit['place']}"
+        sign = {True: "right sign", False: "wrong sign", None: ""}[unit["sign_right"]]
+        rows.append(
+            [
+                Cell(f"unit {unit['unit']}", remark=unit["kind"]),
+                carries,
+                number(unit["fidelity"]),
+                number(unit["side_effect"]),
+                name(unit["found"]),
+                Cell(name(unit["true"]), remark=", ".join(filter(None, (rank, sign))) if unit["true"] else ""),
+                number(unit["agreement"]),
+            ]
+        )
+    columns = ("unit", "carries", "fidelity", "side effect", "strongest found", "strongest true", "correlation")
+    return Table("Every planted unit", columns, rows, folded=True, numeric=(2, 3, 6))

@@ -1,0 +1,75 @@
+"""One table of metrics for whole images and parts; changes that know what an angle is."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linkjax.analysis import measurements
+from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.analysis.regions import measure_regions
+from linkjax.errors import InputError
+
+NAMES = list(measurements.METRICS)
+
+
+def _world(seed=0):
+    rng = np.random.RandomState(seed)
+    images = jnp.asarray(rng.rand(3, 12, 10, 3), jnp.float32)
+    labels = jnp.asarray(rng.randint(0, 3, (3, 12, 10)), jnp.int32)
+    return images, labels
+
+
+def test_the_first_row_is_the_image_and_the_others_its_parts():
+    images, labels = _world()
+    got = np.asarray(measurements.measure(images, images, labels, 4))
+    assert got.shape == (3, 5, len(NAMES))
+    whole = np.asarray(measure_images(images, images))
+    np.testing.assert_array_equal(got[:, 0, : len(IMAGE_METRICS)], whole)
+    regions = measure_regions(images[1], labels[1], 4)._asdict()
+    for name, values in regions.items():
+        np.testing.assert_allclose(got[1, 1:, NAMES.index(name)], np.asarray(values), rtol=1e-5, atol=1e-6)
+    assert set(regions) <= set(NAMES)
+    assert np.isnan(got[:, 0, NAMES.index("centroid_y")]).all(), "a whole image has no centroid"
+    assert (got[:, 4, NAMES.index("area")] == 0).all() and np.isnan(got[:, 4, NAMES.index("luminance")]).all()
+
+
+def test_without_labels_only_images_are_measured():
+    images, labels = _world()
+    assert measurements.measure(images).shape == (3, 1, len(IMAGE_METRICS))
+    assert list(measurements.metrics_of(0)) == list(IMAGE_METRICS)
+    with pytest.raises(InputError, match="together"):
+        measurements.measure(images, None, labels, 0)
+
+
+def test_an_angle_that_passes_its_period_goes_on_and_other_metrics_stay():
+    steps = np.linspace(0.2, 4.0, 9)
+    values = np.zeros((2, 9, len(NAMES)), np.float32)
+    column = NAMES.index("orientation")
+    values[..., column] = (steps + np.pi / 2) % np.pi - np.pi / 2
+    values[0, 3, column] = np.nan
+    values[..., 0] = steps * 10
+    got = measurements.unwrapped(values, axis=1)
+    np.testing.assert_allclose(got[1, :, column], steps, atol=1e-5)
+    assert np.isnan(got[0, 3, column])
+    np.testing.assert_array_equal(got[..., 0], values[..., 0])
+
+
+@given(st.floats(-1.57, 1.57), st.floats(-1.57, 1.57), st.integers(-2, 2))
+@settings(max_examples=50, deadline=None)
+def test_a_change_of_angle_is_the_short_way_and_knows_no_turns(before, after, turns):
+    change = float(measurements.change("orientation", jnp.float32(before), jnp.float32(after)))
+    assert -np.pi / 2 - 1e-5 <= change <= np.pi / 2 + 1e-5
+    moved = float(measurements.change("orientation", jnp.float32(before), jnp.float32(after + turns * np.pi)))
+    assert np.isclose(np.cos(2 * moved), np.cos(2 * change), atol=1e-4)
+    assert np.isclose(np.cos(2 * change), np.cos(2 * (after - before)), atol=1e-4)
+
+
+@given(st.integers(0, 4000), st.integers(0, 4000))
+@settings(max_examples=50, deadline=None)
+def test_a_change_of_area_is_finite_and_reverses_its_sign(before, after):
+    there = float(measurements.change("area", jnp.float32(before), jnp.float32(after)))
+    back = float(measurements.change("area", jnp.float32(after), jnp.float32(before)))
+    assert np.isfinite(there) and there == pytest.approx(-back, abs=1e-5)
+    assert np.sign(there) == np.sign(after - before)

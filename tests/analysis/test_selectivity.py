@@ -1,0 +1,90 @@
+"""Slopes by anchor, bootstrap intervals, sign flips, false discoveries: against NumPy, and on made-up truth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from linkjax.analysis import response, selectivity
+from linkjax.errors import InputError
+
+
+def _sweep(seed=0, samples=12, units=3, steps=5):
+    rng = np.random.RandomState(seed)
+    values = np.sort(rng.randn(units, steps), axis=1).astype(np.float32)
+    measured = rng.randn(samples, units, steps, 2, 4).astype(np.float32)
+    return values, measured, rng.rand(units).astype(np.float32) + 0.5
+
+
+def test_slopes_by_anchor_are_least_squares_and_their_mean_is_the_sweeps_slope():
+    values, measured, std = _sweep()
+    measured[3, 1, 2, 0, 0] = np.nan
+    got = np.asarray(selectivity.anchor_slopes(*map(jnp.asarray, (values, measured, std))))
+    expected = std[2] * np.polyfit(values[2], measured[5, 2, :, 1, 3], 1)[0]
+    assert got[5, 2, 1, 3] == pytest.approx(expected, rel=1e-4)
+    assert np.isnan(got[3, 1, 0, 0]) and np.isfinite(got).sum() == got.size - 1
+    units, anchors, steps = 3, 12, 5
+    sums = response.empty_sums(units, anchors, {"metrics": 8})
+    unit, anchor, step = (x.ravel() for x in np.meshgrid(range(units), range(anchors), range(steps), indexing="ij"))
+    outputs = measured[anchor, unit, step].reshape(len(unit), 8)
+    sums = response.add_items(
+        sums, jnp.asarray(unit), jnp.asarray(anchor), jnp.asarray(values[unit, step]), {"metrics": jnp.asarray(outputs)}
+    )
+    pooled = np.asarray(response.slopes(sums).slope["metrics"]) * std[:, None]
+    found = selectivity.effects(jnp.asarray(got), jnp.arange(12) % 3, jax.random.key(0), draws=10)
+    np.testing.assert_allclose(np.asarray(found.effect).reshape(3, 8), pooled, rtol=2e-4, atol=1e-5)
+    assert int(found.anchors[1, 0, 0]) == 11
+
+
+def test_an_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.RandomState(1)
+    classes, anchors, units = 10, 8, 300
+    slopes = 0.3 + rng.randn(1, classes, units) * 0.5 + rng.randn(anchors, classes, units)
+    labels = np.tile(np.arange(classes), anchors)
+    found = selectivity.effects(
+        jnp.asarray(slopes.reshape(-1, units), jnp.float32), jnp.asarray(labels), jax.random.key(2), draws=400
+    )
+    inside = (np.asarray(found.low) <= 0.3) & (np.asarray(found.high) >= 0.3)
+    # Ten classes are few: percentile intervals are known to be a little narrow.
+    assert 0.85 <= inside.mean() <= 0.99
+
+
+def test_sign_flip_p_values_are_uniform_without_effect_and_small_with_one():
+    rng = np.random.RandomState(3)
+    noise = rng.randn(20, 400)
+    slopes = jnp.asarray(np.concatenate([noise, noise[:, :50] + 3.0], axis=1), jnp.float32)
+    p = np.asarray(selectivity.effects(slopes, jnp.arange(20) % 4, jax.random.key(0), draws=500).p_sign)
+    assert abs(np.mean(p[:400] < 0.1) - 0.1) < 0.05
+    assert (p[400:] <= 2 / 501).all()
+
+
+def test_consistency_is_the_share_of_classes_that_agree():
+    slopes = jnp.asarray([[1.0], [2.0], [3.0], [-1.0]])
+    found = selectivity.effects(slopes, jnp.asarray([0, 1, 2, 3]), jax.random.key(0), draws=20)
+    assert float(found.consistency[0]) == 0.75
+    alone = selectivity.effects(jnp.asarray([[1.0], [jnp.nan]]), jnp.asarray([0, 1]), jax.random.key(0), draws=20)
+    assert np.isnan(float(alone.effect[0])), "one anchor is no sample"
+
+
+def test_adjusted_p_values_are_those_of_benjamini_and_hochberg():
+    p = np.array([0.01, 0.04, 0.03, 0.005, np.nan, 0.5])
+    got = np.asarray(selectivity.benjamini_hochberg(jnp.asarray(p, jnp.float32)[:, None]))[:, 0]
+    np.testing.assert_allclose(got, [0.025, 0.05, 0.05, 0.025, np.nan, 0.5], rtol=1e-5)
+
+
+def test_false_discoveries_among_pure_noise_are_as_rare_as_asked():
+    rng = np.random.RandomState(5)
+    q = np.asarray(selectivity.benjamini_hochberg(jnp.asarray(rng.rand(1000, 40), jnp.float32)))
+    assert (q < 0.05).any(axis=0).mean() < 0.2
+
+
+def test_a_unit_beyond_all_random_directions_has_the_least_p_and_length_does_not_matter():
+    null = jnp.asarray(np.random.RandomState(6).randn(99, 2), jnp.float32)
+    effect = jnp.asarray([[100.0, 0.0], [200.0, 0.0]])
+    p = np.asarray(selectivity.null_p_values(effect, jnp.asarray([1.0, 2.0]), null))
+    np.testing.assert_allclose(p, [[0.01, 1.0], [0.01, 1.0]], rtol=1e-5)
+
+
+def test_nonsense_levels_are_refused():
+    with pytest.raises(InputError, match="level"):
+        selectivity.effects(jnp.zeros((2, 1)), jnp.zeros(2, jnp.int32), jax.random.key(0), level=1.0)

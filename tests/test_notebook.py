@@ -1,0 +1,24 @@
+"""The notebook runs from its first cell to its last, as it is committed."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
+
+
+@pytest.mark.filterwarnings("ignore")  # of the kernel's own making
+@pytest.mark.xdist_group("notebook")
+def test_the_walkthrough_runs_and_finds_a_good_link():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    texts = [output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    [line] = [text for text in texts if text.startswith("R² in W")]
+    assert float(line.split(":")[1]) > 0.9
+    pictures = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]  # fmt: skip
+    assert len(pictures) >= 5
