@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts
+from linkjax import artifacts, loading
 from linkjax.analysis import measurements
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.selectivity import anchor_slopes
@@ -41,6 +41,8 @@ class Config:
     """Folder of the sweep, made with a segmenter."""
     pairs: str
     """Folder of the pairs whose test split gave its anchors."""
+    link: str
+    """Folder of the link it was made with."""
 
 
 def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -56,8 +58,9 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     weights = {{"classifier": "planted", "link": "planted link"}.get(role, role): sha256
                for role, sha256 in sweep.manifest["weights"].items()}  # fmt: skip
     with artifacts.Writer(Path(config.out), "recovery", config, weights, {"sweep": sweep.id}) as writer:
-        found = recover(sweep, pairs, rows)
+        found = recover(sweep, pairs, loading.load(config.link), rows)
         units = found["units"]
+        writer.put("predicted_fidelity", ("unit",), found.pop("predicted_fidelity").astype(np.float32))
         for name in ("truth", "found"):
             writer.put(name, ("unit", "part", "metric"), found.pop(name).astype(np.float32))
         writer.put("spread", ("part", "metric"), found.pop("spread").astype(np.float32))
@@ -139,6 +142,7 @@ def score(
     area: np.ndarray,
     fidelity: np.ndarray,
     side_effect: np.ndarray,
+    predicted: np.ndarray,
 ) -> dict[str, Any]:
     """How well measured effects agree with true ones.
 
@@ -148,6 +152,7 @@ def score(
       spread: standard deviation of every metric among untouched samples, [parts, metrics].
       area: mean area of the parts, [parts].
       fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
+      predicted: fidelity by `diluted_fidelity`.
     Returns: the summary, whose numbers the report explains; "units" has a row for each unit.
     """
     kind = np.asarray([row["kind"] for row in rows])
@@ -172,12 +177,17 @@ def score(
     true_area, found_area = truth[:, 1:, column], found[:, 1:, column]
     sizeable = selective[:, None] & (np.abs(true_area) >= _SIZEABLE * area[1:][None])
     off = np.abs(found_area - true_area)[sizeable] / np.abs(true_area[sizeable])
+    # Per change obtained instead of asked: what a unit does, apart from how far it could be moved.
+    share = np.where(np.abs(fidelity) > 0.05, fidelity, np.nan)[:, None]
+    asked = np.stack([truth_of_one(rows, u) for u in range(len(rows))])[:, None]
+    obtained_off = np.abs(found_area / share - true_area / asked)[sizeable] / np.abs((true_area / asked)[sizeable])
     square = float(np.sum(true_area[sizeable] ** 2))
     slope = float(np.sum(found_area[sizeable] * true_area[sizeable])) / square if square else None
     per_unit = [
         {
             **{name: rows[u][name] for name in ("unit", "kind", "factors")},
             "fidelity": float(fidelity[u]),
+            "predicted_fidelity": float(predicted[u]),
             "side_effect": float(side_effect[u]),
             "strength": float(strength[u]),
             "found": columns[first_found[u]].tolist(),
@@ -207,9 +217,18 @@ def score(
         "area_slope": slope,
         "area_median_error": _median(off),
         "area_within_25_percent": _share(off <= 0.25),
+        "area_within_25_percent_per_obtained_change": _share(obtained_off <= 0.25),
+        "predicted_fidelity_correlation": float(np.corrcoef(predicted[selective], fidelity[selective])[0, 1]),
         "areas_judged": int(sizeable.sum()),
         "units": per_unit,
     }
+
+
+def truth_of_one(rows: Sequence[dict[str, Any]], place: int) -> float:
+    """Share of the asked change that the smallest change of factors gives a unit: 1, or ½ with a double."""
+    weights = unit_weights([{**row, "unit": index} for index, row in enumerate(rows)])
+    own = factor_directions(weights)[place] @ weights[place]
+    return float(own) if own > 0 else 1.0
 
 
 def _share(holds: np.ndarray) -> float | None:
@@ -235,7 +254,30 @@ def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def recover(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def diluted_fidelity(kernel: np.ndarray, w: np.ndarray, r: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Fidelity that a linear link has because it is a regression: the diagonal of K A.
+
+    A is the least-squares line w → r within classes, K the link r → w. A unit that w does not determine (R² of A below
+    1) is a noisy reading of what w holds, and a regression on a noisy reading is too flat: K A falls below 1 by about
+    that R². Of two units that say the same, each has half.
+
+    Args:
+      kernel: of the link, [units, w_dim].
+      w, r: training pairs; label: their classes.
+    Reference: Fuller, "Measurement Error Models", 1987, section 1.1 (attenuation).
+    """
+    w, r = np.array(w, np.float64), np.array(r, np.float64)
+    for each in np.unique(label):
+        mine = label == each
+        w[mine] -= w[mine].mean(axis=0)
+        r[mine] -= r[mine].mean(axis=0)
+    back = np.linalg.lstsq(w, r, rcond=None)[0]
+    return np.einsum("uw,wu->u", np.asarray(kernel, np.float64), back)
+
+
+def recover(
+    sweep: artifacts.Artifact, pairs: artifacts.Artifact, link: Any, rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """`score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
     data = sweep.open()
     read = {name: sweep.read(data, name) for name in (
@@ -264,9 +306,14 @@ def recover(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence
     spread = np.where(known, np.std(np.where(known[None], baseline, 0.0), axis=0), np.nan)
     area = np.nan_to_num(baseline[:, :, list(measurements.METRICS).index("area")].mean(axis=0))
     side = _other_units(read["response"][live], units, rows)
-    summary = score(told, truth, found, spread, area, read["fidelity"][live], side)
+    start, stop = pairs.summary["splits"]["train"]
+    pair_data = pairs.open()
+    w_train, r_train, labels = (pairs.read(pair_data, name, slice(start, stop)) for name in ("w", "r", "label"))
+    predicted = diluted_fidelity(link.kernel[...], w_train, r_train, labels)[units]
+    summary = score(told, truth, found, spread, area, read["fidelity"][live], side, predicted)
     return {
         **summary,
+        "predicted_fidelity": predicted,
         "parts": [measurements.WHOLE, *world.PARTS],
         "metrics": list(measurements.METRICS),
         "truth": truth,

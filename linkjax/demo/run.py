@@ -112,19 +112,23 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         learnt = {"images": out("pictures"), "masks": out("masks"), "suggest": 3, "overlays": 8, "batch_size": 50}
         made = {"generator": bundle.path("generator"), "out": out("segmenter")}
         steps.append(("segment", "segment", {**made, **learnt}))
+        screened = {"samples": 1, "batch_size": 10, "out": out("screening")}
+        steps.append(("breeds: screen", "screen", {**linked, **parts, **screened}))
     evaluation = {"shuffled_samples": 50, "pictures": 10, "out": out("evaluation")}
     steps.append((f"{main}: evaluate", "evaluate", {**linked, **evaluation}))
     steps.append((f"{main}: sweep", "sweep", {**linked, **parts, **swept, "picture_units": 8, "out": out("sweep")}))
     flips = {"samples": 1, "max_steps": many(200, 60), "check_every": 10, "start": "zero", "pictures": 9}
     steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **flips, "out": out("counterfactual")}))
-    scored = {"sweep": out("sweep"), "pairs": out("pairs")}
+    scored = {"sweep": out("sweep"), "pairs": out("pairs"), "link": out("link")}
     if not config.fast:
         planted = chain("planted", "planted-", planted_pairs)
-        scored = {"sweep": out("planted-sweep"), "pairs": planted["pairs"]}
+        scored = {"sweep": out("planted-sweep"), "pairs": planted["pairs"], "link": planted["link"]}
         aside = {**swept, "picture_units": 0, "out": scored["sweep"]}
         steps.append(("planted: sweep", "sweep", {**planted, **parts, **aside}))
     steps.append(("planted: recovery", "recovery", {**scored, "out": out("recovery")}))
-    results = {name: out(name) for name in roles}
+    results = {name: out(name) for name in ("pairs", "link", "evaluation", "sweep", "counterfactual", "recovery")}
+    if not config.fast:
+        results |= {"segmenter": out("segmenter"), "screening": out("screening")}
     steps.append(("report", "report", {**results, "out": out("report"), "title": "linkjax demo"}))
     return steps
 

@@ -44,7 +44,9 @@ def _score(found_of):
     truth[5] = 0
     ones = np.ones(SHAPE[1:])
     found = found_of(truth) + 1e-3 * rng.normal(size=SHAPE)
-    return recovery.score(ROWS, truth, found, ones, np.full(SHAPE[1], 10.0), np.ones(6), np.zeros(6))
+    return recovery.score(
+        ROWS, truth, found, ones, np.full(SHAPE[1], 10.0), np.ones(6), np.zeros(6), np.linspace(0, 1, 6)
+    )
 
 
 def test_the_truth_itself_scores_full_marks():
@@ -74,3 +76,12 @@ def test_the_area_under_the_curve_counts_ties_half():
     assert recovery.auc(np.array([2.0, 3.0]), np.array([1.0])) == 1
     assert recovery.auc(np.array([1.0]), np.array([1.0])) == 0.5
     assert recovery.auc(np.array([0.0, 2.0]), np.array([1.0])) == 0.5
+
+
+def test_a_noisy_reading_is_followed_too_little_and_the_prediction_says_by_how_much():
+    rng = np.random.default_rng(1)
+    w = rng.normal(size=(20000, 3))
+    r = w + np.array([0.0, 0.5, 1.0]) * rng.normal(size=w.shape)
+    kernel = np.linalg.lstsq(r, w, rcond=None)[0]
+    predicted = recovery.diluted_fidelity(kernel, w, r, np.zeros(len(w), int))
+    np.testing.assert_allclose(predicted, [1, 1 / 1.25, 1 / 2], atol=0.02)

@@ -25,6 +25,8 @@ _SCORES = (
     ("median_effect_where_there_is_none", "median effect where the renderer has none, sd / sd", number, ""),
     ("area_slope", "areas of parts: slope of measured on true change", number, "0.75 … 1.25"),
     ("area_within_25_percent", "areas of parts within 25 % of the renderer's", percent, ""),
+    ("area_within_25_percent_per_obtained_change", "… per change of the unit obtained, not asked", percent, ""),
+    ("predicted_fidelity_correlation", "correlation of fidelity with what dilution predicts", number, ""),
 )
 
 
@@ -62,11 +64,17 @@ def section(source: Source, context: Context) -> Section:
         facts=[Fact("recovery of planted units", number(summary["auc"]), "area under the ROC curve")],
         terms=[
             Term(
+                "Predicted fidelity",
+                "A link is a regression of w on r. Where w does not determine a unit, the unit is a noisy reading of "
+                "what w holds, and a regression on a noisy reading is too flat: less is obtained than was asked.",
+                "diag(K · A), A the least-squares line w → r within classes",
+            ),
+            Term(
                 "True effect of a planted unit",
                 "What the renderer draws when the factors change by the least that raises this unit and leaves all "
                 "others. Two units that carry the same share that change: raising one of them alone asks for half.",
                 "Δfactors = pinv(weights) · Δunit",
-            )
+            ),
         ],
         limits=[
             "The demo's generator was taught with a weak penalty that keeps w nearly linear in the factors. A "
@@ -123,7 +131,7 @@ def _table(units: list[dict[str, Any]], parts: list[str], metrics: list[str]) ->
             [
                 Cell(f"unit {unit['unit']}", remark=unit["kind"]),
                 carries,
-                number(unit["fidelity"]),
+                Cell(number(unit["fidelity"]), remark=f"predicted {number(unit['predicted_fidelity'])}"),
                 number(unit["side_effect"]),
                 name(unit["found"]),
                 Cell(name(unit["true"]), remark=", ".join(filter(None, (rank, sign))) if unit["true"] else ""),
