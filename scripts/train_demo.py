@@ -58,8 +58,9 @@ def main() -> int:
         _save(out / "generator", generator, {"settings": dataclasses.asdict(settings), **how})
     for goal in ("breeds", "planted", "factors"):
         if goal in arguments.stages:
+            minutes = arguments.planted_minutes if goal == "planted" else arguments.classifier_minutes
             settings = classifier_training.Settings(
-                goal, minutes=arguments.classifier_minutes, steps=arguments.classifier_steps, seed=arguments.seed
+                goal, minutes=minutes, steps=arguments.classifier_steps, seed=arguments.seed
             )
             generator = load_model(out / "generator")[0] if goal == "planted" else None
             _save((work if goal == "factors" else out) / goal, *classifier_training.train(settings, generator))
@@ -125,11 +126,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--stages", nargs="+", choices=stages, default=stages, help="which to run (all)")
-    parser.add_argument("--minutes", type=float, default=75.0, help="of training the generator, earlier runs included")
+    parser.add_argument("--minutes", type=float, default=48.0, help="of training the generator, earlier runs included")
     parser.add_argument("--steps", type=int, default=10**9, help="or so many steps, whichever ends first")
     parser.add_argument("--batch-size", type=int, default=8, help="pictures a step, over all devices")
     parser.add_argument("--coarse", type=float, default=0.0, help="share of it on half-size pictures")
     parser.add_argument("--classifier-minutes", type=float, default=4.0, help="of training each other network")
+    parser.add_argument("--planted-minutes", type=float, default=9.0, help="of training the planted classifier")
     parser.add_argument("--classifier-steps", type=int, default=10**9, help="or so many steps")
     parser.add_argument(
         "--channels", type=int, nargs="+", default=(64, 64, 64, 48, 32), help="of the generator's layers"

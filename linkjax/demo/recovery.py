@@ -57,7 +57,7 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     # "planted", not "classifier": a page may show the score beside results of another classifier.
     weights = {{"classifier": "planted", "link": "planted link"}.get(role, role): sha256
                for role, sha256 in sweep.manifest["weights"].items()}  # fmt: skip
-    with artifacts.Writer(Path(config.out), "recovery", config, weights, {"sweep": sweep.id}) as writer:
+    with artifacts.Writer(Path(config.out), "recovery", config, weights, {"planted sweep": sweep.id}) as writer:
         found = recover(sweep, pairs, loading.load(config.link), rows)
         units = found["units"]
         writer.put("predicted_fidelity", ("unit",), found.pop("predicted_fidelity").astype(np.float32))

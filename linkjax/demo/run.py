@@ -99,12 +99,12 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
 
     swept = {"steps": 3, "low": 2.5, "high": 97.5, "samples": 1}
     planted_pairs = (many(150, 30), many(20, 5), many(15, 5))
-    if config.fast:
-        main, linked = "planted", chain("planted", "", planted_pairs)
-        parts = {"segmenter": bundle.path("segmenter")}
-    else:
-        main, linked = "breeds", chain("breeds", "", (150, 20, 15))
-        parts = {"segmenter": out("segmenter")}
+    main = "planted" if config.fast else "breeds"
+    linked = chain(main, "", planted_pairs if config.fast else (150, 20, 15))
+    evaluation = {"shuffled_samples": 50, "pictures": 10, "out": out("evaluation")}
+    steps.append((f"{main}: evaluate", "evaluate", {**linked, **evaluation}))
+    parts = {"segmenter": bundle.path("segmenter") if config.fast else out("segmenter")}
+    if not config.fast:
         drawing = {"generator": bundle.path("generator"), "truncation": 1.0, "seed": config.seed, "batch_size": 50}
         steps.append(("pictures to label", "segment", {**drawing, "draw": 30, "out": out("pictures")}))
         told = {"pictures": folder / "pictures", "out": folder / "masks", "count": _LABELLED}
@@ -113,11 +113,16 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         made = {"generator": bundle.path("generator"), "out": out("segmenter")}
         steps.append(("segment", "segment", {**made, **learnt}))
         screened = {"samples": 1, "batch_size": 10, "out": out("screening")}
-        steps.append(("breeds: screen", "screen", {**linked, **parts, **screened}))
-    evaluation = {"shuffled_samples": 50, "pictures": 10, "out": out("evaluation")}
-    steps.append((f"{main}: evaluate", "evaluate", {**linked, **evaluation}))
+        steps.append((f"{main}: screen", "screen", {**linked, **parts, **screened}))
     steps.append((f"{main}: sweep", "sweep", {**linked, **parts, **swept, "picture_units": 8, "out": out("sweep")}))
-    flips = {"samples": 1, "max_steps": many(200, 60), "check_every": 10, "start": "zero", "pictures": 9}
+    flips = {
+        "samples": 1,
+        "max_steps": many(200, 60),
+        "check_every": 5,
+        "step_size": 0.1,
+        "start": "zero",
+        "pictures": 9,
+    }
     steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **flips, "out": out("counterfactual")}))
     scored = {"sweep": out("sweep"), "pairs": out("pairs"), "link": out("link")}
     if not config.fast:

@@ -45,7 +45,7 @@ def _score(found_of):
     ones = np.ones(SHAPE[1:])
     found = found_of(truth) + 1e-3 * rng.normal(size=SHAPE)
     return recovery.score(
-        ROWS, truth, found, ones, np.full(SHAPE[1], 10.0), np.ones(6), np.zeros(6), np.linspace(0, 1, 6)
+        ROWS, truth, found, ones, np.full(SHAPE[1], 10.0), np.linspace(0.9, 1.1, 6), np.zeros(6), np.linspace(0, 1, 6)
     )
 
 

@@ -81,7 +81,11 @@ def section(source: Source, context: Context) -> Section:
         ],
         terms=_terms(sweep),
         limits=[
-            "Metrics here are of the whole image; they do not say which part of it changed.",
+            *(
+                ["Metrics here are of the whole image; they do not say which part of it changed."]
+                if len(source.names("part")) == 1
+                else ["Parts are those a segmenter sees: what it mistakes, these numbers mistake too."]
+            ),
             "Effects carry no significance test: with few samples, or many units ranked, the first of a ranking are "
             "partly luck.",
         ],

@@ -1,0 +1,60 @@
+"""How long the embedded world takes: to load, and to run in full and with --fast, each in a process of its own.
+
+    python scripts/bench_demo.py [--json docs/figures/demo.json]
+
+Compile caches are cold. Prints a table, the machine, and what the runs found.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_LOAD = """
+import time
+start = time.perf_counter()
+import linkjax
+from linkjax.demo.bundle import MODELS, open_bundle
+bundle = open_bundle()
+models = [linkjax.load(bundle.path(name)) for name in MODELS]
+print(time.perf_counter() - start)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    figures: dict[str, object] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load average": os.getloadavg(),
+    }
+    loads = [float(subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True).stdout)
+             for _ in range(3)]  # fmt: skip
+    figures["load seconds, with imports"] = round(min(loads), 2)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, flags in (("demo", []), ("demo --fast", ["--fast"])):
+            out = Path(folder) / name.replace(" ", "")
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "linkjax.cli", "demo", "--out", str(out), *flags]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            figures[f"{name} seconds"] = round(time.perf_counter() - start, 1)
+            summary = json.loads((out / "recovery" / "manifest.json").read_text())["summary"]
+            figures[f"{name} recovery"] = {
+                key: round(value, 4) if isinstance(value, float) else value
+                for key, value in summary.items()
+                if key != "units"
+            }
+    for key, value in figures.items():
+        print(f"{key}: {value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""How far first-order screening can be trusted: its effects against a full sweep of the same units and anchors.
+
+    python scripts/compare_screening.py --screening DEMO/screening --sweep DEMO/sweep [--json FILE]
+
+Prints Spearman's rank correlation over units, parts and metrics together, and for each metric by itself. Effects are in
+standard deviations of the metric among untouched samples, per standard deviation of the unit.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from linkjax import artifacts
+from linkjax.demo.recovery import rank_correlation
+
+
+def _effects(path: Path, kind: str) -> tuple[np.ndarray, np.ndarray, list[str], list[str], np.ndarray]:
+    found = artifacts.Artifact(path, kind)
+    data = found.open()
+    effect, baseline, unit = (found.read(data, name).astype(float) for name in ("effect", "baseline", "unit"))
+    return effect, np.std(baseline, axis=0), artifacts.names(data, "part"), artifacts.names(data, "metric"), unit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--screening", type=Path, required=True)
+    parser.add_argument("--sweep", type=Path, required=True)
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    screened, _, parts, metrics, units = _effects(arguments.screening, "screening")
+    swept, spread, swept_parts, swept_metrics, swept_units = _effects(arguments.sweep, "sweep")
+    rows = [list(units).index(unit) for unit in swept_units]
+    places = np.ix_([swept_parts.index(part) for part in parts], [swept_metrics.index(metric) for metric in metrics])
+    scale = np.where(spread[places] > 0, spread[places], np.nan)
+    a, b = screened[rows] / scale, swept[(slice(None), *places)] / scale
+    known = np.isfinite(a) & np.isfinite(b)
+    figures = {"pooled": rank_correlation(a[known], b[known]), "effects": int(known.sum())}
+    by_metric = {}
+    for column, metric in enumerate(metrics):
+        mine = known[..., column]
+        by_metric[metric] = rank_correlation(a[..., column][mine], b[..., column][mine])
+    print(f"pooled over {figures['effects']} effects: {figures['pooled']:.3f}")
+    for metric, value in by_metric.items():
+        print(f"{metric:18} {value:.3f}")
+    if arguments.json:
+        text = json.dumps({**figures, "by metric": by_metric}, indent=1)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
