@@ -55,8 +55,8 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     sweep = artifacts.Artifact(Path(config.sweep), "sweep")
     pairs = artifacts.Artifact(Path(config.pairs), "pairs")
     # "planted", not "classifier": a page may show the score beside results of another classifier.
-    weights = {{"classifier": "planted", "link": "planted link"}.get(role, role): sha256
-               for role, sha256 in sweep.manifest["weights"].items()}  # fmt: skip
+    called = {"classifier": "planted", "link": "planted link"}
+    weights = {called.get(role, role): sha256 for role, sha256 in sweep.manifest["weights"].items()}
     with artifacts.Writer(Path(config.out), "recovery", config, weights, {"planted sweep": sweep.id}) as writer:
         found = recover(sweep, pairs, loading.load(config.link), rows)
         units = found["units"]
@@ -302,8 +302,7 @@ def recover(
     found = effect(read["measured"][:, live])
     truth = effect(measure_truth(directions, factors, step))
     baseline = read["baseline"]
-    known = np.isfinite(baseline).all(axis=0)
-    spread = np.where(known, np.std(np.where(known[None], baseline, 0.0), axis=0), np.nan)
+    spread = np.std(baseline, axis=0)  # NaN where a sample has no such value
     area = np.nan_to_num(baseline[:, :, list(measurements.METRICS).index("area")].mean(axis=0))
     side = _other_units(read["response"][live], units, rows)
     start, stop = pairs.summary["splits"]["train"]
