@@ -55,6 +55,8 @@ def save_model(
     partial.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(partial / WEIGHTS, arrays)
+    # Orbax notes the absolute path it wrote to; weights that are shared need not tell it.
+    (partial / WEIGHTS / "commit_success.txt").write_text("Checkpoint commit was successful\n", encoding="utf-8")
     content = manifests.build(
         registry.kind_of(model),
         spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
