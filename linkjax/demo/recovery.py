@@ -56,7 +56,8 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     pairs = artifacts.Artifact(Path(config.pairs), "pairs")
     # "planted", not "classifier": a page may show the score beside results of another classifier.
     called = {"classifier": "planted", "link": "planted link"}
-    weights: dict[str, str] = {str(called.get(role, role)): sha256 for role, sha256 in sweep.manifest["weights"].items()}
+    made_with: dict[str, str] = sweep.manifest["weights"]
+    weights = {called.get(role, role): sha256 for role, sha256 in made_with.items()}
     with artifacts.Writer(Path(config.out), "recovery", config, weights, {"planted sweep": sweep.id}) as writer:
         found = recover(sweep, pairs, loading.load(config.link), rows)
         units = found["units"]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linkjax import artifacts, loading
+from linkjax.analysis import parts
 from linkjax.errors import InputError
 
 
@@ -39,12 +40,12 @@ def pairs(path: str, generator: Model | None = None, classifier: Model | None = 
 def segmenter(path: str, generator: Model) -> Model:
     """Load a segmenter and check that it reads this generator's features.
 
-    Raises: InputError if it was trained on another generator's.
+    Raises: InputError if it was trained on another generator's, or needs layers this one does not have.
     """
     found = model(path, "segmenter")
-    weights = found.manifest["source"].get("weights", {})
-    if "generator" in weights:
-        artifacts.check_weights({"weights": weights}, "generator", generator.sha256, f"the segmenter in {path}")
+    parts.check_fit(generator.model.spec, found.model.spec)
+    made_with = {"weights": found.manifest["source"].get("weights") or {}}  # a converted one does not know
+    artifacts.check_weights(made_with, "generator", generator.sha256, f"the segmenter in {path}")
     return found
 
 

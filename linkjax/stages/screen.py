@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, parallel
-from linkjax.analysis import parts, screening, sweep
+from linkjax.analysis import screening, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -103,10 +103,7 @@ def run(config: Config) -> None:
         raise InputError(f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one")
     if config.segmenter is None:
         raise InputError("segmenter: expected the folder of a segmenter, found none; make one with linkjax segment")
-    segmenter = inputs.model(config.segmenter, "segmenter")
-    parts.check_fit(generator.model.spec, segmenter.model.spec)
-    made_with = {"weights": segmenter.manifest["source"].get("weights") or {}}  # a converted one does not know
-    artifacts.check_weights(made_with, "generator", generator.sha256, f"the segmenter in {config.segmenter}")
+    segmenter = inputs.segmenter(config.segmenter, generator)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     weights["segmenter"] = segmenter.sha256
     with artifacts.Writer(

@@ -1,11 +1,16 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
+from linkjax import artifacts, checkpoint, manifest
+from linkjax.analysis import measurements
+from linkjax.analysis.parts import draw_with_parts
 from linkjax.cli import main
-from tests import tolerances
+from tests import tolerances, worlds
 from tests.stages.conftest import SWEEP, do
+
+PARTS = ("background", "left", "right")
 
 
 def arrays(path):
@@ -91,3 +96,59 @@ def test_wrong_settings_are_one_sentence(world, tmp_path, capsys, flags, said):
     assert main(["sweep", *world.linked, "--out", str(tmp_path / "sweep"), *flags]) == 2
     error = capsys.readouterr().err.strip()
     assert said in error and error.count("\n") == 0
+
+
+@pytest.fixture(scope="module")
+def by_part(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("by_part")
+    generator = linkjax.load(world.generator)
+    sha256 = manifest.read(world.folder / "generator")["sha256"]
+    made = worlds.segmenter(generator, PARTS)
+    checkpoint.save_model(folder / "segmenter", made, source={"weights": {"generator": sha256}})
+    units = np.flatnonzero(arrays(world.sweep)[0]["flag"] == 0)[:2]
+    flags = [*world.linked, "--segmenter", str(folder / "segmenter"), *SWEEP, "--units", *map(str, units)]
+    do("sweep", *flags, "--out", folder / "sweep")
+    return folder, units, flags
+
+
+def test_every_part_the_segmenter_sees_in_a_swept_image_is_measured(world, by_part):
+    folder, units, _ = by_part
+    found, made = arrays(folder / "sweep")
+    data = made.open()
+    assert artifacts.names(data, "part") == ["image", *PARTS] and made.summary["parts"] == len(PARTS)
+    metrics = artifacts.names(data, "metric")
+    assert metrics == list(measurements.METRICS)
+    whole = arrays(world.sweep)[0]["measured"][:, units][:, :, :, 0]
+    np.testing.assert_allclose(found["measured"][:, :, :, 0, : whole.shape[-1]], whole, rtol=1e-3, atol=1e-3)
+    area = found["measured"][..., 1:, metrics.index("area")]
+    resolution = linkjax.load(world.generator).spec.resolution
+    np.testing.assert_array_equal(area.sum(axis=-1), resolution**2)
+    link, pairs = linkjax.load(world.link), artifacts.Artifact(world.pairs, "pairs")
+    rows = pairs.open()
+    ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
+    row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
+    w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
+    moved = w + (found["value"][1, 2] - r[0, units[1]]) * np.asarray(link.kernel[...])[units[1]]
+    _, scores = draw_with_parts(
+        linkjax.load(world.generator), linkjax.load(folder / "segmenter"), jnp.asarray(moved, jnp.float32)
+    )
+    counted = np.bincount(np.asarray(jnp.argmax(scores, axis=-1)).ravel(), minlength=len(PARTS))
+    # A pixel on a border may fall to either side when another program rounds.
+    assert np.abs(counted - area[0, 1, 2]).max() <= 2
+
+
+def test_parts_do_not_depend_on_devices_or_batches(by_part, tmp_path, one_device):
+    folder, _, flags = by_part
+    do("sweep", *flags, "--out", tmp_path / "sweep", "--batch-size", "5")
+    here, there = arrays(tmp_path / "sweep")[0], arrays(folder / "sweep")[0]
+    column = list(measurements.METRICS).index("area")
+    assert np.abs(here["measured"][..., 1:, column] - there["measured"][..., 1:, column]).max() <= 2
+
+
+def test_a_segmenter_of_another_generator_is_refused(world, tmp_path, capsys):
+    other = worlds.segmenter(linkjax.load(world.generator), PARTS)
+    checkpoint.save_model(tmp_path / "other", other, source={"weights": {"generator": "0" * 64}})
+    flags = ["sweep", *world.linked, "--segmenter", str(tmp_path / "other"), "--out", str(tmp_path / "sweep")]
+    assert main(flags) == 2
+    assert "was made with another generator" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
