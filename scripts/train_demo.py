@@ -2,13 +2,16 @@
 
     python scripts/train_demo.py --out bundle                        # everything
     python scripts/train_demo.py --out bundle --minutes 120          # goes on from the last checkpoint
-    XLA_FLAGS=--xla_force_host_platform_device_count=2 python …      # two CPU devices, the batch split over them
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 python …      # two CPU devices: the generator's batch is split
 
 OUT/generator, OUT/breeds, OUT/planted   models, as `linkjax.load` reads them
 OUT/segmenter                            a linear head on the generator's features, from 20 labelled pictures
 OUT/manifest.json                        how they were made, and every gate
 OUT/planted_units.json                   the truth about every unit of `planted`
 OUT.work/                                checkpoints and the judges' weights; not part of the bundle
+
+The generator is trained on all devices and goes on from its checkpoint; the other networks, minutes each, are trained
+on one and start anew if stopped.
 
 Ends with exit code 1 if a gate fails; the bundle and the table are written all the same.
 """

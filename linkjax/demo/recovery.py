@@ -199,7 +199,7 @@ def score(
         }
         for u in range(len(rows))
     ]
-    obeyed = np.abs(fidelity[alone] - 1) <= 0.2
+    obeyed = np.abs(fidelity - 1) <= 0.2
     return {
         "selective_units": int(selective.sum()),
         "noise_units": int(noise.sum()),
@@ -208,11 +208,13 @@ def score(
         "true_effect_first": float(np.mean(place[selective] == 0)),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
-        "fidelity_within_20_percent": _share(obeyed),
+        "fidelity_within_20_percent": _share(obeyed[alone]),
+        "fidelity_within_20_percent_of_all": _share(obeyed[selective]),
         "median_fidelity": _median(fidelity[alone]),
         "median_fidelity_of_doubles": _median(fidelity[selective & ~alone]),
         "median_largest_side_effect": _median(side_effect[alone]),
         "rank_correlation": rank_correlation(measured[real], true[real]),
+        "rank_correlation_of_all": rank_correlation(measured[selective].ravel(), true[selective].ravel()),
         "correlation": float(np.corrcoef(measured[selective].ravel(), true[selective].ravel())[0, 1]),
         "median_effect_where_there_is_none": _median(np.abs(measured[unreal])),
         "area_slope": slope,
