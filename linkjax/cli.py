@@ -90,6 +90,10 @@ def _dispatch(arguments: list[str]) -> int:
     command = arguments[0]
     if command not in commands:
         raise InputError(f"unknown command '{command}'{configs.nearest(command, commands)}; see linkjax --help")
+    if not {"-h", "--help"} & set(arguments):  # help starts no device
+        from linkjax import compile_cache
+
+        compile_cache.enable()
     commands[command](arguments[1:])
     return 0
 

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -77,7 +78,6 @@ def facts() -> dict[str, str]:
     """Name → value of everything about this installation that can move a number or a time."""
     device = jax.local_devices()[0]
     settings: Any = jax.config  # its names are made at run time
-    cache = settings.jax_compilation_cache_dir
     return {
         "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions().items()),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -86,9 +86,18 @@ def facts() -> dict[str, str]:
         "precision": "float32, products at highest precision; "
         f"64-bit values {'on' if settings.jax_enable_x64 else 'off'}",
         "memory": f"{_host_memory()} in this machine, {_device_memory(device)} on a device",
-        "compile cache": str(cache) if cache else "off; set JAX_COMPILATION_CACHE_DIR to keep compiled programs",
+        "compile cache": _compile_cache(settings),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS") or "none",
     }
+
+
+def _compile_cache(settings: Any) -> str:
+    """Where compiled programs are kept, and how many there are."""
+    folder = settings.jax_compilation_cache_dir
+    if not (folder and settings.jax_enable_compilation_cache):
+        return "off; every run compiles anew"
+    sizes = [file.stat().st_size for file in Path(folder).glob("*-cache")]
+    return f"{folder}, {len(sizes)} programs, {sum(sizes) / 2**20:.0f} MiB"
 
 
 def _host_memory() -> str:

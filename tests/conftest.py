@@ -1,11 +1,20 @@
 """JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before JAX is imported: the backend reads these once.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+# The workers, and the programs the tests start, compile many of the same programs: once a run is enough.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _PROGRAMS = tempfile.mkdtemp(prefix="linkjax-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    atexit.register(shutil.rmtree, _PROGRAMS, ignore_errors=True)
 
 import jax
 import pytest
