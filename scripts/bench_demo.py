@@ -2,7 +2,8 @@
 
     python scripts/bench_demo.py [--json docs/figures/demo.json]
 
-Compile caches are cold, but for the third run, which finds the first one's. Prints a table, the machine, and what the runs found.
+Compile caches are cold, but for the third run, which finds the first one's. Prints a table, the machine, and what the
+runs found.
 """
 
 import argparse
