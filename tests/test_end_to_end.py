@@ -30,6 +30,7 @@ def run(tmp_path_factory, parity):
     linked = [*models, "--pairs", at["pairs"], "--link", at["link"], "--batch-size", "24"]
     do("evaluate", *linked, "--shuffled-samples", "8", "--pictures", "4", "--out", at["evaluation"])
     units = ["--units", "0", "1", "63", "--samples", "2", "--steps", "3", "--picture-units", "2"]
+    units += ["--random-directions", "4"]
     do("sweep", *linked, *units, "--out", at["sweep"])
     searches = ["--samples", "2", "--max-steps", "6", "--check-every", "3", "--targets", "1", "4"]
     do("counterfactual", *linked, *searches, "--out", at["counterfactual"])

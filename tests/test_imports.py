@@ -17,7 +17,7 @@ LAYERS = (
     ("ops",),
     ("models",),
     ("analysis",),
-    ("parallel", "drawing", "checkpoint", "artifacts", "loading", "progress", "masks", "photographs"),
+    ("parallel", "drawing", "memory", "checkpoint", "artifacts", "loading", "progress", "masks", "photographs"),
     ("report",),
     ("stages",),
     ("demo", "doctor", "label"),

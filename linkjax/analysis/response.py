@@ -199,3 +199,31 @@ def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K
     found = largest >= 0
     value = jnp.take_along_axis(response, unit, axis=1)
     return SideEffects(jnp.where(found, unit, -1), jnp.where(found, value, jnp.nan))
+
+
+def unit_results(
+    sums: ResponseSums, units: Int[Array, "K"], unit_std: Float[Array, "units"], shape: tuple[int, int], side: int
+) -> dict[str, jax.Array]:
+    """Everything a sweep stores about some swept units, by name, each with a leading axis of units.
+
+    Args:
+      sums: of outputs "r", "metrics" and, of a classifier with a head, "logits".
+      units: number in r of each swept unit; unit_std: σ of every unit of r.
+      shape: parts and metrics, into which the outputs "metrics" unfold.
+      side: how many of the most affected other units are kept.
+    """
+    found = slopes(sums)
+    responses = response_matrix(found.slope["r"], units, unit_std, unit_std)
+    largest = largest_side_effects(responses, units, side)
+    results = {
+        "fidelity": fidelity(found.slope["r"], units),
+        "fidelity_se": fidelity(found.error["r"], units),
+        "response": responses,
+        "effect": response_matrix(found.slope["metrics"], units, unit_std).reshape(-1, *shape),
+        "effect_se": response_matrix(found.error["metrics"], units, unit_std).reshape(-1, *shape),
+        "side_effect": largest.response,
+        "side_effect_unit": largest.unit,
+    }
+    if "logits" in found.slope:
+        results["logit_response"] = response_matrix(found.slope["logits"], units, unit_std)
+    return results

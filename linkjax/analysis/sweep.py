@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from linkjax import numerics
-from linkjax.analysis import measurements, parts
+from linkjax.analysis import measurements, parts, random_directions
 from linkjax.errors import InputError
 
 Mode = Literal["residual", "absolute"]
@@ -89,6 +89,44 @@ def levels_around(
     return jnp.concatenate([lower, own, upper], axis=-1)
 
 
+def off_range(
+    values: Float[np.ndarray, "K steps"],
+    r: Float[np.ndarray, "samples K"],
+    classes: Int[np.ndarray, "samples"],
+    labels: Int[np.ndarray, "A"],
+    least: int = 20,
+) -> Float[np.ndarray, "K"]:
+    """Share of (anchor, step) in which a unit is asked for a value that no training sample of the anchor's class has.
+
+    Such a value may be common in other classes: what is drawn then is not known to look like anything.
+
+    Args:
+      values: asked of each unit.
+      r, classes: training activations of these units, and the classes they are of.
+      labels: classes of the anchors; one with fewer than `least` training samples is held against all of them.
+    """
+    outside = np.zeros(len(values))
+    names, count = np.unique(labels, return_counts=True)
+    for name, times in zip(names, count, strict=True):
+        mine = r[classes == name]
+        mine = mine if len(mine) >= least else r
+        low, high = mine.min(axis=0)[:, None], mine.max(axis=0)[:, None]
+        outside += times * ((values < low) | (values > high)).mean(axis=1)
+    return (outside / len(labels)).astype(np.float32)
+
+
+def cautions(
+    off_range: Float[np.ndarray, "K"], fidelity: Float[np.ndarray, "K"], error: Float[np.ndarray, "K"]
+) -> Int[np.ndarray, "K"]:
+    """What to beware of in a unit: 1, most values asked are off range; 2, fidelity is surely far from 1; 3, both.
+
+    Surely far: its 95 % interval, ± 1.96 standard errors, lies outside 0.5 … 1.5. Units not swept get 0.
+    """
+    swept = np.isfinite(fidelity)
+    far = np.abs(np.nan_to_num(fidelity, nan=1.0) - 1.0) - 1.96 * np.nan_to_num(error) > 0.5
+    return (swept * ((off_range > 0.5) + 2 * far)).astype(np.int8)
+
+
 def swept_w(
     link: Any,
     w: Float[Array, "N w_dim"],
@@ -96,6 +134,7 @@ def swept_w(
     unit: Int[Array, "N"],
     value: Float[Array, "N"],
     mode: Mode = "residual",
+    directions: random_directions.RandomDirections | None = None,
 ) -> Float[Array, "N w_dim"]:
     """Latents of anchors whose one unit is set to a value; r′ is r with r′[unit] = value.
 
@@ -105,16 +144,26 @@ def swept_w(
     Args:
       link: callable; linear if it has a `kernel` [units, w_dim].
       w, r: the anchors, by item; w is not read in absolute mode.
+      unit: of r, or beyond: a random direction, as `random_directions` counts them.
+      value: what the unit is set to; of a random direction how far to go along it.
     Deviations from the original: it knows the absolute mode only, in which a sample falls back towards its class mean.
     """
     if mode not in ("residual", "absolute"):
         raise InputError(f'expected mode "residual" or "absolute", found {mode!r}')
+    units = r.shape[1]
+    own = jnp.take_along_axis(r, jnp.minimum(unit, units - 1)[:, None], axis=1)[:, 0]
+    step = jnp.where(unit < units, value - own, value)[:, None]
     kernel = getattr(link, "kernel", None)
     if kernel is None:
-        changed = link(r.at[jnp.arange(r.shape[0]), unit].set(value))
-        return changed if mode == "absolute" else w + (changed - link(r))
-    step = value - jnp.take_along_axis(r, unit[:, None], axis=1)[:, 0]
-    return (w if mode == "residual" else link(r)) + step[:, None] * kernel[...][unit]
+        along_r, along_w = random_directions.axes_of(directions, unit, units)
+        changed = link(r + step * along_r)
+        moved = changed if mode == "absolute" else w + (changed - link(r))
+        return moved if along_w is None else moved + step * along_w
+    rows = kernel[...]
+    if directions is not None:
+        in_r = jnp.matmul(directions.in_r, rows, precision=numerics.PRECISION)
+        rows = jnp.concatenate([rows, in_r, directions.in_w])
+    return (w if mode == "residual" else link(r)) + step * rows[unit]
 
 
 class SweepStep(NamedTuple):
@@ -141,6 +190,7 @@ def sweep_step(
     mode: Mode = "residual",
     return_images: bool = False,
     segmenter: Any | None = None,
+    directions: random_directions.RandomDirections | None = None,
 ) -> SweepStep:
     """One batch of items through link, generator and classifier, in one compiled program.
 
@@ -153,9 +203,10 @@ def sweep_step(
       mode: see `swept_w`; static.
       return_images: also return the images as bytes; static.
       segmenter: measures every part of the images too; None: whole images alone.
+      directions: random ones, which units beyond those of r name (see `swept_w`).
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
-    w = swept_w(link, w_anchor, r_anchor, unit, value, mode)
+    w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions)
     images, labels = draw_labelled(generator, segmenter, w)
     encoded = classifier(classifier.preprocess(images))
     references = None if image_anchor is None else _unit_interval(image_anchor)

@@ -16,6 +16,7 @@ import numpy as np
 from linkjax import artifacts, loading
 from linkjax.analysis import measurements
 from linkjax.analysis.pairs import named_latents
+from linkjax.analysis.ranks import auc, rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.demo import world
 from linkjax.demo.factors import FACTORS, Z_DIM, factors_of
@@ -115,24 +116,6 @@ def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray)
 def _measured(factors: jax.Array) -> jax.Array:
     drawn = world.render(factors)
     return measurements.measure((drawn.image + 1.0) / 2.0, None, drawn.labels, len(world.PARTS))
-
-
-def auc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Area under the ROC curve: the chance that a positive score is above a negative one, ties counted half."""
-    above = positive[:, None] > negative[None, :]
-    equal = positive[:, None] == negative[None, :]
-    return float(np.mean(above + 0.5 * equal))
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's ρ of two lists: Pearson's of their ranks, ties at their mean rank."""
-
-    def ranks(values: np.ndarray) -> np.ndarray:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        return (last - (counts - 1) / 2.0)[inverse]
-
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def score(

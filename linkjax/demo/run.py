@@ -98,7 +98,7 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         steps.append((f"{classifier}: link", "link", link))
         return {**models, "pairs": pairs["out"], "link": link["out"], "batch_size": 50}
 
-    swept = {"steps": 3, "low": 2.5, "high": 97.5, "samples": 1}
+    swept = {"steps": 3, "low": 2.5, "high": 97.5, "samples": 1, "random_directions": many(16, 8)}
     planted_pairs = (many(150, 30), many(20, 5), many(15, 5))
     main = "planted" if config.fast else "breeds"
     linked = chain(main, "", planted_pairs if config.fast else (150, 20, 15))

@@ -7,6 +7,7 @@ import numpy as np
 
 from linkjax import artifacts, loading
 from linkjax.analysis import parts
+from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
 
 
@@ -96,6 +97,30 @@ def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -
     if "prediction" not in found.open():
         raise InputError(f"the encoding in {path} has no classes, because its classifier has none to start from")
     return found
+
+
+def screening(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
+    """Open a screening and check that it was made with these weights and pairs.
+
+    Raises: InputError if not.
+    """
+    found = artifacts.Artifact(Path(path), "screening")
+    for role, sha256 in weights.items():
+        artifacts.check_weights(found.manifest, role, sha256, f"the screening in {path}")
+    if found.manifest["inputs"].get("pairs") != of_pairs.id:
+        raise InputError(f"the screening in {path} was made with other pairs than {of_pairs.path}; screen with these")
+    return found
+
+
+def candidates(screened: artifacts.Artifact, among: np.ndarray, count: int) -> np.ndarray:
+    """The `count` units of strongest screened effect among some: of live ones, over all parts and metrics."""
+    data = screened.open()
+    effect, baseline, flag = (screened.read(data, name) for name in ("effect", "baseline", "flag"))
+    known = np.isfinite(baseline)
+    some = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, baseline, 0.0).sum(axis=0) / some
+    spread = np.sqrt(np.where(known, (baseline - mean) ** 2, 0.0).sum(axis=0) / some)
+    return strongest_units(effect, spread, np.isin(np.arange(len(effect)), among) & (flag == 0), count)
 
 
 def first_photographs(

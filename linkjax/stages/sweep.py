@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, drawing, numerics, parallel
-from linkjax.analysis import measurements, response, sweep
+from linkjax import artifacts, drawing, memory, numerics, parallel
+from linkjax.analysis import candidates, measurements, random_directions, response, sweep
+from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -42,6 +43,14 @@ class Config:
     """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
     units: tuple[int, ...] | Literal["all"] = "all"
     """Units to sweep."""
+    screening: str | None = None
+    """Folder of `linkjax screen`: what it predicts is stored beside what is measured."""
+    candidates: int | None = None
+    """Sweep only so many of the units: those of strongest effect in the screening; none: all of them."""
+    random_directions: int = 32
+    """Random directions of the same lengths, so many in r and as many in W: what a unit's effect is held against."""
+    seed: int = 0
+    """Of the random directions."""
     samples: int = 4
     """Anchor images per class, from the test split."""
     steps: int = 5
@@ -58,27 +67,36 @@ class Config:
     """Units whose images are stored: those that change the picture most."""
     picture_samples: int = 3
     """Anchors per stored unit."""
-    batch_size: int = 16
-    """Images drawn at once, over all devices; results do not depend on it."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images drawn at once, over all devices, or as many as fit in memory; results do not depend on it."""
 
     def __post_init__(self) -> None:
-        positive(samples=self.samples, batch_size=self.batch_size, side_effects=self.side_effects)
+        positive(samples=self.samples, side_effects=self.side_effects)
+        positive(batch_size=1 if self.batch_size == "auto" else self.batch_size)
         if self.steps < 2:
             raise InputError(f"steps: expected 2 or more, found {self.steps}")
         if not 0 <= self.low < self.high <= 100:
             raise InputError(f"low, high: expected percentiles 0 ≤ low < high ≤ 100, found {self.low} and {self.high}")
         if isinstance(self.units, tuple) and (not self.units or len(set(self.units)) != len(self.units)):
             raise InputError(f"units: expected one or more different units, found {list(self.units)}")
-        if min(self.picture_units, self.picture_samples) < 0:
-            raise InputError("picture-units, picture-samples: expected 0 or more")
+        if min(self.picture_units, self.picture_samples, self.random_directions) < 0:
+            raise InputError("picture-units, picture-samples, random-directions: expected 0 or more")
+        if self.candidates is not None:
+            positive(candidates=self.candidates)
+            if self.screening is None:
+                raise InputError(
+                    "candidates: expected the folder of a screening with them, found none; add --screening"
+                )
 
 
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes, if no unit is dead."""
     classifier, classes = facts.classifier, facts.classes
     units = classifier.num_units if config.units == "all" else len(config.units)
+    units = min(units, config.candidates or units)
+    batch = 16 if config.batch_size == "auto" else config.batch_size
     anchors = config.samples * classes
-    images = units * anchors * config.steps + anchors
+    images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
     pictures = config.picture_units * config.picture_samples * config.steps
@@ -88,28 +106,30 @@ def workload(config: Config, facts: Facts) -> Workload:
         images + pictures,
         images + pictures,
         disk,
-        sums * math.ceil(_CHUNK * config.batch_size / anchors),
+        sums * math.ceil(_CHUNK * batch / anchors),
         2 + (pictures > 0),
     )
 
 
 def draw_items(
-    models: tuple[Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
 ) -> dict[str, jax.Array]:
     """(anchor, unit, value) → what became of it; anchors are looked up on the device."""
-    generator, classifier, link, segmenter, anchors = models
+    generator, classifier, link, segmenter, directions, anchors = models
     w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
     unit, value = items["unit"], items["value"]
-    step = sweep.sweep_step(generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter)
+    step = sweep.sweep_step(
+        generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions
+    )
     logits = {} if step.logits is None else {"logits": step.logits}
     return {"r": step.r, "metrics": step.metrics, **logits}
 
 
 def swept(
-    models: tuple[Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
 ) -> jax.Array:
     """(anchor, unit, value) → w."""
-    _, _, link, _, anchors = models
+    _, _, link, _, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
     return sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
 
@@ -138,10 +158,14 @@ def run(config: Config) -> None:
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
-    made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
+    screening = inputs.screening(config.screening, weights, pairs) if config.screening else None
+    optional = {"encoding": encoding, "screening": screening}
+    made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
+    if screening is not None and config.candidates is not None:
+        units = inputs.candidates(screening, units, config.candidates)
     with artifacts.Writer(Path(config.out), "sweep", config, weights, made_from, free=("batch_size",)) as writer:
         models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, pairs, encoding, models, units).run()
+        Sweep(config, writer, pairs, encoding, screening, models, units).run()
 
 
 class Sweep:
@@ -153,19 +177,18 @@ class Sweep:
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
         encoding: artifacts.Artifact | None,
+        screening: artifacts.Artifact | None,
         models: tuple[Any, Any, Any, Any],
         units: np.ndarray,
     ):
-        self.config, self.writer, self.units = config, writer, units
+        self.config, self.writer, self.units, self.screening = config, writer, units, screening
         self.mesh = parallel.mesh()
-        self.size = parallel.round_up(config.batch_size, self.mesh)
         self.classes = models[1].spec.num_classes
         segmenter = models[3]
         self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
         self.metrics = measurements.metrics_of(len(self.parts) - 1)
-        self.ranges = sweep.robust_range(
-            jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
-        )
+        trained, classes = (inputs.spread_rows(pairs, name, "train", _RANGE_ROWS) for name in ("r", "label"))
+        self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
         self.dead = np.asarray(self.ranges.dead)[units]
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
         if encoding is None:
@@ -173,39 +196,64 @@ class Sweep:
         else:
             self.anchors = inputs.first_photographs(encoding, config.samples)
         self.count = len(self.anchors["w"])
+        self.off_range = sweep.off_range(self.values, trained[:, units], classes, self.anchors["label"])
         self.ranks = min(config.side_effects, pairs.summary["units"])
-        drawn = [
-            out
-            for _, out in parallel.map_batches(
-                draw_anchors,
-                parallel.replicate((models[0], segmenter), self.mesh),
-                ({"w": self.anchors["w"][i : i + self.size]} for i in range(0, self.count, self.size)),
-                self.size,
-                self.mesh,
-            )
-        ]
-        image = np.concatenate([out["image"] for out in drawn])
-        self.baseline = np.concatenate([out["metrics"] for out in drawn])
-        self.labels = np.concatenate([out["labels"] for out in drawn]) if segmenter is not None else None
-        on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": image}
-        self.models = parallel.replicate((*models, on_device), self.mesh)
+        live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)
+        kernel = random_directions.unit_directions(models[2], self.anchors["r"], units, std)
+        self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
+        moving = ~np.asarray(self.ranges.dead)
+        self.walk = random_directions.plan_walk(config.seed, config.random_directions, moving, live, kernel)
+        self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
+        self._draw_anchors(models[0], segmenter)
+        on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
+        directions = self.walk.directions if len(self.walk.taken) else None
+        self.models = parallel.replicate((*models, directions, on_device), self.mesh)
+        if not self.size:
+            self.size = self._fitting_size(live)
         whole = math.ceil(self.size * _CHUNK / (self.count * config.steps))
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
 
+    def _fitting_size(self, live: np.ndarray) -> int:
+        if not len(live):
+            return self.mesh.size
+        items = self._items(live[:1], self._grid(1))
+        size = memory.batch_size(self._function, self.models, items, self.mesh)
+        return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
+
+    def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
+        size = self.size or self.mesh.size  # each is drawn once: not worth a program that is measured first
+        drawn = [
+            out
+            for _, out in parallel.map_batches(
+                draw_anchors,
+                parallel.replicate((generator, segmenter), self.mesh),
+                ({"w": self.anchors["w"][i : i + size]} for i in range(0, self.count, size)),
+                size,
+                self.mesh,
+            )
+        ]
+        self.image = np.concatenate([out["image"] for out in drawn])
+        self.baseline = np.concatenate([out["metrics"] for out in drawn])
+        self.labels = np.concatenate([out["labels"] for out in drawn]) if segmenter is not None else None
+
     def run(self) -> None:
-        """All chunks, then what needs all units."""
+        """All chunks of units, all chunks of random directions, then what needs all of them."""
         self._make_arrays()
-        live = np.flatnonzero(~self.dead)
-        with progress("images", len(live) * self.count * self.config.steps) as advance:
-            for start in range(0, len(live), self.chunk):
-                rows = live[start : start + self.chunk]
-                if self.writer.done(f"{start}") is None:
-                    self._sweep_chunk(rows, advance)
-                    self.writer.mark(f"{start}")
+        live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
+        work = [(f"{start}", live[start : start + self.chunk], self._sweep_chunk) for start in self._starts(live)]
+        work += [(f"random {start}", random[start : start + self.chunk], self._walk) for start in self._starts(random)]
+        with progress("images", (len(live) + len(random)) * self.count * self.config.steps) as advance:
+            for name, rows, sweep_them in work:
+                if self.writer.done(name) is None:
+                    sweep_them(rows, advance)
+                    self.writer.mark(name)
                 else:
                     advance(len(rows) * self.count * self.config.steps)
         self._finish()
+
+    def _starts(self, rows: np.ndarray) -> range:
+        return range(0, len(rows), self.chunk)
 
     def _make_arrays(self) -> None:
         units, steps = len(self.units), self.config.steps
@@ -245,18 +293,16 @@ class Sweep:
             )
         make("side_effect", ("unit", "rank"), (units, self.ranks), np.float32)
         make("side_effect_unit", ("unit", "rank"), (units, self.ranks), np.int32)
+        if directions := len(self.walk.taken):
+            text = "slope of the metric along a random direction, per unit of its length"
+            shape, chunk = ((self.count, n, parts, metrics) for n in (directions, min(self.chunk, directions)))
+            make("random_slope", ("sample", "direction", "part", "metric"), shape, np.float32, chunk, long_name=text)
 
     def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
         """Sweep some units over all anchors and steps, and store what came of them."""
-        grid = np.meshgrid(np.arange(len(rows)), np.arange(self.count), np.arange(self.config.steps), indexing="ij")
-        row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
-        items = {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
-        function = functools.partial(draw_items, mode=self.config.mode)
-        outputs = []
-        for batch, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh):
-            outputs.append(out)
-            advance(len(batch["unit"]))
-        outputs = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        grid = row, anchor, _ = self._grid(len(rows))
+        items = self._items(rows, grid)
+        outputs = self._draw(items, advance)
         shape = (len(rows), self.count, self.config.steps)
         group: Any = self.writer.group
         measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
@@ -279,25 +325,47 @@ class Sweep:
             jnp.asarray(padded["row"]), jnp.asarray(padded["anchor"]), jnp.asarray(padded["asked"]),
             {name: jnp.asarray(padded[name]) for name in outputs}, jnp.asarray(mask),
         )  # fmt: skip
-        found = response.slopes(sums)
         units = jnp.asarray(np.resize(self.units[rows], self.chunk))  # rows beyond are not stored
-        std = self.ranges.std
-        responses = response.response_matrix(found.slope["r"], units, std, std)
-        side = response.largest_side_effects(responses, units, self.ranks)
-        tall = (self.chunk, len(self.parts), len(self.metrics))
-        results = {
-            "fidelity": response.fidelity(found.slope["r"], units),
-            "fidelity_se": response.fidelity(found.error["r"], units),
-            "response": responses,
-            "effect": response.response_matrix(found.slope["metrics"], units, std).reshape(tall),
-            "effect_se": response.response_matrix(found.error["metrics"], units, std).reshape(tall),
-            "side_effect": side.response,
-            "side_effect_unit": side.unit,
-        }
-        if self.classes:
-            results["logit_response"] = response.response_matrix(found.slope["logits"], units, std)
+        shape = (len(self.parts), len(self.metrics))
+        results = response.unit_results(sums, units, self.ranges.std, shape, self.ranks)
         for name, values in results.items():
             _put(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
+
+    def _walk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
+        """The same along random directions, of which slopes of the metrics are kept alone."""
+        row, anchor, _ = grid = self._grid(len(rows))
+        taken, length = self.walk.taken[rows], self.walk.length[rows]
+        items = self._items(taken, grid)
+        own = self.anchors["r"][anchor, items["unit"]]
+        items["value"] = ((items["value"] - own) * length[row]).astype(np.float32)
+        items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
+        shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
+        measured = measurements.unwrapped(self._draw(items, advance)["metrics"].reshape(shape), axis=2)
+        values = self.values[taken] * length[:, None]
+        slopes = anchor_slopes(
+            jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
+        )
+        _put(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
+
+    def _grid(self, rows: int) -> tuple[np.ndarray, ...]:
+        """Row, anchor and step of every item of some rows."""
+        grid = np.meshgrid(np.arange(rows), np.arange(self.count), np.arange(self.config.steps), indexing="ij")
+        return tuple(index.ravel().astype(np.int32) for index in grid)
+
+    def _items(self, rows: np.ndarray, grid: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+        row, anchor, step = grid
+        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        return functools.partial(draw_items, mode=self.config.mode)
+
+    def _draw(self, items: dict[str, np.ndarray], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+        outputs = []
+        for batch, out in parallel.map_batches(self._function, self.models, self._batches(items), self.size, self.mesh):
+            outputs.append(out)
+            advance(len(batch["unit"]))
+        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
 
     def _batches(self, items: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(items["unit"]), self.size):
@@ -326,10 +394,21 @@ class Sweep:
     def _finish(self) -> None:
         group: Any = self.writer.group
         put = self.writer.put
+        fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
+        cautions = sweep.cautions(self.off_range, fidelity, group["fidelity_se"][...])
         put("unit", ("unit",), self.units)
         put("value", ("unit", "step"), self.values.astype(np.float32))
         put("unit_std", ("unit_out",), np.asarray(self.ranges.std))
         put("flag", ("unit",), self.dead.astype(np.int8), meanings="0 fine, 1 dead: not swept")
+        put("off_range", ("unit",), self.off_range, long_name="share of asked values its class never shows in training")
+        put("caution", ("unit",), cautions, meanings="1 mostly off range, 2 fidelity surely outside 0.5 … 1.5, 3 both")
+        put("step_w", ("unit",), self.step_w.astype(np.float32), long_name="length of the step in W per σ of the unit")
+        if len(self.walk.taken):
+            put("random_space", ("direction",), self.walk.space, meanings="0 r, 1 W")
+            put("random_unit", ("direction",), self.units[self.walk.taken], long_name="unit whose steps it takes")
+        predicted = self._predicted()
+        if predicted is not None:
+            put("predicted", ("unit", "part", "metric"), predicted, long_name="effect by the screening, per σ")
         put("label", ("sample",), self.anchors["label"])
         put("sample_id", ("sample",), self.anchors["sample_id"])
         put("part", ("part",), self.parts)
@@ -346,7 +425,6 @@ class Sweep:
         change = list(self.metrics).index("change")
         strength = np.mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], axis=(0, 2))
         pictures = self._store_pictures(strength)
-        fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
         live = ~self.dead
         summary = {
             "mode": self.config.mode,
@@ -355,17 +433,37 @@ class Sweep:
             "units": len(self.units),
             "parts": len(self.parts) - 1,
             "dead_units": int(self.dead.sum()),
-            "images": int(live.sum()) * self.count * self.config.steps + self.count + pictures,
+            "off_range_units": int(((cautions & 1) > 0)[live].sum()),
+            "disobedient_units": int(((cautions & 2) > 0)[live].sum()),
+            "random_directions": len(self.walk.taken) // 2,
+            "prediction_rank_correlation": None
+            if predicted is None
+            else candidates.agreement(predicted, group["effect"][...], self.baseline),
+            "batch_size": self.size,
+            "images": (int(live.sum()) + len(self.walk.taken)) * self.count * self.config.steps + self.count + pictures,
             "median_fidelity": _median(fidelity[live]),
             "fidelity_within_20_percent": float(np.mean(np.abs(fidelity[live] - 1) <= 0.2)) if live.any() else None,
             "median_largest_side_effect": _median(np.abs(side[live])),
             "nonfinite": int((~np.isfinite(group["obtained"][...][:, live])).sum()),
         }
         self.writer.finish(summary)
+        for name, what in (("off_range_units", "are mostly asked for values"), ("disobedient_units", "surely follow")):
+            if summary[name]:
+                rest = " their class never shows" if name[0] == "o" else " less than half or more than one and a half"
+                print(f"{summary[name]} of {int(live.sum())} live units {what}{rest}; see caution in the result")
         print(
             f"{summary['images']} images; median fidelity slope {summary['median_fidelity']}, "
             f"median largest side effect {summary['median_largest_side_effect']}, dead units {summary['dead_units']}"
         )
+
+    def _predicted(self) -> np.ndarray | None:
+        """The screening's effects of the swept units, by this sweep's parts and metrics."""
+        if self.screening is None:
+            return None
+        data = self.screening.open()
+        names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
+        effect = self.screening.read(data, "effect")[self.units]
+        return candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
 
 
 def _put(array: Any, rows: np.ndarray, values: np.ndarray, axis: int) -> None:

@@ -31,7 +31,7 @@ class World:
 
 PAIRS = ["--n-train", "24", "--n-val", "8", "--n-test", "8", "--truncation", "1", "--batch-size", "24"]
 EVALUATE = ["--shuffled-samples", "10", "--pictures", "4"]
-SWEEP = ["--samples", "1", "--steps", "3", "--picture-units", "2", "--picture-samples", "2"]
+SWEEP = ["--samples", "1", "--steps", "3", "--picture-units", "2", "--picture-samples", "2", "--random-directions", "4"]
 COUNTERFACTUAL = ["--samples", "1", "--max-steps", "20", "--check-every", "5", "--start", "zero", "--pictures", "3"]
 
 

@@ -6,6 +6,7 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import measurements
 from linkjax.analysis.parts import draw_with_parts
+from linkjax.analysis.random_directions import plan_walk
 from linkjax.cli import main
 from tests import tolerances, worlds
 from tests.stages.conftest import SWEEP, do
@@ -152,3 +153,63 @@ def test_a_segmenter_of_another_generator_is_refused(world, tmp_path, capsys):
     assert main(flags) == 2
     assert "was made with another generator" in capsys.readouterr().err
     assert not (tmp_path / "sweep").exists()
+
+
+def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
+    found, made = arrays(world.sweep)
+    assert made.open()["random_slope"].dims == ("sample", "direction", "part", "metric")
+    np.testing.assert_array_equal(found["random_space"], [0] * 4 + [1] * 4)
+    link, generator = linkjax.load(world.link), linkjax.load(world.generator)
+    kernel = np.asarray(link.kernel[...])
+    std = found["unit_std"]
+    np.testing.assert_allclose(found["step_w"], std * np.linalg.norm(kernel, axis=1), rtol=1e-5)
+    live = found["flag"] == 0
+    walk = plan_walk(0, 4, live, np.flatnonzero(live), kernel)
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    rows = pairs.open()
+    ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
+    for direction in (1, 6):
+        unit = int(found["random_unit"][direction])
+        along = walk.directions.in_r[1] @ kernel if direction == 1 else walk.directions.in_w[2]
+        lumas, lengths = [], []
+        for step in range(3):
+            row = int(np.flatnonzero((ids == found["sample_id"][2]) & (labels == found["label"][2]))[0])
+            w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
+            far = (found["value"][unit, step] - r[0, unit]) * walk.length[direction]
+            image = generator.synthesis(jnp.asarray(w + far * along, jnp.float32))
+            lumas.append(float((np.asarray(linkjax.to_uint8(image)) @ np.float32([0.2126, 0.7152, 0.0722])).mean()))
+            lengths.append(far)
+        expected = np.polyfit(lengths, lumas, 1)[0]
+        assert found["random_slope"][2, direction, 0, 0] == pytest.approx(expected, rel=2e-2, abs=0.05)
+
+
+def test_units_asked_for_values_they_never_show_are_pointed_out(world, tmp_path, capsys):
+    found, made = arrays(world.sweep)
+    live = found["flag"] == 0
+    assert made.summary["disobedient_units"] == ((found["caution"] & 2) > 0)[live].sum()
+    assert ((found["off_range"] >= 0) & (found["off_range"] <= 1)).all() and (found["caution"][~live] == 0).all()
+    surely = np.abs(found["fidelity"] - 1) - 1.96 * found["fidelity_se"] > 0.5
+    np.testing.assert_array_equal((found["caution"][live] & 2) > 0, surely[live])
+
+
+def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part, tmp_path, capsys):
+    folder, _, _ = by_part
+    parts = ["--segmenter", str(folder / "segmenter")]
+    do("screen", *world.linked, *parts, "--out", tmp_path / "screening", "--samples", "1")
+    flags = [*world.linked, *parts, *SWEEP, "--screening", str(tmp_path / "screening")]
+    do("sweep", *flags, "--candidates", "2", "--out", tmp_path / "sweep", "--random-directions", "0")
+    found, made = arrays(tmp_path / "sweep")
+    screened = artifacts.Artifact(tmp_path / "screening", "screening")
+    data = screened.open()
+    effect = screened.read(data, "effect")
+    spread = np.nanstd(screened.read(data, "baseline"), axis=0)
+    size = np.nanmax(np.abs(effect) / np.where(spread > 0, spread, np.nan), axis=(1, 2))
+    size[screened.read(data, "flag") == 1] = -1
+    assert set(found["unit"]) == set(np.argsort(-size)[:2]) and "random_slope" not in found
+    metrics = artifacts.names(made.open(), "metric")
+    area, screened_area = metrics.index("area"), artifacts.names(data, "metric").index("area")
+    np.testing.assert_array_equal(found["predicted"][:, 1:, area], effect[found["unit"], :, screened_area])
+    assert np.isnan(found["predicted"][:, 0]).all() and made.summary["prediction_rank_correlation"] is not None
+    assert made.manifest["inputs"]["screening"] == screened.id
+    assert main(["sweep", *world.linked, "--out", str(tmp_path / "no"), "--candidates", "2"]) == 2
+    assert "add --screening" in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""Random directions of a sweep: what would change if the link had pointed anywhere else.
+
+Each takes the steps of one real unit, over the same anchors, and goes as far as that unit goes:
+
+    in r: (x − r_u) · e · link,  e uniform on the unit sphere of the live units: as long in r as the unit's step;
+    in W: (x − r_u) ‖k_u‖ · e,   e uniform on the unit sphere of W: as long in W as the unit's step.
+
+An item of a sweep names them by numbers beyond the units: `units + j` is the j-th direction in r, `units + D + j` the
+j-th in W; the item's value is then the length of the step itself.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linkjax import numerics
+
+SPACES = ("r", "w")
+
+
+class RandomDirections(NamedTuple):
+    """Rows of length 1."""
+
+    in_r: Any  # [D, units]; zero for dead units
+    in_w: Any  # [E, w_dim]
+
+
+def draw_directions(seed: int, count: int, live: np.ndarray, w_dim: int) -> RandomDirections:
+    """`count` directions in r and as many in W, uniform on the sphere; direction j does not depend on `count`.
+
+    Args:
+      live: which units of r move at all; a direction stays among them, as the swept units do.
+    """
+    key_r, key_w = jax.random.split(jax.random.key(seed))
+
+    def rows(key: Array, width: int) -> np.ndarray:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, (width,)))(keys)).reshape(count, width)
+
+    in_r, in_w = np.where(live[None], rows(key_r, len(live)), 0.0), rows(key_w, w_dim)
+    return RandomDirections(*(_unit_length(values) for values in (in_r, in_w)))
+
+
+def _unit_length(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)).astype(np.float32)
+
+
+def axes_of(
+    directions: RandomDirections | None, unit: Array, units: int
+) -> tuple[Float[Array, "N units"], Float[Array, "N w_dim"] | None]:
+    """By item, the unit-length step in r (a unit's own axis, or a random row), and the random one in W beside it."""
+    along_r = jax.nn.one_hot(unit, units)
+    if directions is None:
+        return along_r, None
+    place = unit - units
+    in_r, in_w = jnp.asarray(directions.in_r), jnp.asarray(directions.in_w)
+    chosen_r, chosen_w = jax.nn.one_hot(place, len(in_r)), jax.nn.one_hot(place - len(in_r), len(in_w))
+    along_r = along_r + jnp.matmul(chosen_r, in_r, precision=numerics.PRECISION)
+    return along_r, jnp.matmul(chosen_w, in_w, precision=numerics.PRECISION)
+
+
+def unit_directions(
+    link: Any, r: Float[np.ndarray, "A units"], units: np.ndarray, std: np.ndarray
+) -> Float[np.ndarray, "K w_dim"]:
+    """Change of w per activation of each unit: the kernel's rows, or their mean over anchors where there is no kernel.
+
+    Of a link without a kernel it is the mean over anchors of (link(r + σ_u e_u) − link(r)) / σ_u.
+
+    Args:
+      r: anchors.
+      units: numbers of the units wanted.
+      std: of all units; dead ones give zero.
+    """
+    kernel = getattr(link, "kernel", None)
+    if kernel is not None:
+        return np.asarray(kernel[...])[units]
+    base = np.asarray(link(jnp.asarray(r)))
+
+    def one(unit: int) -> np.ndarray:
+        if std[unit] == 0:
+            return np.zeros(base.shape[1], np.float32)
+        moved = np.array(r)
+        moved[:, unit] += std[unit]
+        return (np.asarray(link(jnp.asarray(moved))) - base).mean(axis=0) / std[unit]
+
+    return np.stack([one(int(unit)) for unit in units])
+
+
+class Walk(NamedTuple):
+    """Random directions and how a sweep goes along them; by direction, those in r first."""
+
+    directions: RandomDirections
+    taken: np.ndarray  # [2D], row of the swept unit whose steps it takes
+    length: np.ndarray  # [2D], how far it goes, in its own space, per activation of that unit
+
+    @property
+    def space(self) -> np.ndarray:
+        """0 for r, 1 for W."""
+        return np.repeat(np.arange(2, dtype=np.int8), len(self.taken) // 2)
+
+
+def plan_walk(seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel: Float[np.ndarray, "K w_dim"]) -> Walk:
+    """`count` directions in r and as many in W, that take the steps of swept units, evenly spread over these.
+
+    Args:
+      live: which units of r move at all, bool.
+      swept: rows of the units that are swept; none makes a walk of no directions.
+      kernel: change of w per activation, by row.
+    """
+    count = count if len(swept) else 0
+    directions = draw_directions(seed, count, live, kernel.shape[1])
+    taken = swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0]
+    length = np.concatenate([np.ones(count), np.linalg.norm(kernel[taken], axis=1)])
+    return Walk(directions, np.tile(taken, len(SPACES)), length.astype(np.float32))

@@ -1,0 +1,82 @@
+"""Random directions of a sweep: uniform, of the right length, and walked by the same function as the units."""
+
+import types
+
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax.analysis import candidates, sweep
+from linkjax.analysis.random_directions import draw_directions, plan_walk, unit_directions
+
+
+def test_directions_have_length_one_stay_among_live_units_and_do_not_depend_on_their_number():
+    live = np.arange(12) % 3 > 0
+    found = draw_directions(3, 400, live, 7)
+    for rows in found:
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, rtol=1e-6)
+    assert (found.in_r[:, ~live] == 0).all()
+    np.testing.assert_array_equal(draw_directions(3, 5, live, 7).in_w, found.in_w[:5])
+    assert not np.allclose(draw_directions(4, 5, live, 7).in_w, found.in_w[:5])
+    # Uniform on the sphere: no mean, and the same spread along every axis.
+    assert np.abs(found.in_w.mean(axis=0)).max() < 0.1
+    np.testing.assert_allclose(np.square(found.in_w).mean(axis=0), 1 / 7, atol=0.03)
+
+
+def test_a_direction_goes_as_far_as_the_unit_whose_steps_it_takes():
+    kernel = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    walk = plan_walk(0, 3, np.ones(9, bool), np.array([1, 3]), kernel)
+    np.testing.assert_array_equal(walk.taken, [1, 1, 3, 1, 1, 3])
+    np.testing.assert_array_equal(walk.space, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_allclose(walk.length, [1, 1, 1, *np.linalg.norm(kernel[[1, 1, 3]], axis=1)], rtol=1e-6)
+    assert len(plan_walk(0, 3, np.ones(9, bool), np.array([], int), kernel).taken) == 0
+
+
+def test_units_and_random_directions_move_w_alike_with_and_without_a_kernel():
+    rng = np.random.default_rng(1)
+    kernel, r, w = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((5, 3), (4, 5), (4, 3)))
+
+    class Linear:
+        def __init__(self):
+            self.kernel = kernel
+
+        def __call__(self, r):
+            return r @ kernel
+
+    curved_free = types.SimpleNamespace(call=Linear())  # the same map, whose kernel nobody sees
+    without = lambda r: curved_free.call(r)  # noqa: E731
+    walk = plan_walk(0, 2, np.ones(5, bool), np.arange(5), np.asarray(kernel))
+    unit = jnp.asarray([2, 5, 6, 8])
+    value = jnp.asarray([0.5, 2.0, -1.0, 0.25])
+    for mode in ("residual", "absolute"):
+        moved = [sweep.swept_w(link, w, r, unit, value, mode, walk.directions) for link in (Linear(), without)]
+        np.testing.assert_allclose(*moved, atol=1e-5)
+    start = sweep.swept_w(Linear(), w, r, unit, jnp.asarray([float(r[0, 2]), 0, 0, 0]), "residual", walk.directions)
+    moved = np.asarray(moved[0] - (r @ kernel))
+    np.testing.assert_allclose(start, w, atol=1e-6)
+    np.testing.assert_allclose(moved[1], 2.0 * walk.directions.in_r[0] @ kernel, atol=1e-5)
+    np.testing.assert_allclose(moved[3], 0.25 * walk.directions.in_w[1], atol=1e-6)
+    std = np.ones(5, np.float32)
+    np.testing.assert_allclose(
+        unit_directions(without, np.asarray(r), np.arange(5), std), np.asarray(kernel), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_value_its_class_never_shows_is_off_range():
+    r = np.concatenate([np.zeros((30, 1)), np.linspace(0, 4, 30)[:, None]]).astype(np.float32)
+    classes = np.repeat([0, 1], 30)
+    values = np.array([[0.0, 2.0, 4.0, 5.0]], np.float32)
+    assert sweep.off_range(values, r, classes, np.array([0, 1]))[0] == np.mean([0.75, 0.25])
+    # A class of few samples is held against all of them.
+    assert sweep.off_range(values, r, classes, np.array([0, 7]))[0] == np.mean([0.75, 0.25])
+    found = sweep.cautions(np.float32([0.6, 0, 0.6, 0]), np.float32([1, 0.1, 0.3, np.nan]), np.float32([0, 0.1, 0, 0]))
+    np.testing.assert_array_equal(found, [1, 2, 3, 0])
+
+
+def test_the_units_of_largest_scaled_effect_are_candidates_and_effects_are_matched_by_name():
+    effect = np.zeros((4, 2, 2))
+    effect[1, 0, 0], effect[2, 1, 1], effect[3, 0, 1] = 3.0, -1.0, np.nan
+    spread = np.array([[10.0, 1.0], [1.0, 1.0]])
+    np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.ones(4, bool), 1), [2])
+    np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.arange(4) != 2, 1), [1])
+    found = candidates.matched(effect, (["a", "b"], ["x", "y"]), (["image", "b"], ["y", "z"]))
+    assert found[2, 1, 0] == -1 and np.isnan(found[:, 0]).all() and np.isnan(found[:, 1, 1]).all()
