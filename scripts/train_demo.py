@@ -1,8 +1,8 @@
 """Make the bundle of `linkjax demo` from nothing: train the generator and both classifiers, and measure them.
 
-    python scripts/train_demo.py --out bundle                        # everything
-    python scripts/train_demo.py --out bundle --minutes 120          # goes on from the last checkpoint
-    XLA_FLAGS=--xla_force_host_platform_device_count=2 python …      # two CPU devices: the generator's batch is split
+    python scripts/train_demo.py --out bundle                        # everything, or what a killed run left to do
+    python scripts/train_demo.py --out bundle --minutes 120          # trains the generator on from its last checkpoint
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 python …      # two CPU devices: batches are split over them
 
 OUT/generator, OUT/breeds, OUT/planted   models, as `linkjax.load` reads them
 OUT/segmenter                            a linear head on the generator's features, from 20 labelled pictures
@@ -10,8 +10,9 @@ OUT/manifest.json                        how they were made, and every gate
 OUT/planted_units.json                   the truth about every unit of `planted`
 OUT.work/                                checkpoints and the judges' weights; not part of the bundle
 
-The generator is trained on all devices and goes on from its checkpoint; the other networks, minutes each, are trained
-on one and start anew if stopped.
+Every network is trained on all devices of JAX's default platform and saved with Orbax as it goes; the same command goes
+on where it was stopped, and passes over networks that are finished. Remove OUT.work/checkpoints to start anew. The
+linear head is fitted in seconds and has no checkpoint.
 
 Ends with exit code 1 if a gate fails; the bundle and the table are written all the same.
 """
@@ -40,6 +41,7 @@ from demo import (
 from linkjax import manifest as manifests
 from linkjax.checkpoint import load_model, save_model
 from linkjax.demo import bundle, factors, world
+from linkjax.errors import InputError
 
 
 def main() -> int:
@@ -47,7 +49,8 @@ def main() -> int:
     arguments = _arguments()
     out, work = arguments.out, arguments.out.with_name(arguments.out.name + ".work")
     out.mkdir(parents=True, exist_ok=True)
-    work.mkdir(parents=True, exist_ok=True)
+    checkpoints = work / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
     if "generator" in arguments.stages:
         settings = generator_training.Settings(
             minutes=arguments.minutes,
@@ -57,7 +60,7 @@ def main() -> int:
             seed=arguments.seed,
         )
         spec = architecture.generator_spec(tuple(arguments.channels))
-        generator, how = generator_training.train(spec, settings, work)
+        generator, how = generator_training.train(spec, settings, checkpoints / "generator")
         _save(out / "generator", generator, {"settings": dataclasses.asdict(settings), **how})
     for goal in ("breeds", "planted", "factors"):
         if goal in arguments.stages:
@@ -65,15 +68,19 @@ def main() -> int:
             settings = classifier_training.Settings(
                 goal, minutes=minutes, steps=arguments.classifier_steps, seed=arguments.seed
             )
-            generator = load_model(out / "generator")[0] if goal == "planted" else None
-            _save((work if goal == "factors" else out) / goal, *classifier_training.train(settings, generator))
+            generator, folder = None, checkpoints / goal
+            if goal == "planted":  # which sees this generator's pictures: another one's checkpoint is no use
+                generator, manifest = load_model(out / "generator")
+                folder = checkpoints / f"planted-{manifest['sha256'][:12]}"
+            path = (work if goal == "factors" else out) / goal
+            _save(path, *classifier_training.train(settings, folder, generator))
     if "parts" in arguments.stages:
         generator, manifest = load_model(out / "generator")
         head, how = parts_training.train(generator, arguments.seed)
         _save(out / "segmenter", head, {"weights": {"generator": manifest["sha256"]}, **how})
     if "judge" in arguments.stages:
         weights, how = segmentation_training.train(
-            arguments.classifier_minutes, arguments.classifier_steps, arguments.seed
+            arguments.classifier_minutes, arguments.classifier_steps, checkpoints / "judge", arguments.seed
         )
         np.savez(work / "judge.npz", **weights)
         (work / "judge.json").write_text(json.dumps(how))
@@ -145,4 +152,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"train_demo: {error}")

@@ -5,24 +5,24 @@
 
 import dataclasses
 import functools
-import json
-import math
-import time
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from demo import fast_resnet, planted
+from demo import fast_resnet, planted, training
 from flax import nnx
 
-from linkjax import numerics
+from linkjax import numerics, parallel
 from linkjax.demo import factors, world
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.stylegan_xl import Generator
 
 Array = jax.Array
+_BLUR = 0.6  # largest share of a 3×3 mean in a picture
+_NOISE = 0.04  # largest standard deviation of added noise, in units of [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Settings:
     goal: str  # breeds | planted | factors
     minutes: float = 4.0
     steps: int = 10**9  # whichever ends first
-    batch_size: int = 32
+    batch_size: int = 32  # pictures a step, over all devices; raised to a multiple of twice their number
     learning_rate: float = 3e-3
-    blur: float = 0.6  # largest share of a 3×3 mean in a picture
-    noise: float = 0.04  # largest standard deviation of added noise, in units of [-1, 1]
     seed: int = 0
+    save_minutes: float = 1.0
+    log_seconds: float = 30.0
 
 
 def classifier_spec(goal: str) -> ClassifierSpec:
@@ -53,21 +53,35 @@ def classifier_spec(goal: str) -> ClassifierSpec:
     )
 
 
-def augmented(images: Array, key: Array, settings: Settings) -> Array:
-    """Pictures a little blurred and noisy, each to its own degree, as a generator's are."""
-    keys = jax.random.split(key, 3)
-    shape = (images.shape[0], 1, 1, 1)
+def augmented(images: Array, keys: Array) -> Array:
+    """Pictures [B, 64, 64, 3] a little blurred and noisy, as a generator's are, each by its own key."""
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     height, width = images.shape[1:3]
     rows = sum(padded[:, i : i + height] for i in range(3)) / 3
     mean = sum(rows[:, :, j : j + width] for j in range(3)) / 3
-    share = settings.blur * jax.random.uniform(keys[0], shape)
-    grain = settings.noise * jax.random.uniform(keys[1], shape) * jax.random.normal(keys[2], images.shape)
-    return jnp.clip(images + share * (mean - images) + grain, -1.0, 1.0)
+
+    def random(key: Array) -> tuple[Array, Array]:
+        share, degree = jax.random.uniform(key, (2,))
+        noise = jax.random.normal(jax.random.fold_in(key, 1), images.shape[1:])
+        return _BLUR * share, _NOISE * degree * noise
+
+    share, grain = jax.vmap(random)(keys)
+    return jnp.clip(images + share[:, None, None, None] * (mean - images) + grain, -1.0, 1.0)
 
 
-def _loss(weights: Any, graph: Any, constants: Any, x: Array, truth: Array, breed: Array, goal: str) -> tuple:
-    model = nnx.merge(graph, weights, constants)
+def _loss(weights: Any, constants: tuple, items: dict[str, Array], graph: Any, goal: str) -> tuple[Array, tuple]:
+    """Of a device's own items; beside the batch norms' statistics, the number to report."""
+    buffers, generator = constants
+    z, breed, keys = items["z"], items["breed"], items["key"]
+    truth = factors.factors_of(z, breed)
+    if generator is None:
+        images = world.render(truth).image
+    else:  # every second picture is a generated one, on however many devices
+        drawn = generator.synthesis(generator.mapping(z[1::2], breed[1::2]))
+        images = jnp.concatenate([world.render(truth[::2]).image, jnp.clip(drawn, -1.0, 1.0)])
+        truth, breed, keys = (jnp.concatenate([each[::2], each[1::2]]) for each in (truth, breed, keys))
+    model = nnx.merge(graph, weights, buffers)
+    x = model.preprocess(augmented(images, keys), differentiable=True)
     units, seen = fast_resnet.features(model.network, x)
     if goal == "planted":
         # The head reads the units and leaves them alone: they carry what was planted, nothing of the breed's label.
@@ -82,60 +96,60 @@ def _loss(weights: Any, graph: Any, constants: Any, x: Array, truth: Array, bree
     return (0.2 * loss + 10.0 * error, (seen, error)) if goal == "planted" else (loss, (seen, right))
 
 
-def train(settings: Settings, generator: Generator | None = None) -> tuple[Classifier, dict[str, Any]]:
-    """A trained network and how it went.
+def train(settings: Settings, folder: Path, generator: Generator | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """A trained network and how it went; goes on from the checkpoint in `folder`.
 
     Args:
       settings: what and how long.
+      folder: of the checkpoints.
       generator: draws half of the pictures; none: all are renders.
     """
-    spec = classifier_spec(settings.goal)
-    model = Classifier(spec, rngs=nnx.Rngs(settings.seed))
-    graph, weights, constants = nnx.split(model, nnx.Param, ...)
+    mesh = parallel.mesh()
+    half = parallel.round_up(-(-settings.batch_size // 2), mesh)
+    settings = dataclasses.replace(settings, batch_size=2 * half)
+    model = Classifier(classifier_spec(settings.goal), rngs=nnx.Rngs(settings.seed))
+    graph, weights, buffers = nnx.split(model, nnx.Param, ...)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
-    moments = optimizer.init(weights)
-    key = jax.random.key(settings.seed + 3 * 10**6)
+    start = {
+        "weights": weights,
+        "mean": jax.tree.map(jnp.copy, weights),
+        "buffers": buffers,
+        "moments": optimizer.init(weights),
+        "step": jnp.zeros((), jnp.int32),
+    }
+    start, generator = parallel.replicate((start, generator), mesh)
+    spread = training.gradients(functools.partial(_loss, graph=graph, goal=settings.goal), mesh)
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1, 2, 3))
-    def step(weights: Any, mean: Any, constants: Any, moments: Any, generator: Any, count: Array, rate: Array) -> tuple:
-        here = jax.random.fold_in(key, count)
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: dict, generator: Any, rate: Array) -> tuple[dict, dict[str, Array]]:
+        here = jax.random.fold_in(jax.random.key(settings.seed + 3 * 10**6), state["step"])
         z, breed = factors.sample(here, settings.batch_size)
-        truth = factors.factors_of(z, breed)
-        images = world.render(truth).image
-        if generator is not None:
-            half = settings.batch_size // 2
-            drawn = generator.synthesis(generator.mapping(z[half:], breed[half:]))
-            images = jnp.concatenate([images[:half], jnp.clip(drawn, -1.0, 1.0)])
-        images = augmented(images, jax.random.fold_in(here, 7), settings)
-        x = model.preprocess(images, differentiable=True)
-        (_, (seen, score)), gradient = jax.value_and_grad(_loss, has_aux=True)(
-            weights, graph, constants, x, truth, breed, settings.goal
-        )
-        updates, moments = optimizer.update(gradient, moments)
-        weights = optax.apply_updates(weights, jax.tree.map(lambda u: -rate * u, updates))
-        decay = jnp.minimum(0.99, (1.0 + count) / (10.0 + count))
-        mean = jax.tree.map(lambda a, b: a * decay + b * (1 - decay), mean, weights)
-        whole = nnx.merge(graph, weights, constants)
+        keys = jax.random.split(jax.random.fold_in(here, 7), settings.batch_size)
+        items = {"z": z, "breed": breed, "key": keys}
+        (seen, score), gradient = spread(state["weights"], (state["buffers"], generator), items)
+        updates, moments = optimizer.update(gradient, state["moments"])
+        weights = optax.apply_updates(state["weights"], jax.tree.map(lambda u: -rate * u, updates))
+        mean = training.average(state["mean"], weights, state["step"], 0.99)
+        whole = nnx.merge(graph, weights, state["buffers"])
         for module, (m, v) in zip(fast_resnet.norms(whole.network), seen, strict=True):
-            module.mean[...] = module.mean[...] * decay + m * (1 - decay)
-            module.var[...] = module.var[...] * decay + v * (1 - decay)
-        return weights, mean, nnx.state(whole, Buffer), moments, score
+            module.mean[...] = training.average(module.mean[...], m, state["step"], 0.99)
+            module.var[...] = training.average(module.var[...], v, state["step"], 0.99)
+        made = {"weights": weights, "mean": mean, "buffers": nnx.state(whole, Buffer), "moments": moments}
+        return {**made, "step": state["step"] + 1}, {"score": score}
 
-    start = logged = time.monotonic()
-    mean, count, history = jax.tree.map(jnp.copy, weights), 0, []
-    while True:
-        now = time.monotonic()
-        progress = max((now - start) / (60 * settings.minutes), count / settings.steps)
-        if progress >= 1:
-            break
-        rate = settings.learning_rate * min((count + 1) / 50, 1.0) * 0.5 * (1 + math.cos(math.pi * progress))
-        place = (jnp.asarray(count, jnp.int32), jnp.asarray(rate, jnp.float32))
-        weights, mean, constants, moments, score = step(weights, mean, constants, moments, generator, *place)
-        score.block_until_ready()
-        count += 1
-        if now - logged > 30:
-            logged = now
-            history.append({"step": count, "minutes": round((now - start) / 60, 2), "score": round(float(score), 5)})
-            print(settings.goal, json.dumps(history[-1]), flush=True)
-    how = {"steps": count, "images": count * settings.batch_size, "minutes": (time.monotonic() - start) / 60}
-    return nnx.merge(graph, mean, constants), how | {"settings": dataclasses.asdict(settings), "history": history}
+    what = {"network": settings.goal, "units": model.spec.num_units, "seed": settings.seed}
+    state, how = training.run(
+        lambda state, rate, _: step(state, generator, rate),
+        start,
+        training.Schedule(
+            settings.minutes,
+            settings.steps,
+            settings.learning_rate,
+            save_minutes=settings.save_minutes,
+            log_seconds=settings.log_seconds,
+        ),
+        folder,
+        {**what, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate},
+    )
+    how |= {"images": how["steps"] * settings.batch_size, "settings": dataclasses.asdict(settings)}
+    return jax.device_put(nnx.merge(graph, state["mean"], state["buffers"]), jax.devices()[0]), how

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from linkjax import parallel
 from linkjax.models.layers import BatchNorm, Conv
 from linkjax.models.resnet import ResNet
 from linkjax.ops.full_conv import full_conv
@@ -23,9 +24,9 @@ def conv(module: Conv, x: Array) -> Array:
 
 
 def norm(module: BatchNorm, x: Array, seen: Statistics) -> Array:
-    """Batch normalisation with the batch's own statistics, which are noted in `seen`."""
-    mean = jnp.mean(x, axis=(0, 1, 2))
-    var = jnp.mean(jnp.square(x - mean), axis=(0, 1, 2))
+    """Batch normalisation with the statistics of all devices' items, which are noted in `seen`."""
+    mean = jax.lax.pmean(jnp.mean(x, axis=(0, 1, 2)), parallel.ITEM)
+    var = jax.lax.pmean(jnp.mean(jnp.square(x - mean), axis=(0, 1, 2)), parallel.ITEM)
     seen.append((mean, var))
     return (x - mean) * (jax.lax.rsqrt(var + 1e-5) * module.scale[...]) + module.bias[...]
 
@@ -40,7 +41,7 @@ def norms(network: ResNet) -> list[BatchNorm]:
 
 
 def features(network: ResNet, x: Array) -> tuple[Array, Statistics]:
-    """Pooled features [B, units] of preprocessed images, and every batch norm's statistics."""
+    """Pooled features [B, units] of a device's own preprocessed images, and every batch norm's statistics."""
     seen: Statistics = []
     x = jax.nn.relu(norm(network.bn1, conv(network.conv1, x), seen))
     x = _max_pool(x)

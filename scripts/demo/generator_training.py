@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-import orbax.checkpoint as ocp
-from demo import losses
+from demo import losses, training
 from flax import nnx
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from linkjax import numerics, parallel
 from linkjax.demo import factors, world
@@ -34,7 +29,7 @@ class Settings:
 
     minutes: float = 60.0  # of wall-clock time, resumed ones included; decides the learning rate
     steps: int = 10**9  # or so many steps, if that comes first
-    batch_size: int = 8
+    batch_size: int = 8  # pictures a step, over all devices; raised to a multiple of their number
     learning_rate: float = 6e-3
     warm_up: int = 50  # steps
     optimizer: str = "adam"  # adam | muon (of matrices and kernels; Adam for the rest)
@@ -57,9 +52,11 @@ def new_generator(spec: GeneratorSpec, settings: Settings) -> Generator:
 
 
 def _loss(
-    trained: dict, graph: Any, constants: Any, z: Array, breed: Array, straight: float, coarse: bool
-) -> tuple[Array, Array]:
+    trained: dict, constants: Any, items: dict[str, Array], graph: Any, straight: float, coarse: bool
+) -> tuple[Array, dict[str, Array]]:
+    """Of a device's own items."""
     generator = nnx.merge(graph, trained["generator"], constants)
+    z, breed = items["z"], items["breed"]
     truth = factors.factors_of(z, breed)
     drawing = jax.lax.stop_gradient(world.render(truth))
     w = generator.mapping(z, breed)
@@ -70,9 +67,11 @@ def _loss(
         difference = generator.synthesis(w) - drawing.image
         weights = losses.part_weights(drawing.labels)[..., None]
     line = jnp.matmul(truth, trained["kernel"], precision=numerics.PRECISION) + trained["bias"][None]
-    bent = jnp.mean(jnp.square(w - line)) / (jnp.mean(jnp.var(w, axis=0)) + 1e-6)
+    mean_w = jax.lax.pmean(jnp.mean(w, axis=0), parallel.ITEM)
+    spread = jax.lax.pmean(jnp.mean(jnp.square(w - mean_w[None])), parallel.ITEM)  # of all devices' items
+    bent = jnp.mean(jnp.square(w - line)) / (spread + 1e-6)
     loss = losses.drawing_loss(difference, weights)
-    return loss + straight * bent, jnp.stack([jnp.mean(jnp.square(difference)), bent])
+    return loss + straight * bent, {"mse": jnp.mean(jnp.square(difference)), "bent": bent}
 
 
 def _coarse_layers(spec: GeneratorSpec) -> int:
@@ -113,34 +112,18 @@ def make_optimizer(name: str) -> optax.GradientTransformation:
 def make_step(
     graph: Any, settings: Settings, optimizer: optax.GradientTransformation, mesh: Any, coarse: bool = False
 ) -> Any:
-    """step(state, constants, learning rate) → state, (mean squared error, share of w not linear in the factors)."""
-    items = NamedSharding(mesh, P(parallel.ITEM))
-
-    def gradients(trained: dict, constants: Any, z: Array, breed: Array) -> tuple[Array, dict]:
-        (_, log), gradient = jax.value_and_grad(_loss, has_aux=True)(
-            trained, graph, constants, z, breed, settings.straight, coarse
-        )
-        return jax.lax.pmean((log, gradient), parallel.ITEM)
-
-    spread = jax.shard_map(
-        gradients,
-        mesh=mesh,
-        in_specs=(P(), P(), P(parallel.ITEM), P(parallel.ITEM)),
-        out_specs=P(),
-        check_vma=False,
-    )
+    """step(state, constants, learning rate) → state, mean squared error and share of w not linear in the factors."""
+    spread = training.gradients(functools.partial(_loss, graph=graph, straight=settings.straight, coarse=coarse), mesh)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: dict, constants: Any, learning_rate: Array) -> tuple[dict, Array]:
+    def step(state: dict, constants: Any, learning_rate: Array) -> tuple[dict, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
-        z, breed = jax.lax.with_sharding_constraint(factors.sample(key, settings.batch_size), items)
-        log, gradient = spread(state["trained"], constants, z, breed)
+        z, breed = factors.sample(key, settings.batch_size)
+        log, gradient = spread(state["trained"], constants, {"z": z, "breed": breed})
         updates, moments = optimizer.update(gradient, state["moments"], state["trained"])
         updates = jax.tree.map(lambda u: -learning_rate * u, updates)
         trained = optax.apply_updates(state["trained"], updates)
-        count = state["step"].astype(jnp.float32)
-        decay = jnp.minimum(settings.ema, (1.0 + count) / (10.0 + count))
-        mean = jax.tree.map(lambda a, b: a * decay + b * (1.0 - decay), state["mean"], trained["generator"])
+        mean = training.average(state["mean"], trained["generator"], state["step"], settings.ema)
         return {"trained": trained, "moments": moments, "mean": mean, "step": state["step"] + 1}, log
 
     return step
@@ -169,7 +152,7 @@ def _squares(generator: Generator, z: Array, breed: Array) -> Array:
 def train(spec: GeneratorSpec, settings: Settings, folder: Path) -> tuple[Generator, dict[str, Any]]:
     """Train, or go on from the checkpoint in `folder`; returns the averaged generator and how it went."""
     mesh = parallel.mesh()
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = dataclasses.replace(settings, batch_size=parallel.round_up(settings.batch_size, mesh))
     generator = new_generator(spec, settings)
     graph, weights, constants = nnx.split(generator, nnx.Param, ...)
     trained = {
@@ -186,66 +169,37 @@ def train(spec: GeneratorSpec, settings: Settings, folder: Path) -> tuple[Genera
         "step": jnp.zeros((), jnp.int32),
     }
     state, constants = parallel.replicate((state, constants), mesh)
-    spent, history = 0.0, []
-    with ocp.CheckpointManager(
-        (folder / "checkpoints").absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2)
-    ) as manager:
-        if manager.latest_step() is not None:
-            restored = manager.restore(
-                manager.latest_step(),
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(_plain(state)), log=ocp.args.JsonRestore()),
-            )
-            state = _unplain(state, restored.state)
-            spent, history = restored.log["spent"], restored.log["history"]
-        steps = {coarse: make_step(graph, settings, optimizer, mesh, coarse) for coarse in (False, True)}
-        start = time.monotonic() - spent
-        logged = saved = time.monotonic()
-        count, logs = int(state["step"]), []
-        while True:
-            now = time.monotonic()
-            progress = max((now - start) / (60 * settings.minutes), count / settings.steps)
-            done = progress >= 1
-            if logs and (done or now - logged > settings.log_seconds):
-                mean = nnx.merge(graph, state["mean"], constants)
-                mse, bent = np.mean(np.stack([np.asarray(log) for log in logs]), axis=0)
-                entry = {"step": count, "minutes": (now - start) / 60, "train_psnr": 10 * math.log10(4 / mse)}
-                entry["bent"] = float(bent)
-                if progress >= settings.coarse:
-                    entry |= psnr_of(jax.device_put(mean, jax.devices()[0]), settings.seed, 64)
-                history.append({name: round(float(value), 3) for name, value in entry.items()})
-                print(json.dumps(history[-1]), flush=True)
-                logged, logs = time.monotonic(), []
-            if done or now - saved > 60 * settings.save_minutes:
-                log = {"spent": time.monotonic() - start, "history": history}
-                manager.save(
-                    count,
-                    args=ocp.args.Composite(state=ocp.args.StandardSave(_plain(state)), log=ocp.args.JsonSave(log)),
-                )
-                saved = time.monotonic()
-            if done:
-                break
-            rate = settings.learning_rate * min((count + 1) / settings.warm_up, 1.0)
-            rate *= 0.5 * (1 + math.cos(math.pi * progress))
-            state, log = steps[progress < settings.coarse](state, constants, jnp.asarray(rate, jnp.float32))
-            logs.append(jax.block_until_ready(log))
-            count += 1
+    steps = {coarse: make_step(graph, settings, optimizer, mesh, coarse) for coarse in (False, True)}
+
+    def report(state: dict, log: dict[str, float], progress: float) -> dict[str, float]:
+        found = {"train_psnr": 10 * math.log10(4 / log["mse"]), "bent": log["bent"]}
+        if progress >= settings.coarse:
+            mean = nnx.merge(graph, state["mean"], constants)
+            found |= psnr_of(jax.device_put(mean, jax.devices()[0]), settings.seed, 64)
+        return found
+
+    state, how = training.run(
+        lambda state, rate, progress: steps[progress < settings.coarse](state, constants, rate),
+        state,
+        training.Schedule(
+            settings.minutes,
+            settings.steps,
+            settings.learning_rate,
+            settings.warm_up,
+            settings.save_minutes,
+            settings.log_seconds,
+        ),
+        folder,
+        {
+            "network": "generator",
+            "layers": [layer.name for layer in spec.layers],
+            **{name: getattr(settings, name) for name in ("batch_size", "optimizer", "learning_rate", "seed")},
+        },
+        report,
+    )
     mean = nnx.merge(graph, state["mean"], constants)
-    return with_mean_w(jax.device_put(mean, jax.devices()[0]), settings.seed), {
-        "steps": count,
-        "images": count * settings.batch_size,
-        "minutes": (time.monotonic() - start) / 60,
-        "history": history,
-    }
-
-
-def _plain(state: dict) -> dict[str, Any]:
-    """A flat dictionary of arrays: what a checkpoint holds must not depend on Flax's classes."""
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-
-
-def _unplain(like: dict, arrays: dict[str, Any]) -> dict:
-    paths, structure = jax.tree_util.tree_flatten_with_path(like)
-    return jax.tree.unflatten(structure, [arrays[jax.tree_util.keystr(path)] for path, _ in paths])
+    made = with_mean_w(jax.device_put(mean, jax.devices()[0]), settings.seed)
+    return made, how | {"images": how["steps"] * settings.batch_size}
 
 
 def with_mean_w(generator: Generator, seed: int, count: int = 2048) -> Generator:

@@ -2,16 +2,18 @@
 
 import functools
 import math
-import time
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from demo import losses
-from demo.classifier_training import Settings, augmented
+from demo import losses, training
+from demo.classifier_training import augmented
 
+from linkjax import parallel
+from linkjax.analysis import overlap
 from linkjax.demo import factors, world
 from linkjax.ops.full_conv import full_conv
 
@@ -52,46 +54,51 @@ def scores(weights: dict[str, Array], images: Array) -> Array:
     return conv("out", x)
 
 
-def train(minutes: float, steps: int, seed: int = 0, batch_size: int = 8) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Weights of the segmenter, and how it went."""
-    settings = Settings("segmenter", minutes=minutes, steps=steps, batch_size=batch_size)
+def train(
+    minutes: float, steps: int, folder: Path, seed: int = 0, batch_size: int = 8
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Weights of the segmenter, and how it went; goes on from the checkpoint in `folder`."""
+    mesh = parallel.mesh()
+    batch_size = parallel.round_up(batch_size, mesh)
     weights = _initial(jax.random.key(seed + 4 * 10**6))
-    optimizer = optax.adam(optax.constant_schedule(1.0))
-    moments = optimizer.init(weights)
-    key = jax.random.key(seed + 5 * 10**6)
+    optimizer = optax.scale_by_adam()
+    start = {"weights": weights, "moments": optimizer.init(weights), "step": jnp.zeros((), jnp.int32)}
+    spread = training.gradients(_loss, mesh)
 
-    def loss(weights: dict, images: Array, labels: Array) -> Array:
-        each = optax.losses.softmax_cross_entropy_with_integer_labels(scores(weights, images), labels)
-        return jnp.mean(each * losses.part_weights(labels))
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: dict, rate: Array) -> tuple[dict, dict[str, Array]]:
+        here = jax.random.fold_in(jax.random.key(seed + 5 * 10**6), state["step"])
+        z, breed = factors.sample(here, batch_size)
+        items = {"z": z, "breed": breed, "key": jax.random.split(jax.random.fold_in(here, 7), batch_size)}
+        value, gradient = spread(state["weights"], None, items)
+        updates, moments = optimizer.update(gradient, state["moments"])
+        weights = optax.apply_updates(state["weights"], jax.tree.map(lambda u: -rate * u, updates))
+        return {"weights": weights, "moments": moments, "step": state["step"] + 1}, {"loss": value}
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(weights: dict, moments: Any, count: Array, rate: Array) -> tuple:
-        here = jax.random.fold_in(key, count)
-        drawing = world.render(factors.factors_of(*factors.sample(here, batch_size)))
-        images = augmented(drawing.image, jax.random.fold_in(here, 7), settings)
-        value, gradient = jax.value_and_grad(loss)(weights, images, drawing.labels)
-        updates, moments = optimizer.update(gradient, moments)
-        return optax.apply_updates(weights, jax.tree.map(lambda u: rate * u, updates)), moments, value
+    state, how = training.run(
+        lambda state, rate, _: step(state, rate),
+        parallel.replicate(start, mesh),
+        training.Schedule(minutes, steps, learning_rate=4e-3, warm_up=30),
+        folder,
+        {"network": "judge of parts", "widths": _WIDTHS, "seed": seed, "batch_size": batch_size},
+    )
+    return jax.device_put(state["weights"], jax.devices()[0]), how | {"loss": how["history"][-1]["loss"]}
 
-    start, count = time.monotonic(), 0
-    while (progress := max((time.monotonic() - start) / (60 * minutes), count / steps)) < 1:
-        rate = 4e-3 * min((count + 1) / 30, 1.0) * 0.5 * (1 + math.cos(math.pi * progress))
-        weights, moments, value = step(weights, moments, jnp.asarray(count, jnp.int32), jnp.asarray(rate, jnp.float32))
-        value.block_until_ready()
-        count += 1
-    return weights, {"steps": count, "minutes": round((time.monotonic() - start) / 60, 2), "loss": float(value)}
+
+def _loss(weights: dict[str, Array], _: None, items: dict[str, Array]) -> tuple[Array, Array]:
+    drawing = world.render(factors.factors_of(items["z"], items["breed"]))
+    predicted = scores(weights, augmented(drawing.image, items["key"]))
+    each = optax.losses.softmax_cross_entropy_with_integer_labels(predicted, drawing.labels)
+    loss = jnp.mean(each * losses.part_weights(drawing.labels))
+    return loss, loss
 
 
 @jax.jit
 def confusion(weights: dict[str, Array], images: Array, labels: Array) -> Array:
     """Pixels of every (true, predicted) pair of parts, [parts, parts]."""
-    count = len(world.PARTS)
-    predicted = jnp.argmax(scores(weights, images), axis=-1)
-    return jnp.bincount((labels * count + predicted).ravel(), length=count * count).reshape(count, count)
+    return overlap.confusion(labels, jnp.argmax(scores(weights, images), axis=-1), len(world.PARTS))
 
 
 def iou(counts: np.ndarray) -> dict[str, float]:
     """Intersection over union of every part, from a confusion matrix."""
-    hits = np.diag(counts)
-    values = hits / np.maximum(counts.sum(0) + counts.sum(1) - hits, 1)
-    return dict(zip(world.PARTS, (float(v) for v in values), strict=True))
+    return dict(zip(world.PARTS, overlap.intersection_over_union(counts).tolist(), strict=True))
