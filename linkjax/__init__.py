@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from linkjax.analysis.fit import fit_link
     from linkjax.analysis.regions import measure_regions
+    from linkjax.analysis.selection import select
     from linkjax.loading import load
     from linkjax.numerics import from_uint8, to_uint8
 
-__all__ = ["fit_link", "from_uint8", "load", "measure_regions", "to_uint8"]
+__all__ = ["fit_link", "from_uint8", "load", "measure_regions", "select", "to_uint8"]
 
 _HOMES = {
     "fit_link": "linkjax.analysis.fit",
     "from_uint8": "linkjax.numerics",
     "load": "linkjax.loading",
     "measure_regions": "linkjax.analysis.regions",
+    "select": "linkjax.analysis.selection",
     "to_uint8": "linkjax.numerics",
 }
 

@@ -45,6 +45,29 @@ class Effects(NamedTuple):
     p_sign: jax.Array  # of "the effect's sign is a coin toss in every anchor"
     consistency: jax.Array  # share of classes whose own mean has the effect's sign
     anchors: jax.Array  # anchors in which the slope exists
+    by_class: jax.Array  # [units, classes, *rest], mean slope in each class, in the order of their labels
+
+
+class Resamples(NamedTuple):
+    """Draws that are the same for all units, so that units may be worked on in any batches."""
+
+    member: jax.Array  # [samples, classes], 1 where an anchor is of a class
+    counts: jax.Array  # [draws, samples], how often each anchor is in each resample
+    signs: jax.Array  # [flips, samples], ±1
+
+
+def draw_resamples(labels: Int[Array, "samples"], key: Array, draws: int = 1000, flips: int = 10000) -> Resamples:
+    """Bootstrap resamples over classes and anchors within them, and tosses of the anchors' signs.
+
+    Errors: InputError for fewer than one draw or flip.
+    """
+    if min(draws, flips) < 1:
+        raise InputError(f"expected draws ≥ 1 and flips ≥ 1, found {draws} and {flips}")
+    names, column = jnp.unique(jnp.asarray(labels), return_inverse=True)
+    member = jax.nn.one_hot(column, names.size, dtype=jnp.float32)
+    count_key, sign_key = jax.random.split(key)
+    signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
+    return Resamples(member, _resampled(count_key, member, draws), signs)
 
 
 def effects(
@@ -53,6 +76,7 @@ def effects(
     key: Array,
     draws: int = 1000,
     level: float = 0.95,
+    flips: int | None = None,
 ) -> Effects:
     """Mean slopes with bootstrap intervals over classes and anchors, and a sign-flip test.
 
@@ -65,18 +89,13 @@ def effects(
       slopes: of `anchor_slopes`.
       labels: class of every anchor.
       level: of the interval, in (0, 1).
+      flips: tosses of the sign test; None: as many as draws.
     Returns: NaN where fewer than 2 anchors have a slope.
     Numerics: resamples are products with a [draws, samples] matrix of counts, so memory is draws · units · rest.
     Reference: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8 (nested data).
     """
-    if not 0 < level < 1 or draws < 1:
-        raise InputError(f"expected 0 < level < 1 and draws ≥ 1, found {level} and {draws}")
-    names, column = jnp.unique(jnp.asarray(labels), return_inverse=True)
-    member = jax.nn.one_hot(column, names.size, dtype=jnp.float32)  # [samples, classes]
-    count_key, sign_key = jax.random.split(key)
-    counts = _resampled(count_key, member, draws)
-    signs = jax.random.rademacher(sign_key, (draws, member.shape[0]), jnp.float32)
-    return _effects(slopes, member, counts, signs, level)
+    resamples = draw_resamples(labels, key, draws, flips or draws)
+    return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
 
 
 def _resampled(key: Array, member: Float[Array, "samples classes"], draws: int) -> Float[Array, "draws samples"]:
@@ -101,13 +120,15 @@ def _resampled(key: Array, member: Float[Array, "samples classes"], draws: int) 
 
 
 @functools.partial(jax.jit, static_argnames="level")
-def _effects(
-    slopes: Float[Array, "samples units *rest"],
-    member: Float[Array, "samples classes"],
-    counts: Float[Array, "draws samples"],
-    signs: Float[Array, "draws samples"],
-    level: float,
-) -> Effects:
+def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resamples, level: float = 0.95) -> Effects:
+    """`effects`, unit by unit, of draws made before.
+
+    Errors: InputError for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise InputError(f"expected 0 < level < 1, found {level}")
+    member, counts, signs = resamples
+
     def one(slope: Float[Array, "samples V"]) -> tuple[Array, ...]:
         known = jnp.isfinite(slope)
         clean, present = jnp.where(known, slope, 0.0), known.astype(slope.dtype)
@@ -131,10 +152,11 @@ def _effects(
         consistency = numerics.safe_ratio(jnp.sum(agree, axis=0).astype(slope.dtype), classes)
         enough = anchors >= 2
         columns = (effect, low, high, p_sign, consistency)
-        return (*(jnp.where(enough, column, jnp.nan) for column in columns), anchors)
+        return (*(jnp.where(enough, column, jnp.nan) for column in columns), anchors, by_class)
 
-    flat = jnp.moveaxis(slopes.reshape(*slopes.shape[:2], -1), 1, 0)
-    return Effects(*(value.reshape(slopes.shape[1:]) for value in jax.lax.map(one, flat)))
+    rest = slopes.shape[2:]
+    found = jax.lax.map(one, slopes.reshape(*slopes.shape[:2], -1))
+    return Effects(*(jnp.reshape(values, (*values.shape[:-1], *rest)) for values in found))
 
 
 def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *rest"]:
@@ -180,3 +202,26 @@ def null_p_values(
     ).reshape(scaled.shape)
     p = (1.0 + flat) / (1.0 + directions[None])
     return jnp.where(jnp.isfinite(scaled), p, jnp.nan)
+
+
+def student_p_values(
+    effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
+) -> Float[Array, "units *rest"]:
+    """The chance that a random direction of the same length changes a measurement as much, finer than by counting.
+
+    p = P(|T_D| ≥ t / rms(null)), t = |effect| / norm, T_D Student's with D degrees of freedom, D the number of finite
+    directions. The effect of a direction that is uniform on a sphere is a sum of many small shares, so nearly normal
+    with mean 0; dividing by the root mean square of D such effects gives Student's distribution. Exact where the
+    measurement is linear in a direction with normal entries.
+
+    Args: as `null_p_values`.
+    Returns: NaN where an effect is not finite, or fewer than 2 directions are, or none changes anything.
+    """
+    known = jnp.isfinite(null)
+    count = jnp.sum(known.astype(null.dtype), axis=0)
+    square = numerics.safe_ratio(jnp.sum(jnp.square(jnp.where(known, null, 0.0)), axis=0), count)
+    length = norm.reshape(-1, *[1] * (effect.ndim - 1)) * jnp.ones_like(effect)
+    t = numerics.safe_ratio(numerics.safe_ratio(effect, length), jnp.sqrt(square)[None] * jnp.ones_like(effect))
+    below = jnp.maximum(count, 2.0)[None] * jnp.ones_like(effect)
+    p = jax.scipy.special.betainc(below / 2.0, jnp.full_like(effect, 0.5), below / (below + jnp.square(t)))
+    return jnp.where(jnp.isfinite(t) & (count >= 2)[None], p, jnp.nan)

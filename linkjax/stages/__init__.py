@@ -68,6 +68,12 @@ PIPELINE = (
     ),
     Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
     Stage(
+        "select",
+        "find the units that change what is asked for, sure and not twice: nulls, false discoveries, doubles",
+        ("pairs", "link", "sweep", "classifier"),
+        "selection",
+    ),
+    Stage(
         "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"
     ),
     Stage(

@@ -1,0 +1,348 @@
+"""select: the units that change what is asked for, with statistics: intervals, nulls, false discoveries, doubles."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, parallel
+from linkjax.analysis import ablation, measurements, random_directions, redundancy, selection, selectivity
+from linkjax.config import positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import inputs
+
+TABLE = "selected"  # .csv and .parquet beside the arrays
+_CHUNK = 4  # batches between two notes of what is done
+_RANGE_ROWS = 8192  # training samples a unit's mean is read from, evenly spread
+_VALUES = ("zero", "mean")  # what an ablated unit is set to
+_MOST_COSINES = 512  # units up to which the whole matrix of cosines is stored
+_STORED = ("effect", "low", "high", "p_sign", "consistency")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Rank units by what they change in which part: effects with intervals, tested, with their doubles named."""
+
+    out: str
+    """Folder to make: arrays, selected.csv and selected.parquet."""
+    sweep: str
+    """Folder of `linkjax sweep`."""
+    link: str | None = None
+    """Folder of `linkjax link`; none: the one the sweep was made with."""
+    pairs: str | None = None
+    """Folder of `linkjax pairs`; none: the one the sweep was made with."""
+    classifier: str | None = None
+    """Folder of `linkjax convert classifier`; none: the one the sweep was made with."""
+    query: str | None = None
+    """Which units: "ear.area > 0 and fidelity > 0.5"; none: all with a significant effect."""
+    fdr: float = 0.05
+    """Expected share of false discoveries among the units found, for each measurement, 0 … 1."""
+    against: tuple[Literal["sign", "r", "w"], ...] = selection.AGAINST
+    """What an effect must be more than: tossed signs, a random direction as long in r, and as long in W."""
+    draws: int = 1000
+    """Resamples of classes and anchors, for intervals."""
+    flips: int = 10000
+    """Tosses of the anchors' signs, for p-values."""
+    level: float = 0.95
+    """Of the intervals, 0 … 1."""
+    cosine: float = 0.9
+    """Units of one cluster have directions in W with at least this |cosine|, 0 … 1."""
+    ablation: bool = True
+    """Set each unit to 0 and to its mean, and look at logits and accuracy; no images are drawn."""
+    ablation_samples: int = 20
+    """Test samples per class to ablate in, at most."""
+    seed: int = 0
+    """Of resamples and tosses."""
+    batch_size: int = 64
+    """Units worked on at once, over all devices; results do not depend on it."""
+
+    def __post_init__(self) -> None:
+        positive(draws=self.draws, flips=self.flips, batch_size=self.batch_size, ablation_samples=self.ablation_samples)
+        for name, value in (("fdr", self.fdr), ("level", self.level)):
+            if not 0 < value < 1:
+                raise InputError(f"{name}: expected a share above 0 and below 1, found {value}")
+        if not 0 < self.cosine <= 1:
+            raise InputError(f"cosine: expected a number above 0 and at most 1, found {self.cosine}")
+        if not self.against:
+            raise InputError(f"against: expected one or more of {', '.join(selection.AGAINST)}, found none")
+
+
+def measure_units(resamples: selectivity.Resamples, items: dict[str, jax.Array], level: float) -> dict[str, jax.Array]:
+    """Slopes by unit → effects, intervals, p-values."""
+    return selectivity.unit_effects(items["slopes"], resamples, level)._asdict()
+
+
+def ablate_units(models: tuple[Any, ablation.Samples], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """(unit, values) → changes of logits and accuracy by class."""
+    classifier, samples = models
+    return ablation.ablate(classifier, samples, items["unit"], items["value"])._asdict()
+
+
+def run(config: Config) -> None:
+    """Write the selection: effects by (unit, part, metric), clusters, ablations, and the table of what was found."""
+    swept = artifacts.Artifact(Path(config.sweep), "sweep")
+    paths = {role: _given(config, swept, role) for role in ("link", "pairs", "classifier")}
+    link = inputs.model(paths["link"], "link")
+    artifacts.check_weights(swept.manifest, "link", link.sha256, f"the sweep in {config.sweep}")
+    pairs = inputs.pairs(paths["pairs"])
+    if swept.manifest["inputs"].get("pairs") != pairs.id:
+        raise InputError(
+            f"the sweep in {config.sweep} was made with other pairs than those in {pairs.path}; give those"
+        )
+    classifier = None
+    if config.ablation:
+        classifier = inputs.model(paths["classifier"], "classifier")
+        artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
+    names = tuple(artifacts.names(swept.open(), name) for name in ("part", "metric"))
+    if config.query is not None:  # a typing error need not wait for the work
+        selection.check(config.query, names[0], names[1])
+    made_from = {"sweep": swept.id, "pairs": pairs.id}
+    with artifacts.Writer(
+        Path(config.out), "selection", config, swept.manifest["weights"], made_from, free=("batch_size",)
+    ) as writer:
+        Selecting(config, writer, swept, pairs, link.model, None if classifier is None else classifier.model).run()
+
+
+def _given(config: Config, swept: artifacts.Artifact, role: str) -> str:
+    """A folder from the settings, or from those of the sweep."""
+    given = getattr(config, role)
+    found = given or swept.manifest["config"].get(role)
+    if not given and not (found and Path(found).exists()):
+        rest = ", or --no-ablation" if role == "classifier" else ""
+        if role == "classifier" and not config.ablation:
+            return ""
+        raise InputError(f"{role}: the sweep was made with {found}, which is not there now; give --{role}{rest}")
+    return str(found)
+
+
+class Selecting:
+    """Tests units chunk by chunk, then what needs all of them."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        swept: artifacts.Artifact,
+        pairs: artifacts.Artifact,
+        link: Any,
+        classifier: Any | None,
+    ):
+        self.config, self.writer, self.swept, self.pairs, self.link = config, writer, swept, pairs, link
+        self.classifier = classifier if classifier is not None and classifier.spec.num_classes else None
+        self.data = swept.open()
+        self.mesh = parallel.mesh()
+        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.parts, self.metrics = (artifacts.names(self.data, name) for name in ("part", "metric"))
+        small = ("unit", "value", "unit_std", "flag", "label", "baseline", "step_w", "sample_id")
+        self.read = {name: swept.read(self.data, name) for name in small if name in self.data}
+        if "step_w" not in self.read:
+            raise InputError(f"the sweep in {swept.path} does not tell its steps in W; sweep again with this linkjax")
+        self.units = self.read["unit"]
+        self.live = np.flatnonzero(self.read["flag"] == 0)
+        self.classes = np.unique(self.read["label"])
+        self.chunk = writer.done("units per chunk") or self.size * _CHUNK
+        writer.mark("units per chunk", self.chunk)
+
+    def run(self) -> None:
+        """All chunks, then the decisions, the clusters, the ablations and the table."""
+        self._make_arrays()
+        samples = None if self.classifier is None else self._samples()
+        jobs = [("effects", self._effects)] + ([] if samples is None else [("ablation", self._ablate)])
+        self.samples = samples
+        starts = range(0, len(self.live), self.chunk)
+        with progress("units", len(jobs) * len(self.live)) as advance:
+            for name, work in jobs:
+                for start in starts:
+                    rows = self.live[start : start + self.chunk]
+                    if self.writer.done(f"{name} {start}") is None:
+                        work(rows)
+                        self.writer.mark(f"{name} {start}")
+                    advance(len(rows))
+        self._finish()
+
+    def _make_arrays(self) -> None:
+        units, rest, dims = len(self.units), (len(self.parts), len(self.metrics)), selection.DIMS
+        for name, what in zip(
+            _STORED,
+            ("mean slope over anchors, per σ of the unit", "low end of its interval", "high end of its interval",
+             "chance of as large an effect if signs were tossed", "share of classes that agree in sign"),
+            strict=True,
+        ):  # fmt: skip
+            self.writer.array(name, dims, (units, *rest), np.float32, (self.chunk, *rest), long_name=what)
+        self.writer.array("anchors", dims, (units, *rest), np.int32, (self.chunk, *rest))
+        by_class = (units, len(self.classes), *rest)
+        self.writer.array(
+            "class_effect", ("unit", "class", "part", "metric"), by_class, np.float32, (self.chunk, *by_class[1:])
+        )
+        if self.classifier is not None:
+            shape, dims = (units, len(_VALUES), len(self._ablated_classes())), ("unit", "ablation", "ablated_class")
+            for name, what in (("logit", "mean change of a class's logit among its samples when the unit is constant"),
+                               ("accuracy", "change of the share of them that is recognised")):  # fmt: skip
+                self.writer.array(f"ablation_{name}", dims, shape, np.float32, (self.chunk, *shape[1:]), long_name=what)
+
+    def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(next(iter(items.values())))
+        batches = (
+            {name: array[i : i + self.size] for name, array in items.items()} for i in range(0, count, self.size)
+        )
+        outputs = [out for _, out in parallel.map_batches(function, models, batches, self.size, self.mesh)]
+        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+
+    @functools.cached_property
+    def _resamples(self) -> Any:
+        key = jax.random.key(self.config.seed)
+        drawn = selectivity.draw_resamples(jnp.asarray(self.read["label"]), key, self.config.draws, self.config.flips)
+        return parallel.replicate(drawn, self.mesh)
+
+    def _effects(self, rows: np.ndarray) -> None:
+        group: Any = self.writer.group
+        measured = self.swept.read(self.data, "measured", (slice(None), rows))
+        slopes = selectivity.anchor_slopes(
+            jnp.asarray(self.read["value"][rows]),
+            jnp.asarray(measurements.unwrapped(measured, axis=2)),
+            jnp.asarray(self.read["unit_std"][self.units[rows]]),
+        )
+        items = {"slopes": np.moveaxis(np.asarray(slopes), 1, 0)}
+        found = self._map(functools.partial(measure_units, level=self.config.level), self._resamples, items)
+        for name in (*_STORED, "anchors"):
+            group[name].oindex[rows] = found[name]
+        group["class_effect"].oindex[rows] = found["by_class"]
+
+    def _ablated_classes(self) -> np.ndarray:
+        """Classes of the test split, as the classifier numbers them."""
+        return np.unique(self._targets()[1])
+
+    @functools.cache  # noqa: B019 - one object a run
+    def _targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the test split to ablate in, and what each should be recognised as."""
+        start, stop = self.pairs.summary["splits"]["test"]
+        data = self.pairs.open()
+        label, seen = (self.pairs.read(data, name, slice(start, stop)) for name in ("label", "prediction"))
+        known = (label >= 0) & (label < self.classifier.spec.num_classes)  # pyright: ignore[reportOptionalMemberAccess]
+        target = np.where(known, label, seen)
+        chosen = np.concatenate(
+            [np.flatnonzero(target == c)[: self.config.ablation_samples] for c in np.unique(target)]
+        )
+        return start + chosen, target[chosen]
+
+    def _samples(self) -> Any:
+        rows, target = self._targets()
+        member = (target[:, None] == self._ablated_classes()[None]).astype(np.float32)
+        r = self.pairs.read(self.pairs.open(), "r", rows)
+        self.mean = inputs.spread_rows(self.pairs, "r", "train", _RANGE_ROWS).mean(axis=0, dtype=np.float64)
+        samples = ablation.Samples(jnp.asarray(r), jnp.asarray(target, jnp.int32), jnp.asarray(member))
+        return parallel.replicate((self.classifier, samples), self.mesh)
+
+    def _ablate(self, rows: np.ndarray) -> None:
+        unit = self.units[rows].astype(np.int32)
+        value = np.stack([np.zeros(len(unit)), self.mean[unit]], axis=1).astype(np.float32)
+        found = self._map(ablate_units, self.samples, {"unit": unit, "value": value})
+        group: Any = self.writer.group
+        for name, values in found.items():
+            group[f"ablation_{name}"].oindex[rows] = values
+
+    def _random(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Space → length of each unit's step in it, and effects of random directions per unit of length."""
+        if "random_slope" not in self.data:
+            return {}
+        slopes = self.swept.read(self.data, "random_slope").astype(np.float64)
+        known = np.isfinite(slopes)
+        enough = np.where(known.sum(axis=0) >= 2, known.sum(axis=0), np.nan)
+        null = np.where(known, slopes, 0.0).sum(axis=0) / enough
+        space = self.swept.read(self.data, "random_space")
+        lengths = (self.read["unit_std"][self.units], self.read["step_w"])
+        return {name: (lengths[code], null[space == code]) for code, name in enumerate(random_directions.SPACES)}
+
+    def _finish(self) -> None:
+        put, group, dims = self.writer.put, self.writer.group, selection.DIMS
+        effect, p_sign = (np.asarray(group[name][...]) for name in ("effect", "p_sign"))  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        random = self._random()
+        decision = selection.decide(effect, p_sign, random, self.config.against)
+        for name, values in decision.p.items():
+            if name != "sign":
+                text = f"chance of as large an effect along a random direction as long in {name}"
+                put(f"p_{name}", dims, values.astype(np.float32), long_name=text)
+                put(f"random_effect_{name}", ("direction", *dims[1:]), random[name][1].astype(np.float32),
+                    long_name=f"effects of random directions, per unit of length in {name}")  # fmt: skip
+        put("q", dims, decision.q.astype(np.float32), long_name="largest p-value, adjusted over units")
+        baseline = self.read["baseline"].astype(np.float64)
+        put("spread", dims[1:], np.std(baseline, axis=0).astype(np.float32))
+        for name in ("part", "metric"):
+            stored = {key: value for key, value in self.data[name].attrs.items() if key != "names"}
+            put(name, (name,), artifacts.names(self.data, name), **stored)
+        for name in ("unit", "flag", "caution", "off_range", "fidelity", "fidelity_se", "step_w"):
+            put(name, ("unit",), self.swept.read(self.data, name))
+        for name in ("side_effect", "side_effect_unit"):
+            put(name, ("unit",), self.swept.read(self.data, name)[:, 0])
+        if "predicted" in self.data:
+            put("predicted", dims, self.swept.read(self.data, "predicted"))
+        put("class", ("class",), self.classes)
+        if self.classifier is not None:
+            put("ablated_class", ("ablated_class",), self._ablated_classes())
+            put("ablation", ("ablation",), _VALUES)
+        summary = {**self._clusters(), **self._select(decision.q)}
+        self.writer.finish(summary)
+        print(
+            f"{summary['selected_units']} units {'found' if self.config.query else 'with a significant effect'}, of "
+            f"{len(self.live)}; {summary['clusters']} clusters; {Path(self.config.out) / TABLE}.csv"
+        )
+
+    def _clusters(self) -> dict[str, Any]:
+        """Which units are doubles of each other."""
+        r = inputs.first_of_each_class(self.pairs, "test", 1)["r"]
+        std = self.read["unit_std"]
+        directions = random_directions.unit_directions(self.link, r, self.units, std).astype(np.float64)
+        directions[self.read["flag"] != 0] = 0.0
+        cosine = redundancy.cosines(directions)
+        found = redundancy.clusters(cosine, self.config.cosine, self.swept.read(self.data, "fidelity"))
+        put = self.writer.put
+        put("cluster", ("unit",), found.label, long_name="by falling size; −1 for a dead unit")
+        put("representative", ("unit",), found.representative, long_name="of largest fidelity in its cluster")
+        put("order", ("unit",), found.order.astype(np.int32), long_name="rows as the leaves of the tree")
+        if len(cosine) <= _MOST_COSINES:
+            put("cosine", ("unit", "unit_other"), cosine.astype(np.float32), long_name="of two directions in W")
+        sizes = np.bincount(found.label[found.label >= 0]) if (found.label >= 0).any() else np.zeros(0, int)
+        return {
+            "clusters": len(sizes),
+            "units_with_doubles": int(sizes[sizes > 1].sum()),
+            "effective_rank": redundancy.direction_rank(directions * std[self.units][:, None]),
+        }
+
+    def _select(self, q: np.ndarray) -> dict[str, Any]:
+        """The table of what was found, as files, and its main numbers."""
+        import xarray as xr
+
+        group: Any = self.writer.group
+        columns = (*_STORED, "q", "spread", "p_r", "p_w", "predicted", *selection.COLUMNS)
+        table = xr.Dataset(
+            {name: (group[name].metadata.dimension_names, group[name][...]) for name in columns if name in group},
+            coords={"part": self.parts, "metric": self.metrics},
+        )
+        rows = selection.select(table, self.config.query, self.config.fdr)
+        artifacts.write_table(self.writer.partial / TABLE, rows)
+        significant = np.nan_to_num(q, nan=np.inf) <= self.config.fdr
+        count = significant.sum(axis=0)
+        return {
+            "query": self.config.query,
+            "fdr": self.config.fdr,
+            "against": [name for name in self.config.against if name == "sign" or f"p_{name}" in group],
+            "random_directions": group["random_effect_r"].shape[0] if "random_effect_r" in group else 0,
+            "units": len(self.units),
+            "live_units": len(self.live),
+            "anchors": len(self.read["label"]),
+            "classes": self.classes,
+            "significant": int(significant.sum()),
+            "significant_units": int(significant.any(axis=(1, 2)).sum()),
+            "selected_units": len(np.unique(rows["unit"].values)),
+            "selected": [int(unit) for unit in dict.fromkeys(rows["unit"].values.tolist())],
+            "most_significant": [
+                {"part": self.parts[part], "metric": self.metrics[metric], "units": int(count[part, metric])}
+                for part, metric in np.argwhere(count > 0)[np.argsort(-count[count > 0], kind="stable")][:10]
+            ],
+            "smallest_p_sign": max(1 / (1 + self.config.flips), 2.0 ** (1 - len(self.read["label"]))),
+        }

@@ -1,0 +1,142 @@
+"""select: what is found in a sweep, whatever the devices and interruptions, and what is refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet
+import pytest
+import xarray as xr
+
+import linkjax
+from linkjax import artifacts
+from linkjax.analysis import query, redundancy, selection, selectivity
+from linkjax.cli import main
+from linkjax.errors import InputError
+from tests import tolerances
+from tests.stages.conftest import do
+
+FLAGS = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"]
+
+
+@pytest.fixture(scope="module")
+def made(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("selected") / "selection"
+    do("select", "--sweep", world.sweep, "--out", out, *FLAGS)
+    return artifacts.Artifact(out, "selection")
+
+
+def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(world, made):
+    swept = artifacts.Artifact(world.sweep, "sweep")
+    a, b = swept.read(swept.open(), "effect"), made.read(made.open(), "effect")
+    np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * np.nanmax(np.abs(a)))
+    rows = linkjax.select(made.open(), fdr=0.3)
+    stored = pyarrow.parquet.read_table(made.path / "selected.parquet").to_pydict()
+    assert len(stored["unit"]) == rows.sizes["row"] and list(rows["unit"].values) == stored["unit"]
+    assert (made.path / "selected.csv").read_text().count("\n") == rows.sizes["row"] + 1
+    assert (rows["q"].values <= 0.3).all() and made.summary["selected_units"] == len(set(stored["unit"]))
+
+
+def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made):
+    classifier, pairs = linkjax.load(world.classifier), artifacts.Artifact(world.pairs, "pairs")
+    data, found = pairs.open(), made.open()
+    start, stop = pairs.summary["splits"]["test"]
+    r, label = (pairs.read(data, name, slice(start, stop)) for name in ("r", "label"))
+    unit = int(np.flatnonzero(made.read(found, "flag") == 0)[0])
+    without = r.copy()
+    without[:, unit] = 0.0
+    before, after = (np.asarray(classifier.head(values)) for values in (r, without))
+    logit, accuracy = (made.read(found, f"ablation_{name}")[unit, 0] for name in ("logit", "accuracy"))
+    for column, name in enumerate(made.read(found, "ablated_class")):
+        mine = label == name
+        assert logit[column] == pytest.approx((after - before)[mine, name].mean(), abs=1e-3)
+        right = [(scores[mine].argmax(axis=1) == name).mean() for scores in (before, after)]
+        assert accuracy[column] == pytest.approx(right[1] - right[0], abs=1e-6)
+
+
+def test_a_kill_one_device_and_batch_size_change_nothing(world, made, tmp_path, killed_after, one_device):
+    flags = ["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *FLAGS, "--batch-size", "2"]
+    killed_after(5)
+    assert main(flags) == 1
+    killed_after(10**6)
+    do(*flags)
+    again = artifacts.Artifact(tmp_path / "out", "selection")
+    assert again.id == made.id
+    for name in ("effect", "low", "high", "p_sign", "q", "class_effect", "ablation_logit", "cosine"):
+        a, b = (each.read(each.open(), name) for each in (made, again))
+        scale = np.nanmax(np.abs(a))
+        np.testing.assert_allclose(a, b, atol=tolerances.STAGE_SWEEP * scale, rtol=1e-4, err_msg=name)
+
+
+def test_wrong_use_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
+    for flags, said in (
+        (["--query", "imag.luminance > 0"], "did you mean 'image'"),
+        (["--query", "fidelity"], "compared with a number"),
+        (["--fdr", "2"], "fdr"),
+        (["--link", world.classifier], "expected link"),
+    ):
+        assert main(["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *flags]) == 2, flags
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def _table():
+    rng = np.random.default_rng(0)
+    slopes = 0.1 * rng.normal(size=(20, 6, 2, 2))
+    slopes[:, 1, 0, 0] += 2.0
+    slopes[:, 4, 0, 0] -= 3.0
+    slopes[:, 4, 1, 1] += 1.0
+    array = xr.DataArray(
+        slopes, dims=("sample", *selection.DIMS), coords={"part": ["left ear", "tail"], "metric": ["area", "x"]}
+    )
+    null = 0.05 * rng.normal(size=(32, 2, 2))
+    random = {"r": (np.ones(6), null)}
+    return selection.measure_effects(array, np.arange(20) % 4, random=random, fidelity=np.linspace(0, 1, 6))
+
+
+def test_a_query_finds_the_units_that_were_made_to_answer_it():
+    table = _table()
+    for text, units in (
+        ("left_ear.area > 0", [1]),
+        ("abs(left_ear.area) > 1", [4, 1]),
+        ("left_ear.area and fidelity > 0.5", [4]),
+        ("left_ear.area < 0 and not tail.x > 0", []),
+        ("-4 < left_ear.area < -1 or tail.x > 0.5", [4]),
+        ("left_ear.area > 0 and consistency == 1", [1]),
+    ):
+        found = linkjax.select(table, text)
+        assert list(dict.fromkeys(found["unit"].values.tolist())) == units, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["__import__('os')", "a.b > ", "left_ear.size > 0", "1", "fidelity > 1e99", "left_ear.area + 1 > 0", "x" * 3000,
+     "fidelity > 'a'", "(" * 500, "abs() > 0", "fidelity in (1, 2)", "left_ear.area.real > 0", "lambda: 0"],
+)  # fmt: skip
+def test_what_is_no_query_is_refused_and_never_run(text):
+    with pytest.raises(InputError, match="query"):
+        query.parse(text, ["left ear", "tail"], ["area", "x"], selection.COLUMNS)
+
+
+def test_doubles_and_opposites_are_one_cluster_with_one_representative():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(5, 40))
+    rows = np.concatenate([rows, -2.0 * rows[:1] + 0.01, rows[:1] * 3.0, np.zeros((1, 40))])
+    found = redundancy.clusters(redundancy.cosines(rows), 0.9, np.array([0.1, 1, 1, 1, 1, 0.9, np.nan, 2]))
+    assert set(np.flatnonzero(found.label == 0)) == {0, 5, 6} and found.label[7] == -1
+    np.testing.assert_array_equal(np.flatnonzero(found.representative), [1, 2, 3, 4, 5])
+    assert sorted(found.order) == list(range(8)) and found.order[-1] == 7
+    assert redundancy.direction_rank(np.eye(7)) == pytest.approx(7)
+
+
+def test_student_p_values_are_uniform_where_units_are_random_directions_too():
+    rng = np.random.default_rng(2)
+    gradient, norm = rng.normal(size=60), np.linspace(1, 5, 2000)
+
+    def sphere(count):
+        rows = rng.normal(size=(count, 60))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True) @ gradient
+
+    arrays = (norm * sphere(2000), norm, sphere(400))
+    arrays = [np.float32(each if each is norm else each[:, None]) for each in arrays]
+    p = np.asarray(selectivity.student_p_values(*map(jnp.asarray, arrays)))[:, 0]
+    for share in (0.01, 0.1, 0.5):
+        assert abs((p < share).mean() - share) < 4 * np.sqrt(share * (1 - share) / 2000)  # of a binomial count
