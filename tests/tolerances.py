@@ -10,6 +10,7 @@ BATCHING = 2e-6  # relative to the largest value: the same sums in another order
 SWEEP = 2e-5  # of slopes of order 1: differences of float32 sums over a few steps, through three matrix products
 COUNTERFACTUAL_F64 = 1e-12  # relative to the largest value, five gradient steps against the original's
 COUNTERFACTUAL_F32 = 1e-5  # the same in float32: five steps of size 0.5 through two products and a cosine
+MINIMAL_LENGTH = 5e-3  # relative: float32 proximal steps against a general solver in float64; flat at the optimum
 
 # -- classifiers, segmenter and preprocessing, relative to the reference tensor's largest value
 # The issue's bound; measured 3.9e-6 on ResNet-50's last map and below 1.4e-6 elsewhere (scripts/measure_parity.py).
@@ -39,6 +40,8 @@ STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
 STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
+# Relative to the largest: a bisection by classes seen in bytes may take another branch near the end of its bracket.
+STAGE_MINIMAL = 2e-2
 # Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
 SCREENING = 2e-2
 SCREENING_WAYS = 1e-4  # relative to each metric: the same products in another order, through the moments of parts

@@ -52,6 +52,7 @@ class Counterfactuals(NamedTuple):
     w: jax.Array  # [N, w_dim], link of it
     outcome: jax.Array  # [N] int, Outcome
     steps: jax.Array  # [N] int, gradient steps taken
+    images: jax.Array  # [N] int, images drawn and classified on the way
     logits: jax.Array  # [N, classes], when last classified
     probability: jax.Array  # [N], of the target then (softmax)
     loss: jax.Array  # [N], at the shift
@@ -219,6 +220,29 @@ def search(
         return step + 1, shift, running, outcome, steps + running.astype(jnp.int32), logits
 
     _, shift, _, outcome, steps, logits = jax.lax.while_loop(cond, body, begin)
+    ran = outcome != int(Outcome.PADDING)
+    last = (steps == recipe.max_steps) & (steps % recipe.check_every > 0)  # looked at out of turn
+    images = jnp.where(ran, 1 + steps // recipe.check_every + last.astype(steps.dtype), 0)
+    return describe(
+        classifier, link, r, shift, origin, target, outcome, steps, images, logits, recipe.changed_above, recipe
+    )
+
+
+def describe(
+    classifier: Any,
+    link: Any,
+    r: Float[Array, "N units"],
+    shift: Float[Array, "N units"],
+    origin: Int[Array, "N"],
+    target: Int[Array, "N"],
+    outcome: Int[Array, "N"],
+    steps: Int[Array, "N"],
+    images: Int[Array, "N"],
+    logits: Float[Array, "N classes"],
+    changed_above: float = 0.0,
+    recipe: Recipe = Recipe(),
+) -> Counterfactuals:
+    """The record of finished searches, whatever found them; `loss` is the original's, with the recipe's weights."""
     changed = jax.nn.relu(r - shift)
     w = link(changed)
     final = objective(classifier, link, r, shift, origin, target, recipe)
@@ -228,13 +252,14 @@ def search(
         w=w,
         outcome=outcome,
         steps=steps,
+        images=images,
         logits=logits,
         probability=jnp.take_along_axis(jax.nn.softmax(logits, axis=-1), target[:, None], axis=1)[:, 0],
         loss=final.loss,
         cosine=final.cosine,
         distance_r=jnp.sqrt(jnp.sum((changed - r) ** 2, axis=-1)),
         distance_w=jnp.sqrt(jnp.sum((w - link(r)) ** 2, axis=-1)),
-        changed=jnp.sum(jnp.abs(changed - r) > recipe.changed_above, axis=-1),
+        changed=jnp.sum(jnp.abs(changed - r) > changed_above, axis=-1),
     )
 
 

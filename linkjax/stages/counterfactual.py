@@ -1,4 +1,4 @@
-"""counterfactual: shift r until the drawn image flips its class."""
+"""counterfactual: shift r until the drawn image flips its class, by the paper's recipe or as little as possible."""
 
 import dataclasses
 import functools
@@ -12,10 +12,29 @@ import numpy as np
 
 from linkjax import artifacts, drawing, parallel
 from linkjax.analysis import counterfactual as analysis
+from linkjax.analysis import covariance, minimal
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
+
+_COVARIANCE_ROWS = 8192  # training samples the covariance is read from, evenly spread
+_COVARIANCE_UNITS = 8192  # units beyond which a covariance would not fit: 0.5 GB in float64
+#: What `--methods` names, as the recipe of `linkjax.analysis.minimal`; the original's is not of that kind.
+MINIMAL: dict[str, tuple[minimal.Penalty, minimal.Through]] = {
+    "closed_form": ("l2", "plane"),
+    "closed_form_whitened": ("whitened", "plane"),
+    "head_l1": ("l1", "head"),
+    "head_l2": ("l2", "head"),
+    "head_whitened": ("whitened", "head"),
+    "image_l1": ("l1", "image"),
+    "image_l2": ("l2", "image"),
+    "image_whitened": ("whitened", "image"),
+}
+Method = Literal[
+    "original", "closed_form", "closed_form_whitened", "head_l1", "head_l2", "head_whitened",
+    "image_l1", "image_l2", "image_whitened",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +59,10 @@ class Config:
     """Classes to start from, of those in the pairs."""
     targets: tuple[int, ...] | Literal["all"] = "all"
     """Classes to reach, each from every sample of another class."""
+    methods: tuple[Method, ...] = ("original",)
+    """One or more: the paper's recipe; the least change that flips the drawn image, small in absolute values (l1), in
+    length (l2) or in standard deviations of the training activations (whitened), through the head or through the
+    image, which draws and differentiates many more; or the closed form for the plane between two classes."""
     step_size: float = 0.5
     """Of plain gradient descent on the shift (paper: 0.5)."""
     origin_weight: float = 0.6
@@ -54,6 +77,14 @@ class Config:
     """First shift: uniform in [0, 1) per unit (paper), or none, which finds nearer counterfactuals."""
     seed: int = 0
     """Random seed of the uniform start."""
+    rounds: int = 12
+    """Least changes: margins tried, each with one image classified; the last ones bisect."""
+    iterations: int = 40
+    """Least changes through the head: proximal steps a round."""
+    image_iterations: int = 6
+    """Least changes through the image: proximal steps a round, each about the work of three images."""
+    shrinkage: float | None = None
+    """Of the training activations' covariance towards a sphere, above 0 and at most 1; none: Ledoit and Wolf's."""
     pictures: int = 12
     """Start and end images stored."""
     batch_size: int = 16
@@ -61,26 +92,42 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(samples=self.samples, batch_size=self.batch_size, step_size=self.step_size, max_steps=self.max_steps,
-                 check_every=self.check_every)  # fmt: skip
+                 check_every=self.check_every, rounds=self.rounds, iterations=self.iterations,
+                 image_iterations=self.image_iterations)  # fmt: skip
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods: expected one or more, each once, found {list(self.methods)}")
+        if self.shrinkage is not None and not 0 < self.shrinkage <= 1:
+            raise InputError(f"shrinkage: expected a number above 0 and at most 1, found {self.shrinkage}")
         if self.pictures < 0:
             raise InputError(f"pictures: expected 0 or more, found {self.pictures}")
 
 
 def workload(config: Config, facts: Facts) -> Workload:
-    """Images and bytes: one image a search at least; at most, if no search ends early."""
+    """Images and bytes: one image a search of the paper's recipe at least; at most, if no search ends early."""
     origins, targets = (facts.classes if given == "all" else len(given) for given in (config.origins, config.targets))
-    searches = config.samples * origins * max(targets - 1, 1)
-    most = searches * (config.max_steps // config.check_every + 1)
-    drawn = 3 * config.pictures
-    row = 4 * (facts.classifier.num_units + facts.generator.w_dim)
-    return Workload(searches + drawn, most + drawn, searches * row, 0, 1 + (config.pictures > 0))
+    each = config.samples * origins * max(targets - 1, 1)
+    least = most = 0
+    for method in config.methods:
+        if method == "original":
+            least, most = least + 1, most + config.max_steps // config.check_every + 1
+        else:  # a gradient through the image is about the work of three images
+            derived = 3 * (config.image_iterations + 1) if method.startswith("image") else 0
+            images = 1 + config.rounds * (1 + derived)
+            least, most = least + images, most + images
+    drawn = (2 + len(config.methods)) * config.pictures
+    row = 4 * (2 * facts.classifier.num_units + facts.generator.w_dim)
+    on_host = 3 * 8 * facts.classifier.num_units**2 if facts.classifier.num_units <= _COVARIANCE_UNITS else 0
+    searches = each * len(config.methods)
+    return Workload(
+        each * least + drawn, each * most + drawn, searches * row, on_host, len(config.methods) + (config.pictures > 0)
+    )
 
 
 def search(
-    models: tuple[Any, Any, Any], items: dict[str, jax.Array], recipe: analysis.Recipe, start: str, seed: int
+    models: tuple[Any, ...], items: dict[str, jax.Array], recipe: analysis.Recipe, start: str, seed: int
 ) -> dict[str, jax.Array]:
-    """One search an item; each stops by itself."""
-    generator, classifier, link = models
+    """One search by the paper's recipe an item; each stops by itself."""
+    generator, classifier, link, _, inverse_root = models
     r = items["r"]
     shift = jnp.zeros_like(r)
     if start == "uniform":
@@ -89,7 +136,24 @@ def search(
     found = analysis.search(
         classifier, link, r, items["origin"], items["target"], shift, (generator, classifier), recipe=recipe
     )
+    return _outputs(classifier, r, found, inverse_root)
+
+
+def search_minimal(
+    models: tuple[Any, ...], items: dict[str, jax.Array], recipe: minimal.Minimal
+) -> dict[str, jax.Array]:
+    """One search for the least change an item."""
+    generator, classifier, link, root, inverse_root = models
+    own = minimal.Models(generator, classifier, link, root if recipe.penalty == "whitened" else None)
+    found, first = minimal.search(own, items["r"], items["origin"], items["target"], recipe)
+    return {**_outputs(classifier, items["r"], found, inverse_root), "flipped_first": first}
+
+
+def _outputs(classifier: Any, r: jax.Array, found: analysis.Counterfactuals, inverse_root: Any) -> dict[str, jax.Array]:
     outputs = found._asdict()
+    outputs |= minimal.lengths(found.r - r, inverse_root)
+    outputs["head_prediction"] = jnp.argmax(classifier.head(found.r), axis=1)
+    outputs["prediction"] = jnp.argmax(found.logits, axis=1)
     return {**outputs, "probability_target": outputs.pop("probability"), "units_changed": outputs.pop("changed")}
 
 
@@ -106,14 +170,30 @@ def run(config: Config) -> None:
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
     items = _searches(config, pairs, encoding, classifier.model.spec.num_classes)
     made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
+    shrunk = _covariance(config, pairs)
     with artifacts.Writer(
         Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size",)
     ) as writer:
         on = parallel.mesh()
-        models = parallel.replicate((generator.model, classifier.model, link.model), on)
+        roots = (None, None) if shrunk is None else tuple(
+            jnp.asarray(root, jnp.float32) for root in (shrunk.root, shrunk.inverse_root)
+        )  # fmt: skip
+        models = parallel.replicate((generator.model, classifier.model, link.model, *roots), on)
         _search_all(config, writer, items, models, on)
         _store_pictures(config, writer, items, models, on)
-        writer.finish(_summary(config, writer, items, pairs))
+        writer.finish(_summary(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage))
+
+
+def _covariance(config: Config, pairs: artifacts.Artifact) -> covariance.Shrunk | None:
+    """The training activations' covariance, which measures every change; None if there are too many units for it."""
+    if pairs.summary["units"] > _COVARIANCE_UNITS:
+        if wanted := [method for method in config.methods if method.endswith("whitened")]:
+            raise InputError(
+                f"methods: {', '.join(wanted)} needs a covariance of at most {_COVARIANCE_UNITS} units, found "
+                f"{pairs.summary['units']}; take another, or a classifier with the features 'penultimate'"
+            )
+        return None
+    return covariance.ledoit_wolf(inputs.spread_rows(pairs, "r", "train", _COVARIANCE_ROWS), config.shrinkage)
 
 
 def _searches(
@@ -140,78 +220,137 @@ def _searches(
     return {**items, "origin": items.pop("label").astype(np.int32), "target": target.astype(np.int32)}
 
 
+def _function(config: Config, method: Method) -> functools.partial[dict[str, jax.Array]]:
+    if method == "original":
+        recipe = analysis.Recipe(
+            step_size=config.step_size,
+            origin_weight=config.origin_weight,
+            similarity_weight=config.similarity_weight,
+            max_steps=config.max_steps,
+            check_every=config.check_every,
+        )
+        return functools.partial(search, recipe=recipe, start=config.start, seed=config.seed)
+    penalty, through = MINIMAL[method]
+    iterations = config.image_iterations if through == "image" else config.iterations
+    recipe = minimal.Minimal(penalty, through, config.rounds, iterations)
+    return functools.partial(search_minimal, recipe=recipe)
+
+
 def _search_all(config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], models: Any, on: Any) -> None:
+    """All searches of the first method, then of the next: a row a search."""
     size = parallel.round_up(config.batch_size, on)
     chunk = writer.done("searches per chunk") or size
     writer.mark("searches per chunk", chunk)
-    count, units = items["r"].shape
-    floats = {"shift": units, "w": items["w"].shape[1]}
-    for name, width in floats.items():
+    each, units = items["r"].shape
+    count = each * len(config.methods)
+    for name, width in (("shift", units), ("w", items["w"].shape[1])):
         writer.array(name, ("sample", name), (count, width), np.float32, (chunk, width))
-    for name in ("probability_target", "loss", "cosine", "distance_r", "distance_w"):
+    floats = ("probability_target", "loss", "cosine", "distance_r", "distance_w", "distance_l1", "distance_whitened")
+    for name in floats:  # the last stays NaN where there are too many units for a covariance
         writer.array(name, ("sample",), (count,), np.float32)
-    for name in ("steps", "units_changed", "prediction"):
+    whole = ("steps", "images", "units_changed", "units_most", "prediction", "head_prediction")
+    for name in whole:
         writer.array(name, ("sample",), (count,), np.int32)
-    meanings = {int(code): code.name.lower() for code in analysis.Outcome}
-    writer.array("outcome", ("sample",), (count,), np.int8, meanings={str(k): v for k, v in meanings.items()})
-    recipe = analysis.Recipe(
-        step_size=config.step_size,
-        origin_weight=config.origin_weight,
-        similarity_weight=config.similarity_weight,
-        max_steps=config.max_steps,
-        check_every=config.check_every,
-    )
-    function = functools.partial(search, recipe=recipe, start=config.start, seed=config.seed)
+    writer.array("flipped_first", ("sample",), (count,), np.int8)
+    meanings = {str(int(code)): code.name.lower() for code in analysis.Outcome}
+    writer.array("outcome", ("sample",), (count,), np.int8, meanings=meanings)
+    # Searches of all methods start from the same rows: row i of a method from `start[i]`.
+    writer.array("start", ("item", "unit"), (each, units), np.float32, (chunk, units))[...] = items["r"]
+    group: Any = writer.group
     with progress("searches", count) as advance:
-        for start in range(0, count, chunk):
-            rows = slice(start, min(start + chunk, count))
-            if writer.done(f"{start}") is None:
-                parts = ({name: array[i : min(i + size, rows.stop)] for name, array in items.items()}
-                         for i in range(start, rows.stop, size))  # fmt: skip
-                outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on)]
-                found = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
-                found["prediction"] = found["logits"].argmax(axis=1)
-                for name, array in writer.group.arrays():
-                    array[rows] = found[name]  # pyright: ignore[reportArgumentType]
-                writer.mark(f"{start}")
-            advance(rows.stop - rows.start)
+        for place, method in enumerate(config.methods):
+            function = _function(config, method)
+            for start in range(0, each, chunk):
+                stop = min(start + chunk, each)
+                if writer.done(f"{method} {start}") is None:
+                    parts = ({name: array[i : min(i + size, stop)] for name, array in items.items()}
+                             for i in range(start, stop, size))  # fmt: skip
+                    outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on)]
+                    for name in ("shift", "w", "outcome", "flipped_first", *floats, *whole):
+                        if name in outputs[0]:
+                            found = np.concatenate([out[name] for out in outputs])
+                            group[name][place * each + start : place * each + stop] = found
+                    writer.mark(f"{method} {start}")
+                advance(stop - start)
 
 
 def _store_pictures(
     config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], models: Any, on: Any
 ) -> None:
+    """The same samples and targets for every method, so that their ends can be compared."""
     count = len(items["origin"])
     rows = np.unique(np.linspace(0, count - 1, min(config.pictures, count)).round().astype(int))
     if not len(rows):
         return
     group: Any = writer.group
-    generator, _, link = models
+    generator, _, link, *_ = models
     size = parallel.round_up(config.batch_size, on)
     linked = drawing.linked(link, items["r"][rows], size, on)
+    every = np.concatenate([rows + place * count for place in range(len(config.methods))])
+    repeated = np.tile(np.arange(len(rows)), len(config.methods))
     # the sample itself, its linked w, the counterfactual
-    for name, w in (("original", items["w"][rows]), ("start", linked), ("end", group["w"][...][rows])):
-        writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), drawing.pictures(generator, w, size, on))
-    writer.put("picture_row", ("picture",), rows.astype(np.int32))
+    for name, w, again in (
+        ("original", items["w"][rows], repeated),
+        ("start", linked, repeated),
+        ("end", group["w"][...][every], slice(None)),
+    ):
+        drawn = drawing.pictures(generator, w, size, on)[again]
+        writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), drawn)
+    writer.put("picture_row", ("picture",), every.astype(np.int32))
 
 
 def _summary(
-    config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], pairs: artifacts.Artifact
+    config: Config,
+    writer: artifacts.Writer,
+    items: dict[str, np.ndarray],
+    pairs: artifacts.Artifact,
+    shrinkage: float | None,
 ) -> dict[str, Any]:
+    each, methods = len(items["origin"]), len(config.methods)
     for name in ("sample_id", "origin", "target"):
-        writer.put("label" if name == "origin" else name, ("sample",), items[name])
+        writer.put("label" if name == "origin" else name, ("sample",), np.tile(items[name], methods))
+    writer.put("method", ("method",), list(config.methods))
+    writer.put("method_of", ("sample",), np.repeat(np.arange(methods, dtype=np.int32), each))
     group: Any = writer.group
-    outcome, steps = group["outcome"][...], group["steps"][...]
-    counts = Counter(analysis.Outcome(int(code)).name.lower() for code in outcome)
-    reached = outcome == int(analysis.Outcome.REACHED)
-    summary = {
-        "samples": len(outcome),
-        "outcomes": dict(counts),
-        "median_steps": float(np.median(steps[reached])) if reached.any() else None,
-        "median_distance_r": float(np.median(group["distance_r"][...][reached])) if reached.any() else None,
-        "median_distance_w": float(np.median(group["distance_w"][...][reached])) if reached.any() else None,
+    found = {name: group[name][...] for name in (
+        "outcome", "steps", "images", "distance_r", "distance_w", "distance_l1", "distance_whitened", "units_changed",
+        "units_most", "probability_target", "flipped_first",
+    )}  # fmt: skip
+    rows = []
+    for place, method in enumerate(config.methods):
+        mine = slice(place * each, (place + 1) * each)
+        rows.append({"method": method, **_numbers({name: array[mine] for name, array in found.items()})})
+        numbers = (f"{name.replace('_', ' ')}: {count}" for name, count in rows[-1]["outcomes"].items())
+        print(f"{method}: {', '.join(numbers)}" if methods > 1 else ", ".join(numbers))
+    return {
+        "samples": len(found["outcome"]),
+        "outcomes": dict(Counter(_names(found["outcome"]))),
+        **{name: rows[0][name] for name in ("median_steps", "median_distance_r", "median_distance_w")},
+        "methods": rows,
+        "shrinkage": shrinkage,
         "classes": pairs.summary["classes"],
         "class_names": pairs.summary["class_names"],
         "start": config.start,
     }
-    print(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in counts.items()))
-    return summary
+
+
+def _names(outcome: np.ndarray) -> list[str]:
+    return [analysis.Outcome(int(code)).name.lower() for code in outcome]
+
+
+def _numbers(found: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Of one method: how searches ended, and medians of what it took where the class flipped."""
+    reached = found["outcome"] == int(analysis.Outcome.REACHED)
+    tried = found["outcome"] != int(analysis.Outcome.ALREADY)
+    medians = {
+        f"median_{name}": float(np.median(values[reached])) if reached.any() else None
+        for name, values in found.items()
+        if name not in ("outcome", "flipped_first")
+    }
+    return {
+        "outcomes": dict(Counter(_names(found["outcome"]))),
+        "tried": int(tried.sum()),
+        "flipped": float(reached.sum() / tried.sum()) if tried.any() else None,
+        "flipped_first": float(found["flipped_first"][tried].mean()) if tried.any() else None,
+        **medians,
+    }

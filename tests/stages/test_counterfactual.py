@@ -48,6 +48,45 @@ def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed
     assert np.abs(whole["shift"] - resumed["shift"]).max() < tolerances.STAGE_R * np.abs(whole["shift"]).max()
 
 
+MINIMAL = ["--samples", "1", "--methods", "closed_form", "head_whitened", "--rounds", "6", "--pictures", "2"]
+
+
+def test_methods_search_the_same_samples_and_report_what_they_took(world, tmp_path):
+    do("counterfactual", *world.linked, *MINIMAL, "--out", tmp_path / "out")
+    found, made = arrays(tmp_path / "out")
+    assert list(artifacts.names(made.open(), "method")) == ["closed_form", "head_whitened"]
+    np.testing.assert_array_equal(found["method_of"], np.repeat([0, 1], 20))
+    for name in ("target", "label", "sample_id"):
+        np.testing.assert_array_equal(found[name][:20], found[name][20:])
+    generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
+    changed = np.maximum(np.tile(found["start"], (2, 1)) - found["shift"], 0)
+    there = found["outcome"] == Outcome.REACHED
+    assert there[20:].any()
+    seen = classifier(classifier.preprocess(generator.synthesis(link(changed)))).logits
+    np.testing.assert_array_equal(np.argmax(seen, axis=1)[there], found["target"][there])
+    np.testing.assert_array_equal(found["head_prediction"][there], np.argmax(classifier.head(changed), axis=1)[there])
+    assert [row["method"] for row in made.summary["methods"]] == ["closed_form", "head_whitened"]
+    assert found["image_end"].shape[0] == 4 and (found["picture_row"][2:] - 20 == found["picture_row"][:2]).all()
+    lengths = np.linalg.norm(changed - np.tile(found["start"], (2, 1)), axis=1)
+    np.testing.assert_allclose(found["distance_r"], lengths, rtol=1e-4, atol=1e-5)
+
+
+def test_least_changes_do_not_depend_on_devices_batches_or_a_kill(world, tmp_path, killed_after, request):
+    flags = ["counterfactual", *world.linked, *MINIMAL, "--origins", "0", "1"]
+    do(*flags, "--out", tmp_path / "whole")
+    request.getfixturevalue("one_device")
+    again = [*flags, "--out", str(tmp_path / "resumed"), "--batch-size", "5"]
+    killed_after(2)
+    assert main(again) == 1
+    killed_after(10**6)
+    do(*again)
+    whole, resumed = arrays(tmp_path / "whole")[0], arrays(tmp_path / "resumed")[0]
+    np.testing.assert_array_equal(whole["outcome"], resumed["outcome"])
+    there = whole["outcome"] == Outcome.REACHED
+    gap = np.abs(whole["shift"] - resumed["shift"])[there].max()
+    assert gap < tolerances.STAGE_MINIMAL * np.abs(whole["shift"]).max()
+
+
 def test_the_original_start_is_a_search_of_its_own_name(world, tmp_path):
     flags = [*world.linked, *COUNTERFACTUAL, "--start", "uniform", "--origins", "2", "--max-steps", "5"]
     do("counterfactual", *flags, "--out", tmp_path / "both", "--targets", "0", "1")
@@ -68,7 +107,13 @@ def test_a_classifier_without_a_head_is_refused(world, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [(["--targets", "9"], "from 0 to 4"), (["--origins", "9"], "classes of the pairs")]
+    ("flags", "said"),
+    [
+        (["--targets", "9"], "from 0 to 4"),
+        (["--origins", "9"], "classes of the pairs"),
+        (["--methods", "head_l1", "head_l1"], "each once"),
+        (["--shrinkage", "2"], "at most 1"),
+    ],
 )
 def test_unknown_classes_are_one_sentence(world, tmp_path, capsys, flags, said):
     assert main(["counterfactual", *world.linked, "--out", str(tmp_path / "x"), *flags]) == 2
