@@ -1,9 +1,10 @@
 """How far first-order screening can be trusted: its effects against a full sweep of the same units and anchors.
 
-    python scripts/compare_screening.py --screening DEMO/screening --sweep DEMO/sweep [--json FILE]
+    python scripts/compare_screening.py --screening DEMO/screening --sweep DEMO/sweep [--json FILE] [--paths]
 
 Prints Spearman's rank correlation over units, parts and metrics together, and for each metric by itself. Effects are in
-standard deviations of the metric among untouched samples, per standard deviation of the unit.
+standard deviations of the metric among untouched samples, per standard deviation of the unit. With
+--paths, what the screening integrated along the sweep's path is compared (`linkjax screen --path-units`).
 """
 
 import argparse
@@ -16,10 +17,14 @@ from linkjax import artifacts
 from linkjax.demo.recovery import rank_correlation
 
 
-def _effects(path: Path, kind: str) -> tuple[np.ndarray, np.ndarray, list[str], list[str], np.ndarray]:
+def _effects(
+    path: Path, kind: str, paths: bool = False
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str], np.ndarray]:
     found = artifacts.Artifact(path, kind)
     data = found.open()
-    effect, baseline, unit = (found.read(data, name).astype(float) for name in ("effect", "baseline", "unit"))
+    prefix = "path_" if paths else ""
+    effect, unit = (found.read(data, prefix + name).astype(float) for name in ("effect", "unit"))
+    baseline = found.read(data, "baseline").astype(float)
     return effect, np.std(baseline, axis=0), artifacts.names(data, "part"), artifacts.names(data, "metric"), unit
 
 
@@ -27,14 +32,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--screening", type=Path, required=True)
     parser.add_argument("--sweep", type=Path, required=True)
+    parser.add_argument("--paths", action="store_true", help="compare the effects integrated along paths")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
-    screened, _, parts, metrics, units = _effects(arguments.screening, "screening")
+    screened, _, parts, metrics, units = _effects(arguments.screening, "screening", arguments.paths)
     swept, spread, swept_parts, swept_metrics, swept_units = _effects(arguments.sweep, "sweep")
-    rows = [list(units).index(unit) for unit in swept_units]
+    both = np.intersect1d(units, swept_units)
+    screened, swept = (
+        effect[[list(of).index(unit) for unit in both]] for effect, of in ((screened, units), (swept, swept_units))
+    )
     places = np.ix_([swept_parts.index(part) for part in parts], [swept_metrics.index(metric) for metric in metrics])
     scale = np.where(spread[places] > 0, spread[places], np.nan)
-    a, b = screened[rows] / scale, swept[(slice(None), *places)] / scale
+    a, b = screened / scale, swept[(slice(None), *places)] / scale
     known = np.isfinite(a) & np.isfinite(b)
     figures = {"pooled": rank_correlation(a[known], b[known]), "effects": int(known.sum())}
     by_metric = {}

@@ -2,9 +2,10 @@
 
 A linear link moves w by kernel[u] for each unit that unit u rises, so the derivative of a metric with respect to w,
 times the kernel, is that metric's derivative for *all* units. Labels and pixel counts have no derivatives; here a pixel
-belongs to a part by the softmax of its scores, and a part's area is the sum of what belongs to it. All metrics follow
-from eleven such sums a part (`soft_sums`), which are what is differentiated: by 11 · parts products with the transposed
-Jacobian, or by one product with the Jacobian for each direction the kernel can move w in, whichever is fewer.
+belongs to a part by the trimmed softmax of its scores (`memberships`), and a part's area is the sum of what belongs to
+it. All metrics follow from eleven such sums a part (`soft_sums`), which are what is differentiated: by 11 · parts
+products with the transposed Jacobian, or by one product with the Jacobian for each direction the kernel can move w in,
+whichever is fewer.
 
 The histogram entropy of `Regions` is not among the metrics: a histogram has no derivative worth having.
 """
@@ -33,6 +34,11 @@ METRICS = (
 SUMS = 11
 #: Directions of the kernel weaker than this share of the strongest are rounding.
 RANK_TOLERANCE = 1e-6
+#: Softer than a head's own probabilities, so that a part's border is several pixels wide and its derivative averages
+#: over them. Chosen on the demo world (docs/benchmarks.md).
+TEMPERATURE = 2.0
+#: A pixel below this probability belongs to a part not at all, above one less this wholly.
+TRIM = 0.05
 
 
 class Derivatives(NamedTuple):
@@ -72,21 +78,34 @@ def choose_products(
     return Products(mode, rank, right[:rank].astype(np.float32), coefficients.astype(np.float32))
 
 
-def soft_sums(
-    images: Float[Array, "B H W 3"], scores: Float[Array, "B H W P"], temperature: float = 1.0
-) -> Float[Array, "B P S"]:
-    """Σ_pixels m_p · φ_s with m = softmax(scores / temperature) and the φ of `SUMS`.
+def memberships(scores: Float[Array, "*B P"], temperature: float = TEMPERATURE) -> Float[Array, "*B P"]:
+    """How far a pixel belongs to each part: m = t² (3 − 2 t) with t = clip((p − c) / (1 − 2 c), 0, 1), c = `TRIM`.
+
+    p = softmax(scores / temperature). Without the trim, the small probabilities of thousands of far pixels would
+    outweigh a small part, in its area as in its moments: an eye's axes would be those of the image.
 
     Args:
-      images: about [-1, 1]; what is outside is clipped, and has no derivative.
       scores: before the softmax; a head trained by logistic regression is calibrated at temperature 1.
       temperature: lower is nearer to labels, and concentrates the derivatives on the parts' borders.
-    Numerics: y and x are pixels from the image's middle, so that squares do not cancel.
     """
     if not temperature > 0:
         raise InputError(f"temperature: expected a number above 0, found {temperature}")
+    share = jnp.clip((jax.nn.softmax(scores / temperature, axis=-1) - TRIM) / (1.0 - 2.0 * TRIM), 0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
+
+
+def soft_sums(
+    images: Float[Array, "B H W 3"], scores: Float[Array, "B H W P"], temperature: float = TEMPERATURE
+) -> Float[Array, "B P S"]:
+    """Σ_pixels m_p · φ_s with m of `memberships` and the φ of `SUMS`.
+
+    Args:
+      images: about [-1, 1]; what is outside is clipped, and has no derivative.
+      scores, temperature: of `memberships`.
+    Numerics: y and x are pixels from the image's middle, so that squares do not cancel.
+    """
     height, width = images.shape[1:3]
-    member = jax.nn.softmax(scores / temperature, axis=-1)
+    member = memberships(scores, temperature)
     encoded = jnp.clip((images + 1.0) / 2.0, 0.0, 1.0)
     linear = color.linear_from_srgb(encoded)
     response = color.lab_response(color.xyz_from_linear(linear))
@@ -129,7 +148,7 @@ def derivatives(
     w: Float[Array, "B w_dim"],
     directions: Float[Array, "D w_dim"],
     mode: Mode,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
     at_once: int = 1,
 ) -> Derivatives:
     """Soft metrics of the images of w, and their derivatives along directions in W.
@@ -158,7 +177,7 @@ def path_effects(
     low: Float[Array, "N"],
     high: Float[Array, "N"],
     points: int,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
 ) -> Float[Array, "N P M"]:
     """Mean derivative along the straight path w + t · direction, t from low to high: for where first order bends.
 

@@ -44,8 +44,8 @@ class Config:
     """Folder of `linkjax segment`, of the same generator."""
     samples: int = 8
     """Anchor images per class, from the test split."""
-    temperature: float = 1.0
-    """Of the softmax that shares pixels among parts; a linear head is calibrated at 1."""
+    temperature: float = screening.TEMPERATURE
+    """Of the softmax that shares pixels among parts; a linear head is calibrated at 1, its borders are wider at 2."""
     products: Literal["fewest", "reverse", "forward"] = "fewest"
     """Products with the Jacobian from the side of the metrics, from the side of w, or whichever are fewer."""
     path_units: int = 0

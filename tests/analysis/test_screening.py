@@ -126,6 +126,14 @@ def test_a_round_or_absent_part_has_finite_derivatives():
         assert np.isfinite(value).all() and np.isfinite(slope).all()
 
 
+def test_what_hardly_belongs_to_a_part_belongs_to_it_not_at_all():
+    """Thousands of far pixels at a small probability must not move a small part."""
+    shares = jnp.asarray([[0.02, 0.98], [0.5, 0.5], [0.97, 0.03], [0.3, 0.7]])
+    found = np.asarray(screening.memberships(jnp.log(shares), 1.0))
+    assert np.allclose(found[:3], [[0, 1], [0.5, 0.5], [1, 0]], atol=1e-6)
+    assert 0 < found[3, 0] < 0.3 and np.allclose(found.sum(axis=-1), 1.0, atol=1e-6)
+
+
 def test_a_temperature_of_nought_is_refused():
     with pytest.raises(InputError, match="temperature"):
         screening.soft_sums(jnp.zeros((1, 2, 2, 3)), jnp.zeros((1, 2, 2, 2)), 0.0)
