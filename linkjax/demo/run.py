@@ -25,6 +25,7 @@ _SHOWN = (
     ("link", "unit correlation after re-encoding, median", "unit_correlation", number),
     ("sweep", "fidelity of units, median", "median_fidelity", number),
     ("sweep", "largest side effect, median", "median_largest_side_effect", number),
+    ("selection", "units with a significant effect", "significant_units", number),
     ("counterfactual", "searches that flip the class", "flipped", percent),
     ("planted", "selective against noise units (AUC)", "auc", number),
     ("planted", "units with the right sign", "sign_right", percent),
@@ -116,6 +117,7 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         screened = {"samples": 1, "batch_size": 10, "out": out("screening")}
         steps.append((f"{main}: screen", "screen", {**linked, **parts, **screened}))
     steps.append((f"{main}: sweep", "sweep", {**linked, **parts, **swept, "picture_units": 8, "out": out("sweep")}))
+    steps.append((f"{main}: select", "select", {"sweep": out("sweep"), "out": out("selection")}))
     flips = {
         "samples": 1,
         "max_steps": many(200, 60),
@@ -132,7 +134,9 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         aside = {**swept, "picture_units": 0, "out": scored["sweep"]}
         steps.append(("planted: sweep", "sweep", {**planted, **parts, **aside}))
     steps.append(("planted: recovery", "recovery", {**scored, "out": out("recovery")}))
-    results = {name: out(name) for name in ("pairs", "link", "evaluation", "sweep", "counterfactual", "recovery")}
+    results = {
+        name: out(name) for name in ("pairs", "link", "evaluation", "sweep", "selection", "counterfactual", "recovery")
+    }
     if not config.fast:
         results |= {"segmenter": out("segmenter"), "screening": out("screening")}
     steps.append(("report", "report", {**results, "out": out("report"), "title": "linkjax demo"}))
@@ -147,6 +151,7 @@ def _table(folder: Path) -> Table:
     found = {
         "link": next(row for row in evaluation["rows"] if row["name"] == "link"),
         "sweep": Artifact(folder / "sweep", "sweep").summary,
+        "selection": Artifact(folder / "selection", "selection").summary,
         "counterfactual": {"flipped": flipped},
         "planted": Artifact(folder / "recovery", "recovery").summary,
     }

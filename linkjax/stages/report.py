@@ -16,6 +16,7 @@ _RESULTS = (
     "segmenter",
     "screening",
     "sweep",
+    "selection",
     "counterfactual",
     "recovery",
 )
@@ -41,6 +42,8 @@ class Config:
     """Folder of `linkjax screen`."""
     sweep: str | None = None
     """Folder of `linkjax sweep`."""
+    selection: str | None = None
+    """Folder of `linkjax select`."""
     counterfactual: str | None = None
     """Folder of `linkjax counterfactual`."""
     recovery: str | None = None

@@ -140,3 +140,13 @@ def test_student_p_values_are_uniform_where_units_are_random_directions_too():
     p = np.asarray(selectivity.student_p_values(*map(jnp.asarray, arrays)))[:, 0]
     for share in (0.01, 0.1, 0.5):
         assert abs((p < share).mean() - share) < 4 * np.sqrt(share * (1 - share) / 2000)  # of a binomial count
+
+
+def test_the_page_tells_effects_with_intervals_doubles_and_ablations(made, tmp_path):
+    do("report", "--selection", made.path, "--out", tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    drawn = {path.stem for path in (tmp_path / "page" / "figures").glob("*.png")}
+    assert {"unit_cosines", "ablations"} <= drawn and "effective rank" in page
+    significant = made.summary["significant"] > 0
+    assert ("Significant effects, largest first" in page) == ("selected_effects" in drawn) == significant
+    assert ">nan" not in page

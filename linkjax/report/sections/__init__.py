@@ -16,6 +16,7 @@ from linkjax.report.sections import (
     recovery,
     screening,
     segmenter,
+    selection,
     sweep,
 )
 from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
@@ -37,6 +38,7 @@ SECTIONS = (
     Kind("segmenter", SEGMENTERS, segmenter.section),
     Kind("screening", ("screening",), screening.section),
     Kind("sweep", ("sweep",), sweep.section),
+    Kind("selection", ("selection",), selection.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
     Kind("recovery", ("recovery",), recovery.section),
 )

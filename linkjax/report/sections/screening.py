@@ -135,8 +135,8 @@ def _terms() -> list[Term]:
         Term(
             "First-order effect",
             "Derivative of a metric of a part with respect to w, times the direction in which the link moves w for the "
-            "unit, times the unit's standard deviation. A pixel belongs to a part by the softmax of its scores, so "
-            "that areas have derivatives.",
+            "unit, times the unit's standard deviation. A pixel belongs to a part by the trimmed softmax of its "
+            "scores, so that areas have derivatives.",
             "effect = ∂ metric / ∂w · kernel[unit] · sd(unit)",
         )
     ]

@@ -1,0 +1,234 @@
+"""Selection: which units change what, how sure that is, which are doubles, what the classifier does without them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from linkjax.report import figures
+from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.numbers import NONE, number, percent
+from linkjax.report.source import Context, Source
+
+_TOP = 20  # effects in the table and in the figure of intervals
+_COSINES = 48  # units in the map of cosines
+_ABLATED = 16  # units in the map of ablations
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selection:
+    unit: np.ndarray  # [units]
+    chosen: np.ndarray  # [units] whether the query, or any significant effect, chose it
+    effect: np.ndarray  # [units, columns], in standard deviations of the metric among anchors, per σ of the unit
+    low: np.ndarray
+    high: np.ndarray
+    raw: np.ndarray  # in the metric's own unit
+    q: np.ndarray
+    consistency: np.ndarray
+    columns: list[str]
+    units_of: list[str]
+
+
+def section(source: Source, context: Context) -> Section:
+    """Significant effects with intervals, random directions, doubles, ablations."""
+    summary, found = source.summary, _read(source)
+    rule = {"sign": "tossed signs", "r": "random directions as long in r", "w": "random directions as long in W"}
+    against = ", ".join(rule[name] for name in summary["against"])
+    asked = f"The query: {summary['query']}. " if summary["query"] else ""
+    sure = np.where(found.chosen[:, None], found.q, np.nan) <= summary["fdr"]
+    sizes = np.where(sure, np.abs(found.effect), -1.0)
+    flat = np.argsort(-sizes, axis=None, kind="stable")[: int((sizes >= 0).sum())]
+    places = [divmod(int(place), sizes.shape[1]) for place in flat]
+    blocks: list[Any] = [
+        Text(
+            f"{asked}{number(summary['selected_units'])} of {number(summary['live_units'])} live units, on "
+            f"{number(summary['anchors'])} anchor images. An effect counts if it is more than chance would give "
+            f"against {against}; of the units found for a measurement at most {percent(summary['fdr'])} are expected "
+            "to be false discoveries."
+        )
+    ]
+    if places:
+        blocks += [_table(source, found, places), Row([_intervals(found, places[:_TOP]), *_null(source, found)])]
+    else:
+        least = number(summary["smallest_p_sign"])
+        blocks.append(Text(f"No effect is significant. With these anchors no p-value can be below {least}."))
+    blocks += _doubles(source, found)
+    blocks += _ablations(source, found, context)
+    return Section(
+        key="selection",
+        title="Selection",
+        blocks=blocks,
+        facts=[
+            Fact(
+                "units selected",
+                number(summary["selected_units"]),
+                f"of {number(summary['live_units'])}, false discoveries ≤ {percent(summary['fdr'])}",
+            )
+        ],
+        terms=_terms(),
+        limits=[
+            "An interval is over classes and anchors of this sweep: it says nothing about other generators or links. "
+            f"With {number(summary['anchors'])} anchors no p-value of tossed signs can be below "
+            f"{number(summary['smallest_p_sign'])}."
+        ],
+    )
+
+
+def _read(source: Source) -> _Selection:
+    dims = ("unit", "part", "metric")
+    arrays = {
+        name: source.array(name, *dims).astype(np.float64) for name in ("effect", "low", "high", "q", "consistency")
+    }
+    spread = source.array("spread", "part", "metric").astype(np.float64)
+    scale = np.where(spread > 0, spread, np.nan)
+    unit = source.array("unit", "unit")
+    parts, metrics = source.names("part"), source.names("metric")
+    units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
+    flat = (len(unit), -1)
+    return _Selection(
+        unit=unit,
+        chosen=np.isin(unit, source.summary["selected"]),
+        **{name: (arrays[name] / scale).reshape(flat) for name in ("effect", "low", "high")},
+        **{name: arrays[name].reshape(flat) for name in ("q", "consistency")},
+        raw=arrays["effect"].reshape(flat),
+        columns=[f"{part}: {metric.replace('_', ' ')}" for part in parts for metric in metrics],
+        units_of=["" if name == "1" else name for name in units_of] * len(parts),
+    )
+
+
+def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> Table:
+    shown, note = clipped(places, _TOP, "effects")
+    fidelity, cluster = (source.array(name, "unit") for name in ("fidelity", "cluster"))
+    rows = []
+    for row, column in shown:
+        doubles = [int(unit) for unit in found.unit[(cluster == cluster[row]) & (found.unit != found.unit[row])]]
+        own = f"{number(found.raw[row, column])} {found.units_of[column]}".strip()
+        rows.append([
+            f"unit {int(found.unit[row])}", found.columns[column],
+            Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
+            f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
+            number(found.q[row, column]), percent(found.consistency[row, column]), number(fidelity[row]),
+            ", ".join(map(str, doubles[:6])) + (" …" if len(doubles) > 6 else "") if doubles else NONE,
+        ])  # fmt: skip
+    columns = ("unit", "changes", "effect", "interval", "q", "classes that agree", "fidelity", "doubles")
+    return Table(
+        "Significant effects, largest first",
+        columns,
+        rows,
+        note="Per standard deviation of the unit, in standard deviations (sd) of the metric among anchors, and below "
+        f"that in the metric's own unit. {note}",
+        numeric=(2, 3, 4, 5, 6),
+    )
+
+
+def _intervals(found: _Selection, places: list[tuple[int, int]]) -> Plot:
+    row, column = (np.array(index) for index in zip(*places, strict=True))
+    return Plot(
+        "selected_effects",
+        figures.bars(
+            found.effect[row, column],
+            [f"{int(found.unit[r])}  {found.columns[c]}" for r, c in places],
+            xlabel="effect, sd of metric / sd of unit",
+            ylabel="unit and what it changes",
+            low=found.low[row, column],
+            high=found.high[row, column],
+            reference=0.0,
+        ),
+        "The largest significant effects, with bootstrap intervals over classes and anchors.",
+        "Bars of effects by unit, part and metric, with intervals.",
+    )
+
+
+def _null(source: Source, found: _Selection) -> list[Plot]:
+    """The strongest measurement's effects of all units against those of random directions as long in W."""
+    if not source.has("random_effect_w"):
+        return []
+    random = source.array("random_effect_w", "direction", "part", "metric").astype(np.float64)
+    random = random.reshape(len(random), -1)
+    step = source.array("step_w", "unit").astype(np.float64)
+    best = int(np.nanargmin(np.where(np.isfinite(found.q), found.q, np.inf).min(axis=0)))
+    per_length = np.abs(found.raw[:, best] / np.where(step > 0, step, np.nan))
+    return [
+        Plot(
+            "random_directions",
+            figures.histogram(
+                per_length,
+                xlabel=f"|effect| on {found.columns[best]}, {found.units_of[best] or 'change'} per unit of length in W",
+                beside=np.abs(random[:, best]),
+                beside_name=f"{len(random)} random directions",
+            ),
+            "All units against random directions in W, each divided by its length: what any change of w does.",
+            "Histogram of units' effects with the outline of those of random directions.",
+        )
+    ]
+
+
+def _doubles(source: Source, found: _Selection) -> list[Any]:
+    summary = source.summary
+    cosine = number(source.settings.get("cosine"))
+    told = Text(
+        f"Directions in W: {number(summary['units_with_doubles'])} units lie in clusters of near-parallel ones "
+        f"({number(summary['clusters'])} clusters, |cosine| ≥ {cosine}); the steps of "
+        f"all units have an effective rank of {number(summary['effective_rank'])}."
+    )
+    if not source.has("cosine"):
+        return [told]
+    order = source.array("order", "unit")
+    live = source.array("cluster", "unit")[order] >= 0
+    places = order[live][:_COSINES]
+    names = [str(int(unit)) for unit in found.unit[places]]
+    shown_cosines = source.array("cosine", "unit", "unit_other")[np.ix_(places, places)]
+    figure = figures.heat_map(
+        shown_cosines, rows=names, columns=names, xlabel="unit", ylabel="unit", colour_label="cosine of directions in W"
+    )
+    shown = f"{len(places)} of {int(live.sum())} units" if len(places) < live.sum() else "All live units"
+    caption = f"{shown}, near-parallel ones side by side: red blocks are doubles, blue ones opposites."
+    return [told, Row([Plot("unit_cosines", figure, caption, "Heat map of cosines between units' directions in W.")])]
+
+
+def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]:
+    """What the classifier loses without the selected units."""
+    if not source.has("ablation_accuracy"):
+        return []
+    logit = source.array("ablation_logit", "unit", "ablation", "ablated_class")[:, 0]
+    accuracy = source.array("ablation_accuracy", "unit", "ablation", "ablated_class")[:, 0]
+    rows = np.flatnonzero(found.chosen)
+    if not len(rows):
+        rows = np.arange(len(found.unit))
+    rows = rows[np.argsort(-np.nan_to_num(np.abs(logit[rows]).max(axis=1)), kind="stable")][:_ABLATED]
+    classes = [context.class_name(label) for label in source.array("ablated_class", "ablated_class")]
+    figure = figures.heat_map(
+        logit[rows],
+        rows=[str(int(unit)) for unit in found.unit[rows]],
+        columns=classes,
+        xlabel="class of the samples",
+        ylabel="unit set to 0",
+        colour_label="mean change of the class's logit",
+    )
+    worst = accuracy[rows].min()
+    caption = (
+        f"What the classifier itself loses without a unit, no images involved; the share recognised falls by "
+        f"{percent(max(0.0, -float(worst)))} of a class's samples at most."
+    )
+    return [Row([Plot("ablations", figure, caption, "Heat map of logit changes by ablated unit and class.")])]
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(float(value))
+
+
+def _terms() -> list[Term]:
+    return [
+        Term(
+            "q",
+            "The largest of an effect's p-values (against tossed signs, and against random directions as long in r and "
+            "in W), adjusted over units so that among all units called significant for one measurement the expected "
+            "share of false ones is at most the chosen one (Benjamini and Hochberg).",
+            "q₍ᵢ₎ = min over j ≥ i of (m / j) · p₍ⱼ₎",
+        ),
+        Term(
+            "Doubles",
+            "Units whose directions in W are so near parallel that the picture cannot tell them apart: clusters of "
+            "|cosine| by complete linkage.",
+        ),
+    ]
