@@ -32,8 +32,24 @@ def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
     return _over(_linked, link, {"r": r}, batch_size, on)
 
 
+def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """What the classifier sees in the images of latents: penultimate activations [N, units].
+
+    Args:
+      models: generator and classifier, replicated on the mesh.
+      w: [N, w_dim].
+      batch_size: images drawn at once, a multiple of the device count.
+    """
+    return _over(_reencoded, models, {"w": w}, batch_size, on)
+
+
 def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:
     return numerics.to_uint8(generator.synthesis(items["w"]))
+
+
+def _reencoded(models: tuple[Any, Any], items: dict[str, jax.Array]) -> jax.Array:
+    generator, classifier = models
+    return classifier(classifier.preprocess(generator.synthesis(items["w"]))).penultimate
 
 
 def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:

@@ -105,6 +105,11 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
     linked = chain(main, "", planted_pairs if config.fast else (150, 20, 15))
     evaluation = {"shuffled_samples": 50, "pictures": 10, "out": out("evaluation")}
     steps.append((f"{main}: evaluate", "evaluate", {**linked, **evaluation}))
+    if not config.fast:
+        network = {"out": out("mlp-link"), "pairs": out("pairs"), "method": "mlp", "hidden": (64,), "epochs": 30}
+        steps.append((f"{main}: a small network as link", "link", {**network, "seed": config.seed}))
+        walked = {"other_link": out("mlp-link"), "paths": 24, "steps": 7, "out": out("congruence")}
+        steps.append((f"{main}: congruence", "congruence", {**linked, **walked}))
     parts = {"segmenter": bundle.path("segmenter") if config.fast else out("segmenter")}
     if not config.fast:
         drawing = {"generator": bundle.path("generator"), "truncation": 1.0, "seed": config.seed, "batch_size": 50}
@@ -138,7 +143,7 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         name: out(name) for name in ("pairs", "link", "evaluation", "sweep", "selection", "counterfactual", "recovery")
     }
     if not config.fast:
-        results |= {"segmenter": out("segmenter"), "screening": out("screening")}
+        results |= {name: out(name) for name in ("congruence", "segmenter", "screening")}
     steps.append(("report", "report", {**results, "out": out("report"), "title": "linkjax demo"}))
     return steps
 

@@ -49,6 +49,12 @@ PIPELINE = (
         "evaluation",
     ),
     Stage(
+        "congruence",
+        "ask whether r and W have the same semantic order, and whether straight lines stay straight",
+        ("models", "pairs", "link"),
+        "congruence",
+    ),
+    Stage(
         "encode",
         "show photographs to the classifier, link and draw what it sees, compare",
         ("models", "pairs", "link", "evaluation", "photographs"),
@@ -79,7 +85,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("pairs", "link", "evaluation", "encoding", "segmenter", "screening", "sweep", "counterfactual"),
+        ("pairs", "link", "evaluation", "congruence", "encoding", "segmenter", "screening", "sweep", "counterfactual"),
         "report",
     ),
 )

@@ -12,6 +12,7 @@ _RESULTS = (
     "pairs",
     "link",
     "evaluation",
+    "congruence",
     "encoding",
     "segmenter",
     "screening",
@@ -34,6 +35,8 @@ class Config:
     """Folder of `linkjax link`."""
     evaluation: str | None = None
     """Folder of `linkjax evaluate`."""
+    congruence: str | None = None
+    """Folder of `linkjax congruence`."""
     encoding: str | None = None
     """Folder of `linkjax encode`."""
     segmenter: str | None = None

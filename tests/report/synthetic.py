@@ -125,6 +125,38 @@ def evaluation(folder: Path, pictures: int = 12, weights: Any = None) -> Path:
     return folder
 
 
+def congruence(folder: Path, weights: Any = None, paths: int = 6) -> Path:
+    rng = np.random.default_rng(7)
+    scopes = ("all", "within", "across", "centroids")
+    keys = ("value", "low", "high", "null", "null_low", "null_high", "p")
+    given = [(question, scope) for question in ("distances", "neighbours") for scope in scopes]
+    routes = ("link", "W", "other link")
+    if paths:
+        given += [(quality, route) for route in routes for quality in ("chord", "r2", "direction", "reach")]
+    rows: list[dict[str, Any]] = [
+        {"question": question, "scope": scope, "count": 150,
+         **dict(zip(keys, (0.1 * place % 0.9, 0.05, 0.95, 0.0, -0.1, 0.1, 0.005), strict=True))}
+        for place, (question, scope) in enumerate(given)
+    ]  # fmt: skip
+    none = dict.fromkeys(keys[3:])
+    rows.append({"question": "gain", "scope": "other link", "value": 0.02, "low": -0.01, "high": 0.05, **none})
+    rows[-1]["count"] = 150
+    with artifacts.Writer(folder, "congruence", Config(str(folder)), weights or WEIGHTS) as writer:
+        distance = rng.gamma(9, 1, 400)
+        writer.put("distance_r", ("pair",), distance.astype(np.float32))
+        writer.put("distance_w", ("pair",), (distance + rng.normal(0, 2, 400)).astype(np.float32))
+        writer.put("same_class", ("pair",), distance < 6)
+        if paths:
+            t = np.linspace(0, 1, 7)
+            moved = t + 0.2 * np.sin(np.pi * t) * rng.normal(size=(3, paths, 1))
+            writer.put("progress", ("route", "path", "step"), moved.astype(np.float32))
+            writer.put("route", ("route",), routes)
+        summary = {"samples": 150, "samples_per_class": 15, "classes_compared": 10, "paths": paths, "rows": rows}
+        neighbours = dict.fromkeys(scopes, 3)
+        writer.finish({**summary, "neighbours": neighbours, "distance": "euclidean", "nonfinite": [7]})
+    return folder
+
+
 def encoding(folder: Path, pictures: int = 6, weights: Any = None, compared: bool = True) -> Path:
     rng = np.random.default_rng(4)
     n, medians = 30, {"cosine": 0.912, "centred_cosine": 0.713, "distance": 1.82}
@@ -275,6 +307,7 @@ def everything(root: Path, **options: Any) -> dict[str, str]:
     made = {
         "pairs": pairs(root / "pairs", **options),
         "evaluation": evaluation(root / "evaluation"),
+        "congruence": congruence(root / "congruence"),
         "encoding": encoding(root / "encoding"),
         "segmenter": segmenter(root / "segmenter"),
         "screening": screening(root / "screening"),

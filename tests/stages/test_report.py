@@ -62,7 +62,7 @@ def make(out, **results):
 
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
-        "What was run", "Pairs", "Link", "Evaluation", "Photographs", "Parts", "Screening", "Sweep",
+        "What was run", "Pairs", "Link", "Evaluation", "Congruence", "Photographs", "Parts", "Screening", "Sweep",
         "Counterfactuals", "How to read this page", "Limits",
     ]  # fmt: skip
 

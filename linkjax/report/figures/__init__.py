@@ -10,6 +10,7 @@ Colours are Okabe and Ito's for categories, cividis for sequences, and a red–b
 """
 
 from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, scatter, validation_curve
+from linkjax.report.figures.congruence import same_order
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
@@ -25,6 +26,7 @@ __all__ = [
     "histogram",
     "image_pairs",
     "png",
+    "same_order",
     "scatter",
     "size_in_page",
     "stack",

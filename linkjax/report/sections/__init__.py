@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from linkjax.report.content import Section
 from linkjax.report.sections import (
+    congruence,
     counterfactual,
     encode,
     evaluation,
@@ -34,6 +35,7 @@ SECTIONS = (
     Kind("pairs", ("pairs",), pairs.section),
     Kind("link", LINKS, link.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
+    Kind("congruence", ("congruence",), congruence.section),
     Kind("encoding", ("encoding",), encode.section),
     Kind("segmenter", SEGMENTERS, segmenter.section),
     Kind("screening", ("screening",), screening.section),
