@@ -51,19 +51,21 @@ def test_relative_and_absolute_paths_are_the_same(saved, monkeypatch):
     np.testing.assert_array_equal(linkjax.load("link").bias[...], linkjax.load(saved).bias[...])
 
 
-def test_saved_on_eight_devices_loads_on_one(tmp_path):
+@pytest.mark.parametrize("devices", [1, 2])
+def test_saved_on_eight_devices_loads_on_one_and_on_two(tmp_path, devices):
     assert jax.device_count() == 8
     model = link()
     on = jax.make_mesh((8,), ("item",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere = jax.device_put(model, jax.NamedSharding(on, jax.P()))
     checkpoint.save_model(tmp_path / "link", everywhere, source={})
     code = (
-        "import jax, linkjax, sys; model = linkjax.load(sys.argv[1]); assert jax.device_count() == 1;"
+        "import jax, linkjax, sys; from linkjax import parallel; model = linkjax.load(sys.argv[1]);"
+        "on = parallel.mesh(); assert on.size == int(sys.argv[2]); model = parallel.replicate(model, on);"
         "print(float(model.kernel[...].sum()))"
     )
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "link")],
+        [sys.executable, "-c", code, str(tmp_path / "link"), str(devices)],
         capture_output=True,
         text=True,
         env=environment,
@@ -71,6 +73,17 @@ def test_saved_on_eight_devices_loads_on_one(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(float(model.kernel[...].sum()), rel=1e-6)
+
+
+def test_a_model_of_an_older_linkjax_without_a_newer_setting_is_read_with_its_default(saved):
+    path = saved / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["spec"]["l1_ratio"]
+    manifest["versions"]["linkjax"] = "0.0.1"
+    path.write_text(json.dumps(manifest))
+    again, _ = checkpoint.load_model(saved)
+    np.testing.assert_array_equal(again.kernel[...], link().kernel[...])
+    assert again.spec == link().spec
 
 
 def test_an_existing_folder_is_never_overwritten(saved):
