@@ -27,11 +27,15 @@ _WORDS = {
 def section(source: Source, context: Context) -> Section:
     """Outcomes, steps and distances by pair of classes, and the pictures."""
     summary = source.summary
+    methods = list(summary.get("methods") or [])
     outcome = source.array("outcome", "sample").astype(int)
+    # Searches of the first method come first; of the others the table by method tells.
+    own = slice(0, len(outcome) // max(len(methods), 1))
+    outcome = outcome[own]
     reached = outcome == _REACHED
-    label, target = (source.array(name, "sample").astype(int) for name in ("label", "target"))
+    label, target = (source.array(name, "sample")[own].astype(int) for name in ("label", "target"))
     numbers = {
-        name: source.array(name, "sample").astype(np.float64)
+        name: source.array(name, "sample")[own].astype(np.float64)
         for name in ("steps", "distance_r", "distance_w", "probability_target", "units_changed")
     }
     tried = int((outcome != _ALREADY).sum())
@@ -40,7 +44,9 @@ def section(source: Source, context: Context) -> Section:
             f"Each of {number(len(outcome))} searches shifts a sample's r until the image drawn from it is seen as a "
             f"target class; {number(int(reached.sum()))} of {number(tried)} that were not there from the start got "
             "there."
+            + (f" What follows the table is of the first method, {_plain(methods[0])}." if len(methods) > 1 else "")
         ),
+        *([_by_method(methods)] if len(methods) > 1 else []),
         Row([], [_outcomes(source, outcome), _distances(numbers, reached)]),
         _by_pair(label, target, outcome, numbers, context),
     ]
@@ -70,6 +76,38 @@ def section(source: Source, context: Context) -> Section:
             "and on its step size.",
             "A unit counts as changed however little it moves, so the number of units changed is an upper bound.",
         ],
+    )
+
+
+def _plain(method: Mapping[str, Any]) -> str:
+    return str(method["method"]).replace("_", " ")
+
+
+def _by_method(methods: list[Mapping[str, Any]]) -> Table:
+    """The same searches by every method."""
+    shown = {
+        "median_images": "images",
+        "median_distance_l1": "‖Δr‖₁",
+        "median_distance_r": "‖Δr‖₂",
+        "median_distance_whitened": "Δr, whitened",
+        "median_distance_w": "‖Δw‖₂",
+        "median_units_most": "units for nine tenths",
+        "median_probability_target": "probability of the target",
+    }
+    rows = []
+    for method in methods:
+        counts = method["outcomes"]
+        tried = sum(counts.values()) - counts.get("already", 0)
+        reached = counts.get("reached", 0)
+        low, high = wilson(reached, tried)
+        share = Cell(percent(reached / tried), remark=f"{percent(low)} to {percent(high)}") if tried else NONE
+        rows.append([_plain(method), share, *(number(method.get(name)) for name in shown)])
+    return Table(
+        "The same searches by each method",
+        ("method", "flipped", *shown.values()),
+        rows,
+        note="Flipped: the drawn image is seen as the target. Medians are over the searches the method flipped, so one "
+        "that gives up on the hard ones looks nearer than it is.",
     )
 
 
@@ -199,7 +237,8 @@ def _pictures(
     probability: np.ndarray,
     context: Context,
 ) -> Plot:
-    rows = source.array("picture_row", "picture")[:_PICTURES]
+    rows = source.array("picture_row", "picture")
+    rows = rows[rows < len(label)][:_PICTURES]  # the first method's, which come first
     first, second = (
         source.array(name, "picture", "y", "x", "rgb", rows=slice(len(rows))) for name in ("image_start", "image_end")
     )
