@@ -40,6 +40,8 @@ class Config:
     """Folder to make."""
     sweep: str
     """Folder of the sweep, made with a segmenter."""
+    selection: str
+    """Folder of `linkjax select` on that sweep: its effects are scored, and what it calls significant."""
     pairs: str
     """Folder of the pairs whose test split gave its anchors."""
     link: str
@@ -54,13 +56,14 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
       rows: the truth about every planted unit, as the bundle tells it.
     """
     sweep = artifacts.Artifact(Path(config.sweep), "sweep")
+    selection = artifacts.Artifact(Path(config.selection), "selection")
     pairs = artifacts.Artifact(Path(config.pairs), "pairs")
     # "planted", not "classifier": a page may show the score beside results of another classifier.
     called = {"classifier": "planted", "link": "planted link"}
     made_with: dict[str, str] = sweep.manifest["weights"]
     weights = {called.get(role, role): sha256 for role, sha256 in made_with.items()}
     with artifacts.Writer(Path(config.out), "recovery", config, weights, {"planted sweep": sweep.id}) as writer:
-        found = recover(sweep, pairs, loading.load(config.link), rows)
+        found = recover(sweep, selection, pairs, loading.load(config.link), rows)
         units = found["units"]
         writer.put("predicted_fidelity", ("unit",), found.pop("predicted_fidelity").astype(np.float32))
         for name in ("truth", "found"):
@@ -261,13 +264,40 @@ def diluted_fidelity(kernel: np.ndarray, w: np.ndarray, r: np.ndarray, label: np
     return np.einsum("uw,wu->u", np.asarray(kernel, np.float64), back)
 
 
+def significance(
+    rows: Sequence[dict[str, Any]], truth: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
+) -> dict[str, Any]:
+    """How much of what is called significant is true, and how much of what is true is found.
+
+    Args:
+      rows, truth, spread: as of `score`.
+      q: adjusted p-values, [U, parts, metrics].
+      fdr: q up to which an effect is significant.
+    """
+    kind = np.asarray([row["kind"] for row in rows])
+    called = np.nan_to_num(q, nan=1.0) <= fdr
+    true = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
+    units: np.ndarray = np.asarray(called.any(axis=(1, 2)))
+    return {
+        "significant_selective_units": int(units[np.isin(kind, SELECTIVE)].sum()),
+        "significant_noise_units": int(units[kind == "noise"].sum()),
+        "significant_effects": int(called.sum()),
+        "significant_effects_that_are_real": _share(true[called]),
+        "real_effects_found": _share(called[true]),
+    }
+
+
 def recover(
-    sweep: artifacts.Artifact, pairs: artifacts.Artifact, link: Any, rows: Sequence[dict[str, Any]]
+    sweep: artifacts.Artifact,
+    selection: artifacts.Artifact,
+    pairs: artifacts.Artifact,
+    link: Any,
+    rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """`score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
     data = sweep.open()
     read = {name: sweep.read(data, name) for name in (
-        "unit", "value", "flag", "label", "sample_id", "measured", "baseline", "fidelity", "response", "unit_std"
+        "unit", "value", "flag", "label", "sample_id", "baseline", "fidelity", "response", "unit_std"
     )}  # fmt: skip
     live = read["flag"] == 0
     units, values = read["unit"][live], read["value"][live]
@@ -285,7 +315,8 @@ def recover(
         known = np.isfinite(slopes)
         return np.where(known.any(0), np.where(known, slopes, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
-    found = effect(read["measured"][:, live])
+    chosen = selection.open()
+    found, q = (selection.read(chosen, name)[live].astype(np.float64) for name in ("effect", "q"))
     truth = effect(measure_truth(directions, factors, step))
     baseline = read["baseline"]
     spread = np.std(baseline, axis=0)  # NaN where a sample has no such value
@@ -298,6 +329,7 @@ def recover(
     summary = score(told, truth, found, spread, area, read["fidelity"][live], side, predicted)
     return {
         **summary,
+        **significance(told, truth, spread, q, selection.summary["fdr"]),
         "predicted_fidelity": predicted,
         "parts": [measurements.WHOLE, *world.PARTS],
         "metrics": list(measurements.METRICS),

@@ -29,6 +29,8 @@ _SHOWN = (
     ("counterfactual", "searches that flip the class", "flipped", percent),
     ("planted", "selective against noise units (AUC)", "auc", number),
     ("planted", "units with the right sign", "sign_right", percent),
+    ("planted", "noise units with a significant effect", "significant_noise_units", number),
+    ("planted", "selective units with one", "significant_selective_units", number),
     ("planted", "fidelity from 0.8 to 1.2", "fidelity_within_20_percent_of_all", percent),
     ("planted", "… of units without a double", "fidelity_within_20_percent", percent),
     ("planted", "areas of parts within 25 % of the truth", "area_within_25_percent", percent),
@@ -133,12 +135,15 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         "methods": ("original",) if config.fast else ("original", "closed_form_whitened", "head_l2"),
     }
     steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **flips, "out": out("counterfactual")}))
-    scored = {"sweep": out("sweep"), "pairs": out("pairs"), "link": out("link")}
+    scored = {"sweep": out("sweep"), "selection": out("selection"), "pairs": out("pairs"), "link": out("link")}
     if not config.fast:
         planted = chain("planted", "planted-", planted_pairs)
-        scored = {"sweep": out("planted-sweep"), "pairs": planted["pairs"], "link": planted["link"]}
+        scored = {"sweep": out("planted-sweep"), "selection": out("planted-selection")}
+        scored |= {name: planted[name] for name in ("pairs", "link")}
         aside = {**swept, "picture_units": 0, "out": scored["sweep"]}
         steps.append(("planted: sweep", "sweep", {**planted, **parts, **aside}))
+        tested = {"sweep": scored["sweep"], "out": scored["selection"], "ablation": False}
+        steps.append(("planted: select", "select", tested))
     steps.append(("planted: recovery", "recovery", {**scored, "out": out("recovery")}))
     results = {
         name: out(name) for name in ("pairs", "link", "evaluation", "sweep", "selection", "counterfactual", "recovery")

@@ -285,7 +285,12 @@ class Selecting:
         if self.classifier is not None:
             put("ablated_class", ("ablated_class",), self._ablated_classes())
             put("ablation", ("ablation",), _VALUES)
-        summary = {**self._clusters(), **self._select(decision.q)}
+        alone = {
+            name: int((np.nan_to_num(np.asarray(selectivity.benjamini_hochberg(jnp.asarray(p, jnp.float32))), nan=1.0)
+                       <= self.config.fdr).any(axis=(1, 2)).sum())
+            for name, p in decision.p.items()
+        }  # fmt: skip
+        summary = {**self._clusters(), **self._select(decision.q), "significant_units_against_one": alone}
         self.writer.finish(summary)
         print(
             f"{summary['selected_units']} units {'found' if self.config.query else 'with a significant effect'}, of "

@@ -85,3 +85,16 @@ def test_a_noisy_reading_is_followed_too_little_and_the_prediction_says_by_how_m
     kernel = np.linalg.lstsq(r, w, rcond=None)[0]
     predicted = recovery.diluted_fidelity(kernel, w, r, np.zeros(len(w), int))
     np.testing.assert_allclose(predicted, [1, 1 / 1.25, 1 / 2], atol=0.02)
+
+
+def test_what_is_called_significant_is_held_against_the_truth():
+    shape = (len(ROWS), 2, 3)
+    truth, q = np.zeros(shape), np.ones(shape)
+    kinds = [row["kind"] for row in ROWS]
+    selective, noise = kinds.index("single"), kinds.index("noise")
+    truth[selective, 0, :2] = 1.0
+    q[selective, 0, 0] = q[selective, 1, 2] = q[noise, 0, 0] = 0.01
+    found = recovery.significance(ROWS, truth, np.ones(shape[1:]), q, 0.05)
+    assert found["significant_selective_units"] == found["significant_noise_units"] == 1
+    assert found["significant_effects_that_are_real"] == pytest.approx(1 / 3)
+    assert found["real_effects_found"] == pytest.approx(1 / 2)

@@ -34,6 +34,8 @@ def section(source: Source, context: Context) -> Section:
     summary, found = source.summary, _read(source)
     rule = {"sign": "tossed signs", "r": "random directions as long in r", "w": "random directions as long in W"}
     against = ", ".join(rule[name] for name in summary["against"])
+    one = summary.get("significant_units_against_one") or {}
+    alone = ", ".join(f"{rule[name]}: {number(count)}" for name, count in one.items())
     asked = f"The query: {summary['query']}. " if summary["query"] else ""
     sure = np.where(found.chosen[:, None], found.q, np.nan) <= summary["fdr"]
     sizes = np.where(sure, np.abs(found.effect), -1.0)
@@ -44,7 +46,8 @@ def section(source: Source, context: Context) -> Section:
             f"{asked}{number(summary['selected_units'])} of {number(summary['live_units'])} live units, on "
             f"{number(summary['anchors'])} anchor images. An effect counts if it is more than chance would give "
             f"against {against}; of the units found for a measurement at most {percent(summary['fdr'])} are expected "
-            "to be false discoveries."
+            "to be false discoveries. "
+            + (f"Units with an effect that is significant against one of them alone: {alone}." if alone else "")
         )
     ]
     if places:
