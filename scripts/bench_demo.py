@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 _LOAD = """
 import time
@@ -25,6 +26,10 @@ bundle = open_bundle()
 models = [linkjax.load(bundle.path(name)) for name in MODELS]
 print(time.perf_counter() - start)
 """
+
+
+def _summary(out: Path, stage: str) -> Any:
+    return json.loads((out / stage / "manifest.json").read_text())["summary"]
 
 
 def main() -> None:
@@ -48,12 +53,16 @@ def main() -> None:
             environment.pop("JAX_COMPILATION_CACHE_DIR", None)
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
             figures[f"{name} seconds"] = round(time.perf_counter() - start, 1)
-            summary = json.loads((out / "recovery" / "manifest.json").read_text())["summary"]
+            summary = _summary(out, "recovery")
             figures[f"{name} recovery"] = {
                 key: round(value, 4) if isinstance(value, float) else value
                 for key, value in summary.items()
                 if key != "units"
             }
+            if not flags:
+                figures |= {f"{name} {stage}": _summary(out, stage) for stage in ("selection", "planted-selection")}
+                figures[f"{name} congruence"] = _summary(out, "congruence")["rows"]
+                figures[f"{name} counterfactual methods"] = _summary(out, "counterfactual")["methods"]
     for key, value in figures.items():
         print(f"{key}: {value}")
     if arguments.json:

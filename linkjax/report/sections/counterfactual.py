@@ -91,7 +91,7 @@ def _by_method(methods: list[Mapping[str, Any]]) -> Table:
         "median_distance_r": "‖Δr‖₂",
         "median_distance_whitened": "Δr, whitened",
         "median_distance_w": "‖Δw‖₂",
-        "median_units_most": "units for nine tenths",
+        "median_units_most": "units for half of ‖Δr‖²",
         "median_probability_target": "probability of the target",
     }
     rows = []
