@@ -5,14 +5,17 @@
     FOLDER/config.toml     the resolved settings, to be fed back with --config
 
 A run writes into `FOLDER.partial`, notes each finished chunk of work, and renames the folder when all is there: a
-killed run leaves nothing that could be taken for whole, and the same command goes on where it stopped.
+killed run leaves nothing that could be taken for whole, and the same command goes on where it stopped. Whatever the
+moment of the kill: a chunk of an array is written beside the old one and renamed, a note is one line with a checksum,
+and the notes go only after the folder has its name.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +28,12 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from linkjax import config as configs
 from linkjax import manifest as manifests
+from linkjax.claim import RUN, Claim
 from linkjax.errors import InputError
 
 DATA = "data.zarr"
-_RUN = "run.json"  # in an unfinished folder: what run it belongs to
 _DONE = "done.jsonl"  # in an unfinished folder: one line per finished chunk of work
-_LOCK = "lock"
+_DAMAGED = "remove {path} to start anew, or give another --out"
 
 
 class Artifact:
@@ -39,6 +42,7 @@ class Artifact:
     def __init__(self, path: Path, kind: str):
         self.path = Path(path).absolute()
         self.manifest = manifests.read(self.path, (kind,))
+        self._whole: set[str] = set()  # arrays of which no chunk is missing
 
     @property
     def id(self) -> str:
@@ -51,18 +55,39 @@ class Artifact:
         return self.manifest["summary"]
 
     def open(self) -> xr.Dataset:
-        """The arrays, read lazily, chunk by chunk."""
-        return xr.open_zarr(self.path / DATA, consolidated=False, chunks=None)
+        """The arrays, read lazily, chunk by chunk.
+
+        Raises: InputError if what describes them is damaged or missing.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="Object at")  # zarr's for an array that nothing describes
+                return xr.open_zarr(self.path / DATA, consolidated=False, chunks=None)
+        except (ValueError, KeyError, TypeError, OSError, UserWarning) as error:
+            raise InputError(f"{self.path}: its arrays are damaged or missing ({error}); make it again") from None
 
     def read(self, dataset: xr.Dataset, name: str, rows: Any = slice(None)) -> np.ndarray:
         """Rows of one array in memory.
 
         Raises: InputError if a chunk is damaged or missing.
         """
+        if name not in dataset and name in self.manifest.get("chunks", {}):
+            raise InputError(f"{self.path}: the array '{name}' is missing; make it again")
         try:
+            self._check_whole(name)
             return dataset[name][rows].values
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{self.path}: a stored chunk of '{name}' is damaged ({error}); make it again") from None
+
+    def _check_whole(self, name: str) -> None:
+        """Missing chunks would read as NaN or 0; how many there must be is in the manifest."""
+        expected = self.manifest.get("chunks", {}).get(name)
+        if expected is None or name in self._whole:
+            return
+        found = _stored_chunks(zarr.open_group(self.path / DATA, mode="r"), name)
+        if found != expected:
+            raise InputError(f"{self.path}: {found} of {expected} stored chunks of '{name}' are there; make it again")
+        self._whole.add(name)
 
 
 class Writer:
@@ -87,20 +112,19 @@ class Writer:
         inputs: Mapping[str, str] | None = None,
         free: Sequence[str] = (),
     ):
-        self.path = Path(path).absolute()
-        self.partial = manifests.partial(self.path)
+        self._claim = Claim(path)
+        self.path, self.partial = self._claim.path, self._claim.partial
         self.kind, self.config = kind, config
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
         for name in ("out", *free):  # where it lies does not change what it is
             self._run["config"].pop(name, None)
-        if self.path.exists():
-            raise InputError(f"{self.path} exists already; give another --out, or remove it first")
-        self._make_folder()
-        self._lock = self._take_lock()
-        self._check_same_run()
-        (self.partial / _RUN).write_text(json.dumps(manifests.plain(self._run)), encoding="utf-8")
-        self.group = zarr.open_group(self.partial / DATA, mode="a")
-        self._done = self._read_done()
+        try:
+            self._check_same_run()
+            self.group = zarr.open_group(self.partial / DATA, mode="a")
+            self._done = self._read_done()
+        except BaseException:
+            self._claim.release()
+            raise
 
     def array(
         self,
@@ -144,23 +168,19 @@ class Writer:
     def mark(self, chunk: str, note: Any = True) -> None:
         """Note a chunk of work as finished, after its arrays were written."""
         note = manifests.plain(note)
-        with open(self.partial / _DONE, "a", encoding="utf-8") as file:
-            file.write(json.dumps([chunk, note]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        manifests.append(self.partial / _DONE, _sealed([chunk, note]))
         self._done[chunk] = note
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the manifest and give the folder its name: from here on it is whole."""
         content = {**self._run, "config": self.config}
-        manifest = manifests.build(**content, summary=summary, id=manifests.fingerprint(self._run))
+        chunks = {name: _stored_chunks(self.group, name) for name in self.group.array_keys()}
+        manifest = manifests.build(**content, summary=summary, chunks=chunks, id=manifests.fingerprint(self._run))
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
-        for name in (_RUN, _DONE):
-            (self.partial / name).unlink(missing_ok=True)
         manifests.write(self.partial, manifest)
-        (self.partial / _LOCK).unlink(missing_ok=True)
-        os.rename(self.partial, self.path)
-        self._lock.close()
+        self._claim.publish()
+        for name in (RUN, _DONE):  # after the rename: a run killed before it goes on where it was
+            (self.path / name).unlink(missing_ok=True)
 
     @property
     def kind_stage(self) -> str:
@@ -173,78 +193,85 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.close()
-
-    def _make_folder(self) -> None:
-        try:
-            self.partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot make this folder ({error.strerror}); give another --out") from None
-
-    def _take_lock(self) -> Any:
-        try:
-            lock = open(self.partial / _LOCK, "w")  # noqa: SIM115 - held until the run ends
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot write here ({error.strerror}); give another --out") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+        self._claim.release()
+        if isinstance(error, ValueError) and "checksum" in str(error):  # zarr's word for it
             raise InputError(
-                f"{self.path}: another run is writing it now; wait for it, or give another --out"
+                f"{self.partial}: a stored chunk is damaged ({error}); " + _DAMAGED.format(path=self.partial)
             ) from None
-        return lock
 
     def _check_same_run(self) -> None:
-        path = self.partial / _RUN
+        path, now = self.partial / RUN, manifests.plain(self._run)
         if not path.exists():
             for leftover in (DATA, _DONE):  # killed before it knew what it was
                 target = self.partial / leftover
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            manifests.write_whole(path, json.dumps(now))
             return
-        earlier: Any = None
-        with contextlib.suppress(ValueError):
+        try:
             earlier = json.loads(path.read_text(encoding="utf-8"))
-        if earlier != manifests.plain(self._run):
-            self._lock.close()
-            differing = _differences(earlier, manifests.plain(self._run))
+        except ValueError:
+            earlier = None
+        if not isinstance(earlier, dict):
             raise InputError(
-                f"{self.partial}: an unfinished run with other settings lies here ({differing}); repeat those "
-                "settings to resume it, remove the folder to start anew, or give another --out"
+                f"{path}: expected what run this folder belongs to, found a damaged file; "
+                + _DAMAGED.format(path=self.partial)
+            )
+        if earlier != now:
+            raise InputError(
+                f"{self.partial}: an unfinished run with other settings lies here ({_differences(earlier, now)}); "
+                "repeat those settings to resume it, remove the folder to start anew, or give another --out"
             )
 
     def _read_done(self) -> dict[str, Any]:
         path = self.partial / _DONE
         done: dict[str, Any] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):  # the last line of a killed run may be cut short
-                    chunk, note = json.loads(line)
-                    done[chunk] = note
+        if not path.exists():
+            return done
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):  # the last line of a killed run may be cut short: that chunk is done again
+            os.truncate(path, len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                chunk, note = _unsealed(line)
+            except (ValueError, TypeError):
+                raise InputError(
+                    f"{path}: expected a note of finished work in line {number}, found a damaged one; "
+                    + _DAMAGED.format(path=self.partial)
+                ) from None
+            done[chunk] = note
         return done
+
+
+def _sealed(content: Any) -> bytes:
+    """A line of JSON that tells whether it was damaged: the content, and the CRC-32 of its text."""
+    text = json.dumps(content)
+    return f"[{text}, {zlib.crc32(text.encode())}]\n".encode()
+
+
+def _unsealed(line: bytes) -> Any:
+    content, checksum = json.loads(line)
+    if zlib.crc32(json.dumps(content).encode()) != checksum:
+        raise ValueError
+    return content
+
+
+def _stored_chunks(group: zarr.Group, name: str) -> int:
+    """How many chunks of an array lie on disk; those that hold nothing but the fill value do not."""
+    array = group[name]
+    assert isinstance(array, zarr.Array), name
+    return array.nchunks_initialized
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to write small files into, which gets its name when all are there; nothing is resumed.
 
-    Raises: InputError if `path` exists or cannot be made.
+    Raises: InputError if `path` exists, cannot be made, or is being made by another run.
     """
-    path = Path(path).absolute()
-    if path.exists():
-        raise InputError(f"{path} exists already; give another --out, or remove it first")
-    partial = manifests.partial(path)
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot make this folder ({error.strerror}); give another --out") from None
-    try:
-        yield partial
-        os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with Claim(path, resumable=False) as claim:
+        yield claim.partial
+        claim.publish()
 
 
 def names(dataset: xr.Dataset, coordinate: str) -> list[str]:
@@ -265,9 +292,7 @@ def check_weights(manifest: Mapping[str, Any], role: str, sha256: str, what: str
         )
 
 
-def _differences(earlier: Any, now: Mapping[str, Any]) -> str:
-    if not isinstance(earlier, dict):
-        return "its record is damaged"
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     old, new = _flat(earlier), _flat(now)
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return ", ".join(f"{key.removeprefix('config.')}: {old.get(key)} there, {new.get(key)} now" for key in changed[:5])

@@ -5,8 +5,6 @@ FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted
 """
 
 import dataclasses
-import os
-import shutil
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -18,23 +16,20 @@ import numpy as np
 from flax import nnx
 
 from linkjax import manifest as manifests
-from linkjax.errors import InputError
+from linkjax.claim import Claim
+from linkjax.errors import InputError, LinkjaxError
 from linkjax.models import build, registry
 
 WEIGHTS = "weights"
 
 
-def must_be_new(path: Path) -> None:
-    """Refuse to write over what is there; asked before the work, and again before writing.
-
-    Raises: InputError if `path` exists.
-    """
-    if Path(path).exists():
-        raise InputError(f"{path} exists already; give another folder, or remove it first")
-
-
 def save_model(
-    path: Path, model: nnx.Module, *, source: Mapping[str, Any], files: Callable[[Path], None] | None = None
+    path: Path,
+    model: nnx.Module,
+    *,
+    source: Mapping[str, Any],
+    files: Callable[[Path], None] | None = None,
+    claim: Claim | None = None,
 ) -> None:
     """Write a model so that `load_model` gives it back on any number of devices; whole or not at all.
 
@@ -43,20 +38,15 @@ def save_model(
       model: a model of `linkjax.models.registry`, with its `spec`.
       source: where the weights came from (file name, SHA-256, licence, or the stage's settings and numbers).
       files: writes what else belongs into the folder (pictures, tables), before it gets its name.
-    Raises: InputError if `path` exists.
+      claim: on `path`, of a caller who has held it while working (not resumable); none: it is taken now.
+    Raises: InputError if `path` exists or another run writes it; LinkjaxError if the disk does not take it.
     """
-    import orbax.checkpoint as ocp
-
-    path = Path(path).absolute()
-    must_be_new(path)
+    if claim is None:
+        with Claim(path, resumable=False) as own:
+            return save_model(path, model, source=source, files=files, claim=own)
+    assert claim.path == Path(path).absolute()
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
-    partial = manifests.partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(partial / WEIGHTS, arrays)
-    # Orbax notes the absolute path it wrote to; weights that are shared need not tell it.
-    (partial / WEIGHTS / "commit_success.txt").write_text("Checkpoint commit was successful\n", encoding="utf-8")
+    _save_arrays(claim.partial / WEIGHTS, arrays)
     content = manifests.build(
         registry.kind_of(model),
         spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
@@ -65,9 +55,31 @@ def save_model(
         source=dict(source),
     )
     if files is not None:
-        files(partial)
-    manifests.write(partial, content)
-    os.rename(partial, path)
+        files(claim.partial)
+    manifests.write(claim.partial, content)
+    claim.publish()
+
+
+def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder, dict(arrays))
+    except OSError:
+        raise  # the command line has a sentence for it
+    except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+        raise LinkjaxError(
+            f"{folder.parent}: the weights could not be written ({_first_line(error)}); make space or give another "
+            "--out, and repeat the command"
+        ) from None
+    # Orbax notes the absolute path it wrote to; weights that are shared need not tell it.
+    (folder / "commit_success.txt").write_text("Checkpoint commit was successful\n", encoding="utf-8")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -93,9 +105,8 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore(path / WEIGHTS, target)
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path}: its weights are damaged or incomplete ({first}); convert or fit them again"
+            f"{path}: its weights are damaged or incomplete ({_first_line(error)}); convert or fit them again"
         ) from None
     if manifests.arrays_sha256({name: np.asarray(array) for name, array in arrays.items()}) != manifest["sha256"]:
         raise InputError(f"{path}: its weights are not those its manifest names (SHA-256 differs); make it again")

@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 wrong use or unusable input, 1 failed; the reason is one l
 """
 
 import dataclasses
+import errno
 import importlib
 import importlib.metadata
 import sys
@@ -69,8 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("linkjax: stopped; the same command goes on where it was", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        print(f"linkjax: failed: {error or type(error).__name__}", file=sys.stderr)
+        print(f"linkjax: {_failure(error)}", file=sys.stderr)
         return 1
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _failure(error: OSError | MemoryError) -> str:
+    """One sentence for what the system refused."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"no room on the disk{where} ({error.strerror}); make some and repeat this: what was finished is kept"
+    return f"failed: {error or type(error).__name__}"
 
 
 def _dispatch(arguments: list[str]) -> int:

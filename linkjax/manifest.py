@@ -1,6 +1,7 @@
 """What every output says about itself: settings, weights, inputs, versions, device, precision (`manifest.json`)."""
 
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -60,13 +61,33 @@ def plain(value: Any) -> Any:
 
 def write(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json` into `folder`: whole or not at all."""
-    temporary = folder / (FILE + ".new")
+    write_whole(folder / FILE, json.dumps(plain(manifest), indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, whenever it comes, finds the old one or the new one."""
+    temporary = path.with_name(path.name + ".new")
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(plain(manifest), file, indent=1)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, folder / FILE)
+    os.replace(temporary, path)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Add a line to a file, to the disk; if there is no room for it the file is as before.
+
+    Raises: OSError.
+    """
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read(folder: Path, kinds: Iterable[str] | None = None) -> dict[str, Any]:

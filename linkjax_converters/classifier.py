@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from linkjax import checkpoint, manifest
+from linkjax.claim import Claim
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, classifier_spec
 from linkjax_converters import classifier_rules
@@ -30,16 +31,16 @@ def convert_classifier(src: Path, out: Path, arch: str, features: str = "penulti
     """
     src, out = Path(src), Path(out)
     classifier_spec(arch, features)
-    checkpoint.must_be_new(out)
-    model = classifier_from_state_dict(read_state_dict(src), arch, features)
-    source = {
-        "file": src.name,
-        "sha256": manifest.file_sha256(src),
-        "architecture": arch,
-        "features": features,
-        "licence": LICENCE,
-    }
-    checkpoint.save_model(out, model, source=source)
+    with Claim(out, resumable=False) as claim:
+        model = classifier_from_state_dict(read_state_dict(src), arch, features)
+        source = {
+            "file": src.name,
+            "sha256": manifest.file_sha256(src),
+            "architecture": arch,
+            "features": features,
+            "licence": LICENCE,
+        }
+        checkpoint.save_model(out, model, source=source, claim=claim)
 
 
 def classifier_from_state_dict(

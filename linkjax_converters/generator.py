@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.checkpoint import must_be_new, save_model
+from linkjax.checkpoint import save_model
+from linkjax.claim import Claim
 from linkjax.errors import ConversionError
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec, LayerSpec
@@ -51,24 +52,24 @@ def convert_generator(src: Path, out: Path) -> None:
     Errors: InputError and UnsafeFileError as `read_snapshot`; ConversionError with all that does not fit.
     """
     src = Path(src)
-    must_be_new(out)
-    snapshot = read_snapshot(src)
-    class_name = snapshot.modules[""].class_name
-    generator, ignored = _convert(snapshot)
-    spec = generator.spec
-    with src.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {
-        "file": src.name,
-        "sha256": digest,
-        "network": "G_ema",
-        "class_name": class_name,
-        "architecture": f"{len(spec.layers)} layers, {spec.resolution}×{spec.resolution}, "
-        + (f"{spec.num_classes} classes" if spec.num_classes else "unconditional"),
-        "ignored": ignored,
-        "licence": LICENCE_NOTE,
-    }
-    save_model(Path(out), generator, source=source)
+    with Claim(out, resumable=False) as claim:
+        snapshot = read_snapshot(src)
+        class_name = snapshot.modules[""].class_name
+        generator, ignored = _convert(snapshot)
+        spec = generator.spec
+        with src.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        source = {
+            "file": src.name,
+            "sha256": digest,
+            "network": "G_ema",
+            "class_name": class_name,
+            "architecture": f"{len(spec.layers)} layers, {spec.resolution}×{spec.resolution}, "
+            + (f"{spec.num_classes} classes" if spec.num_classes else "unconditional"),
+            "ignored": ignored,
+            "licence": LICENCE_NOTE,
+        }
+        save_model(Path(out), generator, source=source, claim=claim)
 
 
 def generator_from_snapshot(snapshot: Snapshot) -> Generator:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from linkjax import checkpoint, manifest
+from linkjax.claim import Claim
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.segmenter import DILATIONS, WIDTHS, Segmenter, SegmenterSpec
@@ -27,15 +28,15 @@ def convert_segmenter(src: Path, out: Path, size: str) -> None:
     """
     src, out = Path(src), Path(out)
     _check_size(size)
-    checkpoint.must_be_new(out)
-    model = segmenter_from_state_dict(read_state_dict(src), size)
-    source = {
-        "file": src.name,
-        "sha256": manifest.file_sha256(src),
-        "architecture": f"few-shot segmenter {size}",
-        "licence": "The weights stay under the licence of whoever trained them.",
-    }
-    checkpoint.save_model(out, model, source=source)
+    with Claim(out, resumable=False) as claim:
+        model = segmenter_from_state_dict(read_state_dict(src), size)
+        source = {
+            "file": src.name,
+            "sha256": manifest.file_sha256(src),
+            "architecture": f"few-shot segmenter {size}",
+            "licence": "The weights stay under the licence of whoever trained them.",
+        }
+        checkpoint.save_model(out, model, source=source, claim=claim)
 
 
 def segmenter_from_state_dict(arrays: Mapping[str, np.ndarray], size: str) -> Segmenter:

@@ -1,5 +1,8 @@
 import dataclasses
+import errno
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -116,6 +119,116 @@ def test_other_weights_are_refused(tmp_path):
     artifacts.check_weights(made.manifest, "generator", "a" * 64, "the pairs")
     with pytest.raises(InputError, match="made with another generator"):
         artifacts.check_weights(made.manifest, "generator", "b" * 64, "the pairs")
+
+
+def unfinished(path):
+    """A run that marked two chunks and was killed."""
+    with writer(path) as out:
+        out.array("w", ("sample", "w"), (3, 2), np.float32, (1, 2))[:2] = 7.0
+        out.mark("first", [1, 2])
+        out.mark("second", 0.1)
+    return manifest.partial(path)
+
+
+def change(file, old, new):
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("done.jsonl", b"[1, 2]", b"[1, 3]", "line 1"),  # JSON still, but not what was noted
+        ("done.jsonl", b'"second"', b"second", "line 2"),
+        ("run.json", b"pairs", b"sweep", "kind: sweep there, pairs now"),
+        ("run.json", b"{", b"", "found a damaged file"),
+        ("run.json", b"{", b"[", "found a damaged file"),
+    ],
+)
+def test_damaged_notes_of_an_unfinished_run_are_named_and_never_used(tmp_path, name, old, new, said):
+    partial = unfinished(tmp_path / "pairs")
+    change(partial / name, old, new)
+    before = {file: file.read_bytes() for file in partial.rglob("*") if file.is_file()}
+    for _ in range(2):  # refused again: the first try has not mended, or lost, anything
+        with pytest.raises(InputError, match=said) as error:
+            writer(tmp_path / "pairs")
+        assert "remove" in str(error.value)
+    assert {file: file.read_bytes() for file in partial.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("moment", ["manifest", "rename", "notes"])
+def test_a_run_killed_while_it_finishes_has_nothing_to_do_again(tmp_path, monkeypatch, moment):
+    path = tmp_path / "pairs"
+    unfinished(path)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with writer(path) as out, monkeypatch.context() as patch:
+        target = {"manifest": (manifest, "write"), "rename": (os, "rename"), "notes": (os, "unlink")}[moment]
+        patch.setattr(*target, killed)
+        with pytest.raises(KeyboardInterrupt):
+            out.finish({})
+    if moment == "notes":  # it had its name already
+        assert artifacts.Artifact(path, "pairs").summary == {}
+        return
+    assert not path.exists()
+    with writer(path) as out:
+        assert out.done("first") == [1, 2] and out.done("second") == 0.1
+        out.finish({})
+    assert {file.name for file in path.iterdir()} == {"data.zarr", "manifest.json", "config.toml"}
+
+
+def test_a_note_without_room_on_the_disk_leaves_the_notes_as_they_were(tmp_path, monkeypatch):
+    path = tmp_path / "pairs"
+    unfinished(path)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with writer(path) as out, monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            out.mark("third")
+        assert out.done("third") is None
+    with writer(path) as out:
+        assert out.done("second") == 0.1 and out.done("third") is None
+        out.mark("third")
+    with writer(path) as out:
+        assert out.done("third") is True
+
+
+def test_a_damaged_chunk_of_an_unfinished_run_ends_it_in_one_sentence(tmp_path):
+    chunk = unfinished(tmp_path / "pairs") / artifacts.DATA / "w" / "c" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="a stored chunk is damaged"), writer(tmp_path / "pairs") as out:
+        out.group["w"][...]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("w/c/1/0", "2 of 3 stored chunks of 'w'"),
+        ("w", "the array 'w' is missing"),
+        ("w/zarr.json", "damaged or missing"),
+        ("zarr.json", "damaged or missing"),
+        ("", "damaged or missing"),
+    ],
+)
+def test_what_is_missing_is_not_read_as_nan(tmp_path, lost, said):
+    made = make(tmp_path / "pairs")
+    target = made.path / artifacts.DATA / lost
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    with pytest.raises(InputError, match=said):
+        made.read(made.open(), "w")
+
+
+def test_damaged_metadata_of_an_array_is_named(tmp_path):
+    made = make(tmp_path / "pairs")
+    (made.path / artifacts.DATA / "w" / "zarr.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        made.read(made.open(), "w")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import itself and the layers before it.
 LAYERS = (
     ("errors",),
-    ("config", "numerics", "manifest", "compile_cache"),
+    ("config", "numerics", "manifest", "claim", "compile_cache"),
     ("ops",),
     ("models",),
     ("analysis",),

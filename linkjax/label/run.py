@@ -5,6 +5,7 @@ import dataclasses
 import webbrowser
 from pathlib import Path
 
+from linkjax.claim import held
 from linkjax.errors import InputError
 from linkjax.label.server import Server
 from linkjax.label.store import Store
@@ -33,7 +34,8 @@ class Config:
 def run(config: Config) -> None:
     """Serve until Ctrl-C; every stroke is stored when it ends."""
     store = Store(Path(config.pictures), Path(config.masks), config.part_names)
-    with Server(store, config.port) as server:
+    advice = "close it first, or give another --masks"
+    with held(store.folder, advice), Server(store, config.port) as server:
         print(f"paint at {server.url}\nmasks go to {store.folder}; stop with Ctrl-C", flush=True)
         if config.open:
             with contextlib.suppress(webbrowser.Error):

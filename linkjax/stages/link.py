@@ -12,6 +12,7 @@ import xarray as xr
 from linkjax import artifacts, checkpoint
 from linkjax.analysis import fit, mlp, moments
 from linkjax.analysis.moments import Moments, Products
+from linkjax.claim import Claim
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -58,7 +59,11 @@ def workload(config: Config, facts: Facts) -> Workload:
 
 def run(config: Config) -> None:
     """Write the link as a model, its diagnostics in the manifest."""
-    checkpoint.must_be_new(Path(config.out))
+    with Claim(Path(config.out), resumable=False) as claim:
+        _fit(config, claim)
+
+
+def _fit(config: Config, claim: Claim) -> None:
     pairs = inputs.pairs(config.pairs)
     data, splits = pairs.open(), pairs.summary["splits"]
     if config.alphas and "val" not in splits:
@@ -85,7 +90,7 @@ def run(config: Config) -> None:
         "diagnostics": _plain(diagnostics),
         "classes": pairs.summary["classes"],
     }
-    checkpoint.save_model(Path(config.out), link, source=source)
+    checkpoint.save_model(claim.path, link, source=source, claim=claim)
     _print(diagnostics)
 
 

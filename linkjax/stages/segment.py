@@ -20,6 +20,7 @@ from linkjax.analysis.few_shot import FewShotTraining
 from linkjax.analysis.heads import FewShotJob, LinearJob
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.segmentation import LinearTraining
+from linkjax.claim import Claim
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.masks.overlay import Panel, sheet
@@ -118,7 +119,11 @@ def run(config: Config) -> None:
         raise InputError(
             "images, masks: expected the folder of pictures and their masks; make pictures to label with --draw 20"
         )
-    (_draw if config.draw else _train)(config)
+    if config.draw:
+        _draw(config)
+        return
+    with Claim(Path(config.out), resumable=False) as claim:
+        _train(config, claim)
 
 
 def draw_pictures(models: tuple[Any], items: dict[str, jax.Array], truncation: float) -> dict[str, jax.Array]:
@@ -163,9 +168,8 @@ def _draw(config: Config) -> None:
     print(f"{config.draw} pictures in {Path(config.out) / 'images'}; {Path(config.out) / 'README.txt'} says what to do")
 
 
-def _train(config: Config) -> None:
+def _train(config: Config, claim: Claim) -> None:
     out = Path(config.out)
-    checkpoint.must_be_new(out)
     assert config.images is not None and config.masks is not None  # Config has seen to it
     generator = inputs.model(config.generator, "generator")
     pictures = artifacts.Artifact(Path(config.images), PICTURES)
@@ -207,7 +211,7 @@ def _train(config: Config) -> None:
             Panel("predicted", others["image"][row], others["labels"][row]),
         )
         sheets[f"suggested_{stems[rest[row]]}.png"] = sheet(panels, read.part_names)
-    checkpoint.save_model(out, model, source=source, files=functools.partial(_save_sheets, sheets))
+    checkpoint.save_model(out, model, source=source, files=functools.partial(_save_sheets, sheets), claim=claim)
     _print(read.part_names, measured, suggestions, out)
 
 

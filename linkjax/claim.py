@@ -1,0 +1,149 @@
+"""The right to make an output folder: held by one run at a time, given up when the run ends, however it ends."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from linkjax import manifest as manifests
+from linkjax.errors import InputError
+
+LOCK = "lock"
+RUN = "run.json"  # in the folder of a run that can be resumed: what run it is
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some network file systems know none
+
+
+class Claim:
+    """A folder being made at `partial`, which `publish` gives its name; a context manager.
+
+    The lock is the system's: it ends with the process, so a killed run leaves none behind.
+
+    Args:
+      path: the folder to make; must not exist.
+      resumable: what an earlier run left there is kept; else it is removed, now and when this one fails.
+    Raises: InputError if the folder exists, cannot be made, or is being made by another run.
+    """
+
+    def __init__(self, path: Path, resumable: bool = True):
+        self.path = Path(path).absolute()
+        self.partial = manifests.partial(self.path)
+        self.resumable = resumable
+        must_be_new(self.path)
+        try:
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.partial / LOCK, "w")  # noqa: SIM115 - held until the run ends
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot write here ({error.strerror}); give another --out") from None
+        try:
+            self._take()
+            must_be_new(self.path)  # another run may have finished it meanwhile
+            if not resumable:
+                self._empty()
+        except InputError:
+            self._lock.close()
+            if self.path.exists():  # then the folder beside it is of no run, and was made a moment ago
+                (self.partial / LOCK).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.partial.rmdir()
+            raise
+
+    def publish(self) -> None:
+        """Give the folder its name: from here on it is whole.
+
+        Raises: InputError if something of that name was made meanwhile; the work is kept.
+        """
+        try:
+            os.rename(self.partial, self.path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise InputError(
+                f"{self.path} was made by someone else meanwhile; move it away and repeat this command, which has kept "
+                f"its work in {self.partial.name}"
+            ) from None
+        # The lock goes last: whoever waits for it finds the finished folder.
+        (self.path / LOCK).unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let another run have it."""
+        self._lock.close()
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._lock.closed and not self.resumable:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        self.release()
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                print(
+                    f"linkjax: {self.path.parent} is on a file system without locks, so that a second run into "
+                    f"{self.path.name} would not be noticed",
+                    file=sys.stderr,
+                )
+                return
+            raise InputError(_BUSY.format(path=self.path)) from None
+        if not _same_file(self._lock, self.partial / LOCK):  # its owner finished or gave up between the two lines above
+            must_be_new(self.path)
+            raise InputError(_BUSY.format(path=self.path))
+
+    def _empty(self) -> None:
+        if (self.partial / RUN).exists():
+            raise InputError(
+                f"{self.partial}: another unfinished run lies here; repeat its command to resume it, remove "
+                "the folder, or give another --out"
+            )
+        for leftover in self.partial.iterdir():
+            if leftover.name != LOCK:
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+_BUSY = "{path}: another run is writing it now; wait for it, or give another --out"
+
+
+@contextlib.contextmanager
+def held(folder: Path, advice: str) -> Iterator[None]:
+    """Keep a folder that exists to this process.
+
+    Raises: InputError if another one has it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another run is writing it now; {advice}") from None
+        except OSError:
+            pass  # a network file system that locks no folders
+        yield
+    finally:
+        os.close(handle)
+
+
+def must_be_new(path: Path) -> None:
+    """Refuse to write over what is there; asked before the work, and again before writing.
+
+    Raises: InputError if `path` exists.
+    """
+    if Path(path).exists():
+        raise InputError(f"{path} exists already; give another --out, or remove it first")
+
+
+def _same_file(file: IO[str], path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
