@@ -6,6 +6,7 @@ REGIONS = 1e-5  # relative to each column's largest value; measured 7e-7 for mea
 # A byte image's luma can lie exactly between two bins; linkjax rounds up exactly, float64 either way by its own
 # rounding. Two such pixels in 55 296 move an entropy by 4e-6 of its value.
 ENTROPY_TIES = 1e-5
+LOCAL_ENTROPY = 2e-6  # bits: 256 terms up to 81 · 6.3, in float32, over 81; measured 7e-7
 BATCHING = 2e-6  # relative to the largest value: the same sums in another order
 SWEEP = 2e-5  # of slopes of order 1: differences of float32 sums over a few steps, through three matrix products
 COUNTERFACTUAL_F64 = 1e-12  # relative to the largest value, five gradient steps against the original's

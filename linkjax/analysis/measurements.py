@@ -1,6 +1,6 @@
 """Everything a sweep measures in an image: of the whole image, and of every part of it, in one table of metrics."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,18 @@ METRICS = IMAGE_METRICS | PART_METRICS
 PERIODS = {"orientation": np.pi}
 
 
-def metrics_of(num_parts: int) -> dict[str, ImageMetric]:
+Definitions = Literal["standard", "original"]
+#: What the original program means by these two, where `Definitions` say so.
+ORIGINAL_METRICS = {
+    "luminance": ImageMetric("byte", "mean of (0.299 R + 0.587 G + 0.114 B) / 3, 0…85"),
+    "entropy": ImageMetric("bit", "mean entropy of the grey values within 5 pixels, 0…6.3"),
+}
+
+
+def metrics_of(num_parts: int, definitions: Definitions = "standard") -> dict[str, ImageMetric]:
     """The metrics measured: those of images, and of parts where there are any."""
-    return METRICS if num_parts else IMAGE_METRICS
+    metrics = METRICS if num_parts else IMAGE_METRICS
+    return metrics if definitions == "standard" else metrics | ORIGINAL_METRICS
 
 
 def measure(
@@ -41,6 +50,7 @@ def measure(
     references: Float[Array, "B H W 3"] | None = None,
     labels: Integer[Array, "B H W"] | None = None,
     num_parts: int = 0,
+    definitions: Definitions = "standard",
 ) -> Float[Array, "B parts metrics"]:
     """All metrics of whole images and of their parts.
 
@@ -49,19 +59,33 @@ def measure(
       references: what `change` compares with; None makes it NaN.
       labels: part of each pixel; None measures whole images only.
       num_parts: how many parts, static; 0 exactly where labels are None.
+      definitions: "original": luminance and entropy as the original program has them (`ORIGINAL_METRICS`); static.
     Returns: [B, 1 + num_parts, len(metrics_of(num_parts))]; the first row is the whole image. NaN where a metric does
       not apply (no centroid of a whole image, no `change` of a part) or a part is absent; its area is 0 then.
     """
     if (labels is None) != (num_parts == 0):
         raise InputError(f"expected labels and num_parts together, found num_parts = {num_parts}")
     whole = measure_images(images, references)[:, None]
+    if definitions == "original":
+        whole = _with_original(whole, images)
     if labels is None:
         return whole
-    regions: Any = measure_region_batch(images, labels, num_parts)._asdict()
+    original: Any = {"luminance": "original", "entropy": "disk"} if definitions == "original" else {}
+    regions: Any = measure_region_batch(images, labels, num_parts, **original)._asdict()
     absent = jnp.full((images.shape[0], num_parts), jnp.nan, whole.dtype)
     parts = jnp.stack([regions.get(name, absent) for name in METRICS], axis=-1)
     rest = jnp.full((images.shape[0], 1, len(PART_METRICS)), jnp.nan, whole.dtype)
     return jnp.concatenate([jnp.concatenate([whole, rest], axis=-1), parts], axis=1)
+
+
+def _with_original(whole: Float[Array, "B 1 metrics"], images: Float[Array, "B H W 3"]) -> Float[Array, "B 1 metrics"]:
+    """Measurements of whole images whose luminance and entropy are the original's: of one part that is everything."""
+    everything = jnp.zeros(images.shape[:3], jnp.int32)
+    regions: Any = measure_region_batch(images, everything, 1, luminance="original", entropy="disk")._asdict()
+    for column, name in enumerate(IMAGE_METRICS):
+        if name in ORIGINAL_METRICS:
+            whole = whole.at[..., column].set(regions[name])
+    return whole
 
 
 def unwrapped(values: np.ndarray, axis: int) -> np.ndarray:
@@ -79,7 +103,9 @@ def unwrapped(values: np.ndarray, axis: int) -> np.ndarray:
     return values
 
 
-def change(name: str, before: jax.Array, after: jax.Array) -> jax.Array:
+def change(
+    name: str, before: jax.Array, after: jax.Array, areas: Literal["log_ratio", "relative"] = "log_ratio"
+) -> jax.Array:
     """How far a metric went: after − before; of an angle the short way round; of an area the log ratio.
 
     Areas: ln((a₁ + ½) / (a₀ + ½)), which is antisymmetric, finite where a part appears or vanishes, and near the
@@ -88,8 +114,14 @@ def change(name: str, before: jax.Array, after: jax.Array) -> jax.Array:
     Args:
       name: of `METRICS`.
       before, after: values of the metric, any shape.
-    Deviations from the original: it divides by the first value, or by 1 where a part was absent.
+      areas: "relative": the original's (a₁ − a₀) / a₀, divided by 1 pixel where the part was absent.
+    Deviations from the original: unless asked, an area's change is not divided by the first value, which explodes where
+      a part was all but absent.
     """
+    if areas not in ("log_ratio", "relative"):
+        raise InputError(f"areas: expected 'log_ratio' or 'relative', found {areas!r}")
+    if name == "area" and areas == "relative":
+        return (after - before) / jnp.where(before == 0, 1.0, before)
     if name == "area":
         return jnp.log((after + 0.5) / (before + 0.5))
     difference = after - before

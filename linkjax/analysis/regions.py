@@ -1,7 +1,7 @@
 """What each labelled part of an image looks like and where it lies: colour, entropy, moment ellipse."""
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,10 @@ from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.ops import color
 from linkjax.ops.chunked import map_images
+from linkjax.ops.local_entropy import disk_entropy
+
+Luminance = Literal["rec709", "original"]
+Entropy = Literal["part", "disk"]
 
 
 class Regions(NamedTuple):
@@ -23,12 +27,12 @@ class Regions(NamedTuple):
 
     area: jax.Array  # pixels
     area_share: jax.Array  # of the whole image, 0…1
-    luminance: jax.Array  # mean Rec. 709 luma on the byte scale, 0…255
+    luminance: jax.Array  # mean Rec. 709 luma on the byte scale, 0…255 ("original": 0…85)
     luminance_linear: jax.Array  # mean relative luminance (of light, not of encoded values), 0…1
     lightness: jax.Array  # mean CIE L*, 0…100
     red_green: jax.Array  # mean CIE a*, green negative
     yellow_blue: jax.Array  # mean CIE b*, blue negative
-    entropy: jax.Array  # bits, of the 256-bin histogram of the luma, 0…8
+    entropy: jax.Array  # bits, of the 256-bin histogram of the luma, 0…8 ("disk": mean local entropy, 0…6.3)
     centroid_y: jax.Array
     centroid_x: jax.Array
     eccentricity: jax.Array  # of the moment ellipse, 0 circle … 1 line
@@ -37,8 +41,15 @@ class Regions(NamedTuple):
     axis_minor: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="num_parts")
-def measure_regions(image: Float[Array, "H W 3"], labels: Integer[Array, "H W"], num_parts: int) -> Regions:
+@functools.partial(jax.jit, static_argnames=("num_parts", "luminance", "entropy"))
+def measure_regions(
+    image: Float[Array, "H W 3"],
+    labels: Integer[Array, "H W"],
+    num_parts: int,
+    *,
+    luminance: Luminance = "rec709",
+    entropy: Entropy = "part",
+) -> Regions:
     """Area, colour, entropy and moment ellipse of each part of one image; `jax.vmap` it for a batch.
 
     With n pixels and central moments μ_pq = Σ (y − ȳ)^p (x − x̄)^q / n, λ₁ ≥ λ₂ the eigenvalues of [[μ20, μ11],
@@ -50,8 +61,11 @@ def measure_regions(image: Float[Array, "H W 3"], labels: Integer[Array, "H W"],
       image: encoded sRGB in [0, 1]; values outside are clipped.
       labels: part of each pixel; pixels with labels outside 0…num_parts − 1 belong to no part.
       num_parts: number of parts, background included (it is measured too); static.
+      luminance: "original": the original program's, mean of (0.299 R + 0.587 G + 0.114 B) / 3 in bytes; static.
+      entropy: "disk": the original program's, mean over the part of the Rec. 601 grey's entropy in a disk of radius 5
+        around each pixel, other parts' pixels included (`disk_entropy`); static.
     Returns: `Regions` with arrays of [num_parts].
-    Errors: InputError for byte images, wrong shapes, or num_parts below 1.
+    Errors: InputError for byte images, wrong shapes, num_parts below 1, or a definition that is not known.
     Numerics: row by row, counts, sums and squares of x are whole numbers, exact in float32 up to 512 pixels width;
       everything after is centred first, and λ₂ = det / λ₁ with det = Σ(y − ȳ)² · (Σ of squares of x around its
       regression on y), which does not cancel for thin oblique parts. Histogram bins are exact (`color.luma709_bin`).
@@ -73,6 +87,9 @@ def measure_regions(image: Float[Array, "H W 3"], labels: Integer[Array, "H W"],
         raise InputError(f"expected whole-number labels, found {labels.dtype}; take the argmax of segmenter scores")
     if num_parts < 1:
         raise InputError(f"expected at least one part, found num_parts = {num_parts}")
+    for name, given, known in (("luminance", luminance, Luminance), ("entropy", entropy, Entropy)):
+        if given not in get_args(known):
+            raise InputError(f"{name}: expected {' or '.join(map(repr, get_args(known)))}, found {given!r}")
     dtype = image.dtype if image.dtype == jnp.float64 else jnp.float32
     image = jnp.clip(image.astype(dtype), 0.0, 1.0)
     labels = labels.astype(jnp.int32)
@@ -80,12 +97,17 @@ def measure_regions(image: Float[Array, "H W 3"], labels: Integer[Array, "H W"],
     member = (labels[None] == parts[:, None, None]).astype(dtype)  # [P, H, W]
 
     area, *geometry = _geometry(member)
-    appearance = _appearance(image, labels, member, area)
+    appearance = _appearance(image, labels, member, area, luminance, entropy)
     return Regions(area, area / (labels.shape[0] * labels.shape[1]), *appearance, *geometry)
 
 
 def _appearance(
-    image: Float[Array, "H W 3"], labels: Int[Array, "H W"], member: Float[Array, "P H W"], area: Float[Array, "P"]
+    image: Float[Array, "H W 3"],
+    labels: Int[Array, "H W"],
+    member: Float[Array, "P H W"],
+    area: Float[Array, "P"],
+    luminance: Luminance,
+    entropy: Entropy,
 ) -> tuple[Array, ...]:
     """luminance, luminance_linear, lightness, red_green, yellow_blue, entropy, each [P].
 
@@ -99,16 +121,26 @@ def _appearance(
 
     linear = color.linear_from_srgb(image)
     lab_mean = color.lab_from_response(mean(color.lab_response(color.xyz_from_linear(linear))))
-    luma_mean = 255.0 * color.luma709(mean(image))
+    encoded_mean = mean(image)
+    luma = color.luma709(encoded_mean) if luminance == "rec709" else color.luma601(encoded_mean) / 3.0
+    luma_mean = 255.0 * luma
     luminance_mean = color.luma709(mean(linear))
 
+    if entropy == "disk":
+        around = disk_entropy(color.luma601_byte(image)).astype(image.dtype)
+        bits = mean(around[..., None])[:, 0]
+    else:
+        bits = _histogram_entropy(image, labels, num_parts)
+    # a pixel that is not a number has no bin
+    bits = jnp.where(jnp.isfinite(luma_mean), bits, jnp.nan)
+    return luma_mean, luminance_mean, lab_mean[:, 0], lab_mean[:, 1], lab_mean[:, 2], bits
+
+
+def _histogram_entropy(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num_parts: int) -> Float[Array, "P"]:
     inside = (labels >= 0) & (labels < num_parts)
     cell = jnp.where(inside, labels * 256 + color.luma709_bin(image), num_parts * 256)
     counts = jnp.zeros(num_parts * 256, jnp.int32).at[cell.ravel()].add(1, mode="drop")
-    entropy = color.histogram_entropy(counts.reshape(num_parts, 256).astype(image.dtype))
-    # a pixel that is not a number has no bin
-    entropy = jnp.where(jnp.isfinite(luma_mean), entropy, jnp.nan)
-    return luma_mean, luminance_mean, lab_mean[:, 0], lab_mean[:, 1], lab_mean[:, 2], entropy
+    return color.histogram_entropy(counts.reshape(num_parts, 256).astype(image.dtype))
 
 
 def _geometry(member: Float[Array, "P H W"]) -> tuple[Array, ...]:
@@ -153,9 +185,15 @@ def _geometry(member: Float[Array, "P H W"]) -> tuple[Array, ...]:
     return area, mean_y + height // 2, mean_x + width // 2, *nan_if_absent, *axes
 
 
-@functools.partial(jax.jit, static_argnames=("num_parts", "at_once"))
+@functools.partial(jax.jit, static_argnames=("num_parts", "at_once", "luminance", "entropy"))
 def measure_region_batch(
-    images: Float[Array, "B H W 3"], labels: Integer[Array, "B H W"], num_parts: int, at_once: int | None = None
+    images: Float[Array, "B H W 3"],
+    labels: Integer[Array, "B H W"],
+    num_parts: int,
+    at_once: int | None = None,
+    *,
+    luminance: Luminance = "rec709",
+    entropy: Entropy = "part",
 ) -> Regions:
     """`measure_regions` over a batch, `at_once` images at a time.
 
@@ -163,8 +201,13 @@ def measure_region_batch(
       images, labels: as for `measure_regions`, with a batch axis.
       num_parts: number of parts, static.
       at_once: images held as one-hot parts together, static; None leaves it to `chunked.map_images`.
+      luminance, entropy: definitions, as for `measure_regions`.
     Returns: `Regions` with arrays of [B, num_parts].
     """
     if images.ndim != 4 or labels.ndim != 3:
         raise InputError(f"expected images [B, H, W, 3] and labels [B, H, W], found {images.shape} and {labels.shape}")
-    return map_images(lambda pair: measure_regions(pair[0], pair[1], num_parts), (images, labels), at_once)
+
+    def measure(pair: tuple[Array, Array]) -> Regions:
+        return measure_regions(*pair, num_parts, luminance=luminance, entropy=entropy)
+
+    return map_images(measure, (images, labels), at_once)

@@ -35,6 +35,23 @@ def test_the_first_row_is_the_image_and_the_others_its_parts():
     assert (got[:, 4, NAMES.index("area")] == 0).all() and np.isnan(got[:, 4, NAMES.index("luminance")]).all()
 
 
+def test_with_the_originals_definitions_two_columns_differ_and_are_named():
+    images, labels = _world()
+    got = np.asarray(measurements.measure(images, images, labels, 3, "original"))
+    plain = np.asarray(measurements.measure(images, images, labels, 3))
+    columns = [NAMES.index(name) for name in measurements.ORIGINAL_METRICS]
+    rest = np.setdiff1d(np.arange(len(NAMES)), columns)
+    np.testing.assert_array_equal(got[..., rest], plain[..., rest])
+    regions = measure_regions(images[1], labels[1], 3, luminance="original", entropy="disk")
+    share = np.asarray(regions.area_share)
+    for column, name in zip(columns, measurements.ORIGINAL_METRICS, strict=True):
+        parts = np.asarray(getattr(regions, name))
+        np.testing.assert_allclose(got[1, 1:, column], parts, rtol=1e-5)
+        assert got[1, 0, column] == pytest.approx(np.sum(share * parts), rel=1e-5)  # parts make up the image
+        assert measurements.metrics_of(3, "original")[name] != measurements.metrics_of(3)[name]
+    assert list(measurements.metrics_of(3, "original")) == NAMES
+
+
 def test_without_labels_only_images_are_measured():
     images, labels = _world()
     assert measurements.measure(images).shape == (3, 1, len(IMAGE_METRICS))
@@ -73,3 +90,10 @@ def test_a_change_of_area_is_finite_and_reverses_its_sign(before, after):
     back = float(measurements.change("area", jnp.float32(after), jnp.float32(before)))
     assert np.isfinite(there) and there == pytest.approx(-back, abs=1e-5)
     assert np.sign(there) == np.sign(after - before)
+
+
+def test_a_relative_change_of_area_is_the_originals():
+    before, after = jnp.float32([10, 0, 4]), jnp.float32([15, 7, 0])
+    np.testing.assert_allclose(measurements.change("area", before, after, "relative"), [0.5, 7, -1])
+    with pytest.raises(InputError, match="areas"):
+        measurements.change("area", before, after, "share")  # pyright: ignore[reportArgumentType]

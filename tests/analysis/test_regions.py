@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import linkjax
 from linkjax.analysis.regions import Regions, measure_region_batch, measure_regions
@@ -62,6 +63,21 @@ def test_colours_are_the_reference_ones(stored, measured, name):
 def test_entropy_is_that_of_the_256_bin_histogram(stored, measured):
     column = list(stored["appearance_names"]).index("entropy_luma709")
     assert largest_error(measured.entropy, stored["appearance"][..., column]) < ENTROPY_TIES
+
+
+def test_luminance_and_entropy_are_the_originals_where_asked(stored):
+    """Its formulas in NumPy, on a piece of a picture."""
+    image, labels = stored["images"][0, 20:60, 20:60], stored["labels"][0, 20:60, 20:60]
+    got = measure_regions(unit(image), jnp.asarray(labels, jnp.int32), 8, luminance="original", entropy="disk")
+    plain = measure_regions(unit(image), jnp.asarray(labels, jnp.int32), 8)
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    maps = {"luminance": image @ np.array([0.299, 0.587, 0.114]) / 3, "entropy": region_loops.local_entropy(grey)}
+    for name in Regions._fields:
+        if name in maps:
+            expected = [maps[name][labels == part].mean() if (labels == part).any() else np.nan for part in range(8)]
+            assert largest_error(getattr(got, name), np.array(expected)) < REGIONS, name
+        else:
+            np.testing.assert_array_equal(getattr(got, name), getattr(plain, name))
 
 
 def random_scene(seed: int, height: int = 40, width: int = 56, num_parts: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -222,3 +238,9 @@ def test_numpy_arrays_of_any_float_and_integer_type_are_measured_alike():
 def test_wrong_input_is_refused_in_a_sentence(image, labels, parts, says):
     with pytest.raises(InputError, match=says):
         measure_regions(jnp.asarray(image), jnp.asarray(labels), parts)
+
+
+@pytest.mark.parametrize(("name", "given"), [("luminance", "rec601"), ("entropy", "local")])
+def test_a_definition_that_is_not_known_is_refused(name, given):
+    with pytest.raises(InputError, match=name):
+        measure_regions(jnp.zeros((4, 4, 3)), jnp.zeros((4, 4), jnp.int32), 1, **{name: given})

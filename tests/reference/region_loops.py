@@ -26,6 +26,17 @@ def measure(image: np.ndarray, labels: np.ndarray, num_parts: int) -> dict[str, 
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
+def local_entropy(grey: np.ndarray, radius: int = 5) -> np.ndarray:
+    """Bits of the histogram of the grey values within `radius` of each pixel."""
+    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
+    out = np.zeros(grey.shape)
+    for row, column in np.ndindex(grey.shape):
+        share = np.bincount(grey[(y - row) ** 2 + (x - column) ** 2 <= radius**2])
+        share = share[share > 0] / share.sum()
+        out[row, column] = -(share * np.log2(share)).sum()
+    return out
+
+
 def _part(inside, luma, light, lab_values, bins) -> dict[str, float]:
     area = inside.sum()
     names = "luminance luminance_linear lightness red_green yellow_blue entropy centroid_y centroid_x eccentricity"
