@@ -66,16 +66,11 @@ def luma709_bin(encoded: Float[Array, "*batch 3"]) -> Int[Array, "*batch"]:
     return jnp.clip((grains + 5000) // 10000, 0, 255)
 
 
-def luma601(encoded: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
-    """Rec. 601 luma: 0.299 R + 0.587 G + 0.114 B of encoded values; in [0, 1] like them."""
-    return 0.299 * encoded[..., 0] + 0.587 * encoded[..., 1] + 0.114 * encoded[..., 2]
-
-
 def luma601_byte(encoded: Float[Array, "*batch 3"]) -> Int[Array, "*batch"]:
     """The byte of the Rec. 601 luma, 0.299 R + 0.587 G + 0.114 B of encoded values, in 0…255: a picture's usual grey.
 
-    Numerics: of the nearest bytes of R, G and B in whole numbers, weights in 65536ths, halves upwards; so it is the grey
-      that image libraries give (Pillow's mode L) for byte images, whatever the float type or the compiler did.
+    Numerics: of the nearest bytes of R, G and B in whole numbers, weights in 65536ths, halves upwards; so it is the
+      grey of image libraries (Pillow's mode L) for byte images, whatever the float type or the compiler did.
     """
     red, green, blue = _REC601
     pixels = jnp.floor(255.0 * jnp.clip(encoded, 0.0, 1.0) + 0.5).astype(jnp.int32)
