@@ -54,16 +54,15 @@ def measure_images(
         if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
             raise InputError(f"expected {name} as floats in [0, 1], found {array.dtype}; divide bytes by 255")
     if references is None:
-        measured = map_images(lambda image: _measure(image, image), images, at_once)
-        compared = [name.startswith("change") for name in IMAGE_METRICS]
-        return jnp.where(jnp.asarray(compared)[None, :], jnp.nan, measured)
-    return map_images(lambda pair: _measure(*pair), (images, references), at_once)
+        return uncompared(map_images(lambda image: measure_image(image, image), images, at_once))
+    return map_images(lambda pair: measure_image(*pair), (images, references), at_once)
 
 
-def _measure(image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"]) -> Float[Array, "metrics"]:
+def measure_image(image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"]) -> Float[Array, "metrics"]:
+    """The metrics of `IMAGE_METRICS` of one image; see `measure_images`."""
     image, reference = jnp.clip(image, 0.0, 1.0), jnp.clip(reference, 0.0, 1.0)
     luma = 255.0 * color.luma709(image)
-    lab, reference_lab = color.lab(image), color.lab(reference)
+    response, reference_response = _response(image), _response(reference)
     brightest = jnp.max(image, axis=-1)
     range_of_rgb = brightest - jnp.min(image, axis=-1)
     black = brightest == 0
@@ -72,15 +71,16 @@ def _measure(image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"]) -> 
     down, right = jnp.abs(luma[1:] - luma[:-1]), jnp.abs(luma[:, 1:] - luma[:, :-1])
     steps = max(down.size + right.size, 1)
     counts = jnp.zeros(256, jnp.int32).at[color.luma709_bin(image).ravel()].add(1)
-    # Lab differences as if L* were the third chroma axis: the root has a finite gradient where nothing changed
-    difference = lab - reference_lab
-    square = jnp.sum(difference * difference, axis=-1)
-    same = square == 0
+    lab = color.lab_from_response(response)
+    mean_lab = _mean(lab)
+    # L*a*b* is linear in the response: its difference needs no second L*a*b*
+    square = color.squared_difference(response - reference_response)
+    same = square == 0  # the root has a finite gradient where nothing changed
     values = {
         "luminance": mean_luma,
-        "lightness": _mean(lab[..., 0]),
-        "red_green": _mean(lab[..., 1]),
-        "yellow_blue": _mean(lab[..., 2]),
+        "lightness": mean_lab[0],
+        "red_green": mean_lab[1],
+        "yellow_blue": mean_lab[2],
         "chroma": _mean(color.chroma(lab)),
         "saturation": _mean(jnp.where(black, 0.0, range_of_rgb / jnp.where(black, 1.0, brightest))),
         "contrast": jnp.sqrt(_mean((luma - mean_luma) ** 2)),
@@ -92,7 +92,17 @@ def _measure(image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"]) -> 
     return jnp.stack([values[name] for name in IMAGE_METRICS])
 
 
-def _mean(values: Float[Array, "H W"]) -> Float[Array, ""]:
+def uncompared(measured: Float[Array, "B metrics"]) -> Float[Array, "B metrics"]:
+    """The same with NaN for what compares with a reference."""
+    compared = [name.startswith("change") for name in IMAGE_METRICS]
+    return jnp.where(jnp.asarray(compared)[None, :], jnp.nan, measured)
+
+
+def _response(image: Float[Array, "H W 3"]) -> Float[Array, "H W 3"]:
+    return color.lab_response(color.xyz_from_linear(color.linear_from_srgb(image)))
+
+
+def _mean(values: Float[Array, "H W *c"]) -> Float[Array, "*c"]:
     """Mean as a mean of row means, whose rounding grows with H + W rather than H · W."""
     rows = jax.lax.optimization_barrier(jnp.mean(values, axis=1))
-    return jnp.mean(rows)
+    return jnp.mean(rows, axis=0)

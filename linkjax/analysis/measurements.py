@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from linkjax.analysis.image_metrics import IMAGE_METRICS, ImageMetric, measure_images
-from linkjax.analysis.regions import measure_region_batch
+from linkjax.analysis.image_metrics import IMAGE_METRICS, ImageMetric, measure_image, measure_images, uncompared
+from linkjax.analysis.regions import measure_region_batch, measure_regions
 from linkjax.errors import InputError
+from linkjax.ops.chunked import map_images
 
 #: Part name of the whole image: the first row of every measurement.
 WHOLE = "image"
@@ -65,26 +66,34 @@ def measure(
     """
     if (labels is None) != (num_parts == 0):
         raise InputError(f"expected labels and num_parts together, found num_parts = {num_parts}")
-    whole = measure_images(images, references)[:, None]
-    if definitions == "original":
-        whole = _with_original(whole, images)
-    if labels is None:
-        return whole
     original: Any = {"luminance": "original", "entropy": "disk"} if definitions == "original" else {}
-    regions: Any = measure_region_batch(images, labels, num_parts, **original)._asdict()
+    if labels is None:
+        whole = measure_images(images, references)
+        return (_with_original(whole, images, original) if original else whole)[:, None]
+
+    def both(item: tuple[Array, Array, Array]) -> tuple[Array, Any]:
+        """Of one image, so that what the two have in common (colours, histogram bins) is computed once."""
+        image, reference, label = item
+        return measure_image(image, reference), measure_regions(image, label, num_parts, **original)
+
+    whole, regions = map_images(both, (images, images if references is None else references, labels))
+    whole = uncompared(whole) if references is None else whole
+    whole = _with_original(whole, images, original) if original else whole
     absent = jnp.full((images.shape[0], num_parts), jnp.nan, whole.dtype)
-    parts = jnp.stack([regions.get(name, absent) for name in METRICS], axis=-1)
-    rest = jnp.full((images.shape[0], 1, len(PART_METRICS)), jnp.nan, whole.dtype)
-    return jnp.concatenate([jnp.concatenate([whole, rest], axis=-1), parts], axis=1)
+    parts = jnp.stack([regions._asdict().get(name, absent) for name in METRICS], axis=-1)
+    rest = jnp.full((images.shape[0], len(PART_METRICS)), jnp.nan, whole.dtype)
+    return jnp.concatenate([jnp.concatenate([whole, rest], axis=-1)[:, None], parts], axis=1)
 
 
-def _with_original(whole: Float[Array, "B 1 metrics"], images: Float[Array, "B H W 3"]) -> Float[Array, "B 1 metrics"]:
+def _with_original(
+    whole: Float[Array, "B metrics"], images: Float[Array, "B H W 3"], original: Any
+) -> Float[Array, "B metrics"]:
     """Measurements of whole images whose luminance and entropy are the original's: of one part that is everything."""
     everything = jnp.zeros(images.shape[:3], jnp.int32)
-    regions: Any = measure_region_batch(images, everything, 1, luminance="original", entropy="disk")._asdict()
+    regions: Any = measure_region_batch(images, everything, 1, **original)._asdict()
     for column, name in enumerate(IMAGE_METRICS):
         if name in ORIGINAL_METRICS:
-            whole = whole.at[..., column].set(regions[name])
+            whole = whole.at[:, column].set(regions[name][:, 0])
     return whole
 
 

@@ -4,6 +4,8 @@
 encoded values, luminance the same sum of linear ones; they are not each other's gamma curve.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ WHITE = XYZ_FROM_RGB.sum(axis=1)
 _REC709 = (2126, 7152, 722)  # ten-thousandths
 _REC601 = (19595, 38470, 7471)  # 65536ths
 _DELTA = 6.0 / 29.0
+_PIXELS = 16
 
 
 def linear_from_srgb(encoded: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -86,10 +89,14 @@ def xyz_from_linear(linear: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"
     """CIE 1931 XYZ over that of the D65 white, (X / Xn, Y / Yn, Z / Zn), each in [0, 1], of linear RGB.
 
     Numerics: a product at the reference precision rather than written-out sums, because it makes the compiler keep
-    the linear values; it otherwise computes three powers per pixel anew for each output.
+    the linear values; it otherwise computes three powers per pixel anew for each output. Up to 16 pixels make a row
+    of one block-diagonal product, whose zeros add nothing (but a value that is not finite spoils its row): five times
+    as fast on a CPU as rows of three.
     """
-    matrix = jnp.asarray((XYZ_FROM_RGB / WHITE[:, None]).T, linear.dtype)
-    return jnp.matmul(linear, matrix, precision=numerics.PRECISION)
+    matrix = (XYZ_FROM_RGB / WHITE[:, None]).T
+    pixels = math.gcd(linear.size // 3, _PIXELS)
+    blocks = jnp.asarray(np.kron(np.eye(pixels), matrix), linear.dtype)
+    return jnp.matmul(linear.reshape(-1, 3 * pixels), blocks, precision=numerics.PRECISION).reshape(linear.shape)
 
 
 def lab_response(relative: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -110,6 +117,15 @@ def lab_from_response(response: Float[Array, "*batch 3"]) -> Float[Array, "*batc
     """L*, a*, b* from f(X / Xn), f(Y / Yn), f(Z / Zn) (see `lab_response`)."""
     fx, fy, fz = (response[..., i] for i in range(3))
     return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
+
+
+def squared_difference(response: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
+    """ΔE*ab², the squared distance in L*a*b*, of two colours whose responses f(X, Y, Z) differ by so much.
+
+    (116 Δf(Y))² + (500 (Δf(X) − Δf(Y)))² + (200 (Δf(Y) − Δf(Z)))².
+    """
+    dx, dy, dz = (response[..., i] for i in range(3))
+    return (116.0 * dy) ** 2 + (500.0 * (dx - dy)) ** 2 + (200.0 * (dy - dz)) ** 2
 
 
 def lab(encoded: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
