@@ -27,6 +27,7 @@ def torch_weights(generator) -> dict[str, torch.Tensor]:
 
 
 def modulated_conv(x, kernel, styles, input_gain, demodulate):
+    """In the type of x; weights are normalised and modulated in float32."""
     batch, k = x.shape[0], kernel.shape[-1]
     if demodulate:
         kernel = kernel / kernel.square().mean((1, 2, 3), keepdim=True).sqrt()
@@ -34,7 +35,7 @@ def modulated_conv(x, kernel, styles, input_gain, demodulate):
     weights = kernel[None] * styles[:, None, :, None, None]
     if demodulate:
         weights = weights / (weights.square().sum((2, 3, 4), keepdim=True) + 1e-8).sqrt()
-    weights = (weights * input_gain).reshape(-1, *kernel.shape[1:])
+    weights = (weights * input_gain).reshape(-1, *kernel.shape[1:]).to(x.dtype)
     y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), weights, padding=k - 1, groups=batch)
     return y.reshape(batch, -1, *y.shape[2:])
 
@@ -47,7 +48,7 @@ def fir(x, taps, up=1, down=1, padding=(0, 0, 0, 0), gain=1.0):
         x = zeros.reshape(batch, channels, height * up, width * up)
     x = F.pad(x, padding)  # negative values crop
     if taps is not None:
-        taps = taps.flip(list(range(taps.ndim)))
+        taps = taps.flip(list(range(taps.ndim))).to(x.dtype)
         if taps.ndim == 1:
             taps = taps * math.sqrt(gain)
             x = F.conv2d(x, taps[None, None, None, :].repeat(channels, 1, 1, 1), groups=channels)
@@ -60,16 +61,16 @@ def fir(x, taps, up=1, down=1, padding=(0, 0, 0, 0), gain=1.0):
 def synthesis_input(weights, spec, w):
     t = F.linear(w, weights["input.affine.kernel"] / math.sqrt(spec.w_dim), weights["input.affine.bias"])
     t = t / t[:, :2].norm(dim=1, keepdim=True)
-    rotate = torch.eye(3).repeat(len(w), 1, 1)
+    rotate = torch.eye(3, device=w.device).repeat(len(w), 1, 1)
     rotate[:, 0, 0], rotate[:, 0, 1], rotate[:, 1, 0], rotate[:, 1, 1] = t[:, 0], -t[:, 1], t[:, 1], t[:, 0]
-    move = torch.eye(3).repeat(len(w), 1, 1)
+    move = torch.eye(3, device=w.device).repeat(len(w), 1, 1)
     move[:, 0, 2], move[:, 1, 2] = -t[:, 2], -t[:, 3]
     matrix = rotate @ move @ weights["input.transform"][None]
     freqs = weights["input.freqs"] @ matrix[:, :2, :2]
     phases = weights["input.phases"] + (weights["input.freqs"] @ matrix[:, :2, 2:])[..., 0]
     band, rate, size = spec.input_bandwidth, spec.input_sampling_rate, spec.input_size
     amplitudes = (1 - (freqs.norm(dim=2) - band) / (rate / 2 - band)).clamp(0, 1)
-    centres = ((torch.arange(size) + 0.5) / size - 0.5) * (size / rate)
+    centres = ((torch.arange(size, device=w.device) + 0.5) / size - 0.5) * (size / rate)
     grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1).reshape(-1, 2)
     x = torch.sin((grid @ freqs.transpose(1, 2) + phases[:, None]) * (2 * math.pi)) * amplitudes[:, None]
     x = x @ (weights["input.kernel"] / math.sqrt(spec.input_channels)).T
@@ -84,7 +85,7 @@ def layer(weights, spec, w_dim, x, w):
     if spec.is_torgb:
         styles = styles / math.sqrt(spec.in_channels * spec.conv_kernel**2)
     x = modulated_conv(x, leaf("kernel"), styles, leaf("magnitude_ema").rsqrt(), not spec.is_torgb)
-    x = x + leaf("bias")[None, :, None, None]
+    x = x + leaf("bias").to(x.dtype)[None, :, None, None]
     x = fir(x, leaf("up_filter"), up=spec.up_factor, padding=spec.padding, gain=spec.up_factor**2)
     if not spec.is_torgb:
         x = F.leaky_relu(x, 0.2) * math.sqrt(2)
@@ -103,10 +104,10 @@ def layer_outputs(weights, spec, w):
     return outputs
 
 
-def synthesise(weights, spec, w):
-    """Images [B, C, H, W], keeping no layer's output."""
+def synthesise(weights, spec, w, dtype=torch.float32):
+    """Images [B, C, H, W], keeping no layer's output; feature maps and convolutions in `dtype`."""
     rows = w if w.ndim == 3 else w[:, None].expand(-1, spec.num_ws, -1)
-    x = synthesis_input(weights, spec, rows[:, 0])
+    x = synthesis_input(weights, spec, rows[:, 0]).to(dtype)
     for i, layer_spec in enumerate(spec.layers, start=1):
         x = layer(weights, layer_spec, spec.w_dim, x, rows[:, i])
     return x * spec.output_scale

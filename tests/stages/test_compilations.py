@@ -1,0 +1,45 @@
+"""Programs are compiled once for each shape: whoever goes on, or starts again, does not wait for the compiler."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from tests.reference.compilations import compilations
+from tests.stages.conftest import COUNTERFACTUAL, EVALUATE, PAIRS, SWEEP, do
+
+SHAPES = [*SWEEP, "--batch-size", "8", "--picture-units", "0", "--side-effects", "1"]
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs compiled since the list was last cleared."""
+    with compilations() as names:
+        yield names
+
+
+def test_what_is_compiled_is_seen(compiled):
+    jax.jit(lambda x: x + 1.25)(jnp.zeros(3)).block_until_ready()
+    assert compiled, "JAX no longer logs what it compiles: the tests below would see nothing"
+
+
+def test_the_second_chunk_of_a_sweep_compiles_nothing(world, compiled, tmp_path):
+    """One sweep of one chunk of 5 units, then one of three: whole, whole, and one that needs padding."""
+    base = ["sweep", *world.linked, *SHAPES, "--random-directions", "0"]
+    do(*base, "--units", *map(str, range(5)), "--out", str(tmp_path / "one"))
+    assert compiled, "shapes that no other test has"
+    compiled.clear()
+    do(*base, "--units", *map(str, range(1, 14)), "--out", str(tmp_path / "three"))
+    programs = [name for name in compiled if "draw_items" in name or "add_items" in name or "unit_results" in name]
+    assert programs == []
+
+
+@pytest.mark.parametrize("stage", ["pairs", "evaluate", "sweep", "counterfactual"])
+def test_a_stage_run_again_compiles_nothing(world, compiled, tmp_path, stage):
+    again = {
+        "pairs": ["pairs", *world.models, *PAIRS],
+        "evaluate": ["evaluate", *world.linked, *EVALUATE],
+        "sweep": ["sweep", *world.linked, *SWEEP],
+        "counterfactual": ["counterfactual", *world.linked, *COUNTERFACTUAL],
+    }[stage]
+    do(*again, "--out", str(tmp_path / stage))
+    assert compiled == []
