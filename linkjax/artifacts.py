@@ -28,6 +28,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from linkjax import config as configs
 from linkjax import manifest as manifests
+from linkjax import numerics
 from linkjax.claim import RUN, Claim
 from linkjax.errors import InputError
 
@@ -100,6 +101,7 @@ class Writer:
       weights: role → SHA-256 of the weights used.
       inputs: role → id of the artifacts used.
       free: settings that do not move a result, so that a resumed run may change them.
+      precision: as the manifest of what was made before tells it; none: that of the stage's own setting, if it has one.
     Raises: InputError if the folder exists, if another run writes it, or if an unfinished one has other settings.
     """
 
@@ -111,10 +113,12 @@ class Writer:
         weights: Mapping[str, str],
         inputs: Mapping[str, str] | None = None,
         free: Sequence[str] = (),
+        precision: str | None = None,
     ):
         self._claim = Claim(path)
         self.path, self.partial = self._claim.path, self._claim.partial
         self.kind, self.config = kind, config
+        self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).means
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
         for name in ("out", *free):  # where it lies does not change what it is
             self._run["config"].pop(name, None)
@@ -175,7 +179,8 @@ class Writer:
         """Write the manifest and give the folder its name: from here on it is whole."""
         content = {**self._run, "config": self.config}
         chunks = {name: _stored_chunks(self.group, name) for name in self.group.array_keys()}
-        manifest = manifests.build(**content, summary=summary, chunks=chunks, id=manifests.fingerprint(self._run))
+        identity = manifests.fingerprint(self._run)
+        manifest = manifests.build(**content, precision=self.precision, summary=summary, chunks=chunks, id=identity)
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
         manifests.write(self.partial, manifest)
         self._claim.publish()
@@ -289,6 +294,21 @@ def check_weights(manifest: Mapping[str, Any], role: str, sha256: str, what: str
         raise InputError(
             f"{what} was made with another {role} (SHA-256 {made_with[:12]}…) than the one given ({sha256[:12]}…); "
             f"give the {role} it was made with, or make it again"
+        )
+
+
+def check_precision(manifest: Mapping[str, Any], precision: str, what: str) -> None:
+    """Refuse an input whose images were drawn in another precision.
+
+    Args:
+      precision: as manifests tell it (`numerics.Policy.means`).
+    Raises: InputError naming both.
+    """
+    made_in = manifest.get("precision")
+    if made_in is not None and made_in != precision:
+        raise InputError(
+            f"{what} was made in another precision ({made_in}) than asked for ({precision}); give the --precision it "
+            "was made in, or make it again"
         )
 
 

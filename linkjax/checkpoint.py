@@ -30,6 +30,7 @@ def save_model(
     source: Mapping[str, Any],
     files: Callable[[Path], None] | None = None,
     claim: Claim | None = None,
+    precision: str | None = None,
 ) -> None:
     """Write a model so that `load_model` gives it back on any number of devices; whole or not at all.
 
@@ -39,16 +40,18 @@ def save_model(
       source: where the weights came from (file name, SHA-256, licence, or the stage's settings and numbers).
       files: writes what else belongs into the folder (pictures, tables), before it gets its name.
       claim: on `path`, of a caller who has held it while working (not resumable); none: it is taken now.
+      precision: of the images it was made from, as a manifest tells it; none: float32.
     Raises: InputError if `path` exists or another run writes it; LinkjaxError if the disk does not take it.
     """
     if claim is None:
         with Claim(path, resumable=False) as own:
-            return save_model(path, model, source=source, files=files, claim=own)
+            return save_model(path, model, source=source, files=files, claim=own, precision=precision)
     assert claim.path == Path(path).absolute()
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
     _save_arrays(claim.partial / WEIGHTS, arrays)
     content = manifests.build(
         registry.kind_of(model),
+        precision=precision,
         spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
         sha256=manifests.arrays_sha256(arrays),
         parameters=sum(array.size for array in arrays.values()),

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import manifest
+from linkjax import manifest, numerics
 from linkjax.analysis.fit import fit_link
 from linkjax.analysis.regions import measure_regions
 from linkjax.errors import LinkjaxError
@@ -83,7 +83,7 @@ def facts() -> dict[str, str]:
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "devices": f"{jax.device_count()} × {device.device_kind} ({jax.default_backend()}), "
         f"{jax.process_count()} process(es)",
-        "precision": "float32, products at highest precision; "
+        "precision": f"{numerics.POLICIES['float32'].means}; on request {', '.join(list(numerics.POLICIES)[1:])}; "
         f"64-bit values {'on' if settings.jax_enable_x64 else 'off'}",
         "memory": f"{_host_memory()} in this machine, {_device_memory(device)} on a device",
         "compile cache": _compile_cache(settings),

@@ -24,21 +24,25 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def build(kind: str, *, computed: bool = True, **content: Any) -> dict[str, Any]:
+def build(kind: str, *, computed: bool = True, precision: str | None = None, **content: Any) -> dict[str, Any]:
     """A manifest of `kind` with the given content, versions, and the devices and precision in force.
 
-    `computed=False` leaves out devices and precision, and starts no device: nothing was computed.
+    Args:
+      computed: False leaves out devices and precision, and starts no device: nothing was computed.
+      precision: of the images behind it, as the manifest of what it was made from tells; none: float32.
     """
     manifest = {"format": "linkjax", "format_version": FORMAT_VERSION, "kind": kind, **content, "versions": versions()}
     if computed:
         import jax
+
+        from linkjax import numerics
 
         manifest["device"] = {
             "kind": jax.devices()[0].device_kind,
             "platform": jax.default_backend(),
             "count": jax.device_count(),
         }
-        manifest["precision"] = "float32, products at highest precision"
+        manifest["precision"] = precision or numerics.POLICIES["float32"].means
     return manifest
 
 

@@ -59,3 +59,10 @@ WINOGRAD = 2e-6  # relative: sums of a few hundred products in another order, th
 RESAMPLING = 1e-6  # relative: sums of at most 144 float32 products; measured 3e-7
 DERIVATIVES = 5e-6  # relative: sums of a few hundred products in another order; cubes of them in one test
 FOURIER = 2e-6  # absolute, of waves of size 1: the rounding of a phase of a few turns; measured 6e-7
+
+# -- synthesis in half precision against float32, relative to the largest value. Unit roundoff is 2⁻⁹ for bfloat16 and
+# 2⁻¹² for float16; each layer rounds four times, and the errors of its thousands of products average.
+HALF_IMAGES = {"bfloat16": 2e-2, "float16": 4e-3}  # measured 0.8e-2 and 1.6e-3 on random weights
+# w 10⁴ times too long: a picture of edges between clamped values, which a rounding moves; measured 0.17 and 0.04
+HALF_EXTREME = {"bfloat16": 0.4, "float16": 0.1}
+HALF_DERIVATIVES = {"bfloat16": 1e-1, "float16": 3e-2}  # kinks of leaky ReLUs are crossed; measured 4e-2 and 1.2e-2

@@ -62,7 +62,14 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     called = {"classifier": "planted", "link": "planted link"}
     made_with: dict[str, str] = sweep.manifest["weights"]
     weights = {called.get(role, role): sha256 for role, sha256 in made_with.items()}
-    with artifacts.Writer(Path(config.out), "recovery", config, weights, {"planted sweep": sweep.id}) as writer:
+    with artifacts.Writer(
+        Path(config.out),
+        "recovery",
+        config,
+        weights,
+        {"planted sweep": sweep.id},
+        precision=sweep.manifest["precision"],
+    ) as writer:
         found = recover(sweep, selection, pairs, loading.load(config.link), rows)
         units = found["units"]
         writer.put("predicted_fidelity", ("unit",), found.pop("predicted_fidelity").astype(np.float32))

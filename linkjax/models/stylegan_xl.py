@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.models.build import Buffer
 from linkjax.models.filter_design import layer_filters
@@ -165,8 +166,13 @@ class Layer(nnx.Module):
         if down is not None:
             self.down_filter = Buffer(jnp.asarray(down, jnp.float32))
 
-    def __call__(self, x: Float[Array, "B H W I"], w: Float[Array, "B W"]) -> Float[Array, "B h w O"]:
-        """Feature maps, margins included."""
+    def __call__(
+        self,
+        x: Float[Array, "B H W I"],
+        w: Float[Array, "B W"],
+        policy: numerics.Policy = numerics.POLICIES["float32"],
+    ) -> Float[Array, "B h w O"]:
+        """Feature maps, margins included; float32, and rounded as `policy` says only where they are next used."""
         spec = self.spec
         styles = self.affine(w)
         if spec.is_torgb:
@@ -178,6 +184,7 @@ class Layer(nnx.Module):
             self.bias[...],
             jax.lax.rsqrt(self.magnitude_ema[...]),
             demodulate=not spec.is_torgb,
+            policy=policy,
         )
         return filtered_leaky_relu(
             x,
@@ -189,14 +196,16 @@ class Layer(nnx.Module):
             slope=1.0 if spec.is_torgb else 0.2,
             gain=1.0 if spec.is_torgb else math.sqrt(2.0),
             clamp=spec.conv_clamp,
+            dtype=jnp.float32 if spec.is_torgb else policy.dtype,
         )
 
 
 class Synthesis(nnx.Module):
-    """w to an image, layer by layer."""
+    """w to an image, layer by layer, in the precision its field of that name says."""
 
     def __init__(self, spec: GeneratorSpec, *, rngs: nnx.Rngs) -> None:
         self.spec = spec
+        self.precision: numerics.Precision = "float32"  # not in the spec: what the weights are, whatever they run in
         self.input = Input(spec, rngs=rngs)
         self.layers = nnx.Dict({layer.name: Layer(layer, spec.w_dim, rngs=rngs) for layer in spec.layers})
 
@@ -224,13 +233,17 @@ class Synthesis(nnx.Module):
 
 
 def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, "B W"]) -> dict[str, Array]:
-    """Outputs of the input and of every layer, margins included, before the output scale; not compiled by itself."""
+    """Outputs of the input and of every layer, margins included, before the output scale; not compiled by itself.
+
+    Returns: float32 arrays; half precision rounds each where the next layer takes it up.
+    """
+    policy = numerics.policy(synthesis.precision)
     rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
     x = synthesis.input(rows[:, 0])
     outputs = {"input": x}
     # In the order of the spec: a Dict comes back from a compiled call with its keys sorted, L10 before L2.
     for i, name in enumerate(synthesis.spec.layer_names, start=1):
-        outputs[name] = x = synthesis.layers[name](x, rows[:, i])
+        outputs[name] = x = synthesis.layers[name](x, rows[:, i], policy)
     return outputs
 
 
@@ -259,3 +272,20 @@ class Generator(nnx.Module):
         self.spec = spec
         self.mapping = Mapping(spec, rngs=rngs)
         self.synthesis = Synthesis(spec, rngs=rngs)
+
+    @property
+    def precision(self) -> numerics.Precision:
+        """What `synthesis` runs in."""
+        return self.synthesis.precision
+
+    def with_precision(self, precision: numerics.Precision) -> "Generator":
+        """This generator, sharing its weights, with a synthesis that runs in `precision`: see `numerics.Policy`.
+
+        What goes in and comes out stays float32, feature maps too. Compiled functions that take it as an argument are
+        compiled anew, for the precision is part of its structure.
+        Errors: InputError for an unknown precision.
+        """
+        numerics.policy(precision)
+        other = nnx.merge(*nnx.split(self))
+        other.synthesis.precision = precision
+        return other

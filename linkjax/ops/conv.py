@@ -15,6 +15,7 @@ def conv(
     padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
+    precision: jax.lax.Precision = numerics.PRECISION,
 ) -> Float[Array, "B h w O"]:
     """Cross-correlation as in every deep-learning library: y[p] = Σ_q x[p·stride + q·dilation − padding] · kernel[q].
 
@@ -23,6 +24,7 @@ def conv(
       kernel: HWIO, with J = I / groups.
       bias: added per output channel.
       padding: zeros on each of the four sides.
+      precision: of the products, where the operands are float32.
     """
     y = jax.lax.conv_general_dilated(
         x,
@@ -32,7 +34,7 @@ def conv(
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
-        precision=numerics.PRECISION,
+        precision=precision,
     )
     return y if bias is None else y + bias[None, None, None, :]
 

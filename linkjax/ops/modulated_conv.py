@@ -32,6 +32,22 @@ def style_scales(
     return styles * input_gain, normalise[None] * jax.lax.rsqrt(energy + 1e-8)
 
 
+def in_range(
+    before: Float[Array, "B I"], kernel: Float[Array, "kh kw I O"], after: Float[Array, "B O"] | None
+) -> tuple[Float[Array, "B I"], Float[Array, "kh kw I O"], Float[Array, "B O"]]:
+    """The same modulated convolution with its size in `after` alone, so that what half precision holds stays in range.
+
+    before' = before / max|before| and kernel'_o = kernel_o / ‖kernel_o‖ bound the convolution by Cauchy-Schwarz:
+    |conv(x · before', kernel')| ≤ ‖patch of x‖, for clamped maps of 1024 channels at most 256 · √(9 · 1024) = 24 576,
+    of float16's 65 504, whatever w is. The original divides float16 weights and styles by their sizes to the same end.
+    """
+    largest = jnp.max(jnp.abs(before), axis=1, keepdims=True)
+    norms = jnp.sqrt(jnp.sum(jnp.square(kernel), axis=(0, 1, 2)))
+    largest, norms = (jnp.where(scale > 0, scale, 1.0) for scale in (largest, norms))
+    size = largest * norms[None]
+    return before / largest, kernel / norms[None, None, None], size if after is None else after * size
+
+
 def modulated_conv(
     x: Float[Array, "B H W I"],
     kernel: Float[Array, "kh kw I O"],
@@ -40,6 +56,7 @@ def modulated_conv(
     input_gain: Float[Array, ""],
     *,
     demodulate: bool = True,
+    policy: numerics.Policy = numerics.POLICIES["float32"],
 ) -> Float[Array, "B h w O"]:
     """Full convolution (padding k − 1) with kernel · style, demodulated to unit gain, plus bias.
 
@@ -51,10 +68,17 @@ def modulated_conv(
       kernel: HWIO, as trained (normalised here).
       styles: a factor per input channel.
       input_gain: 1/√(running second moment of x).
-    Returns: [B, H + kh − 1, W + kw − 1, O].
+      policy: what the convolution multiplies.
+    Returns: [B, H + kh − 1, W + kw − 1, O], float32.
     """
     before, after = style_scales(kernel, styles, input_gain, demodulate=demodulate)
-    y = full_conv(x * before[:, None, None, :], kernel)
+    if policy.dtype != jnp.float32:
+        before, kernel, after = in_range(before, kernel, after)
+    x, kernel = (numerics.stored(each, policy.dtype) for each in (x * before[:, None, None, :], kernel))
+    if policy.dtype != jnp.float32 and kernel.shape[:2] == (1, 1):
+        y = jnp.matmul(x, kernel[0, 0], precision=policy.products, preferred_element_type=jnp.float32)
+    else:
+        y = full_conv(x, kernel, policy.products).astype(jnp.float32)
     if after is not None:
         y = y * after[:, None, None, :]
     return y + bias[None, None, None, :]

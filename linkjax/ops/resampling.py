@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from linkjax import numerics
 from linkjax.ops.activations import leaky_relu
 from linkjax.ops.bilinear import bilinear
 
@@ -169,6 +170,7 @@ def filtered_leaky_relu(
     slope: float,
     gain: float,
     clamp: float | None,
+    dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Float[Array, "B h w C"]:
     """Upsample, leaky ReLU, clamp, downsample: a nonlinearity without aliasing.
 
@@ -179,10 +181,16 @@ def filtered_leaky_relu(
       slope: of the leaky ReLU; 1 makes it linear.
       gain: of the leaky ReLU, positive.
       clamp: largest magnitude between the two filters, or none.
+      dtype: what maps in memory between the passes are rounded to; the sums of a filter are float32.
+    Returns: float32, not yet rounded.
     """
+
+    def kept(x: Array) -> Array:
+        return numerics.stored(x, dtype).astype(jnp.float32)
+
     one = jnp.ones((1,), x.dtype)
     up_taps = one if up_taps is None else up_taps
-    x = upsample(x, up_taps, up, padding[2:], axis=1, gain=up)
+    x = kept(upsample(x, up_taps, up, padding[2:], axis=1, gain=up))
     # A positive gain passes through the leaky ReLU, so the filter's taps carry it.
     x = upsample(x, up_taps, up, padding[:2], axis=2, gain=up * gain)
     x = leaky_relu(x, slope, gain=1.0) if slope != 1 else x
@@ -192,5 +200,5 @@ def filtered_leaky_relu(
         return x[:, ::down, ::down]
     if down_taps.ndim == 2:
         return downsample_radial(x, down_taps, down)
-    x = downsample(x, down_taps, down, axis=2)
+    x = kept(downsample(x, down_taps, down, axis=2))
     return downsample(x, down_taps, down, axis=1, reads=APART)

@@ -68,6 +68,11 @@ class Source:
         return {role: sha256 for role, sha256 in given.items() if sha256}
 
     @property
+    def precision(self) -> str | None:
+        """What the images behind it were drawn in; None for a converted segmenter, which saw other images."""
+        return None if self.kind in SEGMENTERS and not self.origin.get("weights") else self.manifest.get("precision")
+
+    @property
     def inputs(self) -> dict[str, str]:
         """Role → id of the results it was made from."""
         given = {"pairs": self.origin.get("pairs")} if self.kind in LINKS else self.manifest.get("inputs") or {}
@@ -138,7 +143,8 @@ def check_together(sources: Iterable[Source]) -> None:
     """
     seen: dict[str, tuple[str, Source]] = {}
     for source in sources:
-        for role, value in (*source.weights.items(), ("precision", str(source.manifest.get("precision")))):
+        described = {**source.weights, **({"precision": source.precision} if source.precision else {})}
+        for role, value in described.items():
             earlier, first = seen.setdefault(role, (value, source))
             if earlier == value:
                 continue

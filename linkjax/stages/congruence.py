@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, drawing, parallel
+from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import congruence, straightness
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -68,6 +68,8 @@ class Config:
     """Shuffles of the pairs, for what chance gives."""
     seed: int = 0
     """Random seed of paths, resamples and shuffles."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -100,7 +102,7 @@ class Samples(NamedTuple):
 
 def run(config: Config) -> None:
     """Write the congruence: the table of estimates, the paths, and distances to look at."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     links = {"link": config.link} | ({} if config.other_link is None else {"other link": config.other_link})

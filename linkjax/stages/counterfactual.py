@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, drawing, parallel
+from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import counterfactual as analysis
 from linkjax.analysis import covariance, minimal
 from linkjax.config import positive
@@ -87,6 +87,8 @@ class Config:
     """Of the training activations' covariance towards a sphere, above 0 and at most 1; none: Ledoit and Wolf's."""
     pictures: int = 12
     """Start and end images stored."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 16
     """Searches side by side, over all devices; results do not depend on it."""
 
@@ -159,7 +161,7 @@ def _outputs(classifier: Any, r: jax.Array, found: analysis.Counterfactuals, inv
 
 def run(config: Config) -> None:
     """Write the counterfactuals: shift, outcome, distances by search, and pictures."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
     if not classifier.model.spec.num_classes:

@@ -62,6 +62,8 @@ class Config:
     """A file that gives no photograph ends the run, or is counted, listed and left empty."""
     pictures: int = 24
     """Photographs stored with their linked images, evenly spread."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 16
     """Photographs encoded at once, over all devices; results do not depend on it."""
 
@@ -98,7 +100,7 @@ def draw(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> jax.Array
 
 def run(config: Config) -> None:
     """Write r, w, r̂, predictions, cosines and distances by photograph, pictures, and a table for people."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, drawing, parallel
+from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import evaluation, fit, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -56,6 +56,8 @@ class Config:
     """Original and linked images to store."""
     seed: int = 0
     """Random seed of the shuffled pairs."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -88,7 +90,7 @@ def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax
 
 def run(config: Config) -> None:
     """Write the evaluation: `encoded` (and logits) of every test sample, unit correlations, pictures, the table."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, loading
+from linkjax import artifacts, loading, numerics
 from linkjax.analysis import parts
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
@@ -23,18 +23,26 @@ class Model(NamedTuple):
         return self.manifest["sha256"]
 
 
-def model(path: str, kind: str) -> Model:
-    """Load a generator, classifier, link (linear or not) or segmenter (linear or few-shot)."""
+def model(path: str, kind: str, precision: numerics.Precision = "float32") -> Model:
+    """Load a generator (to draw in `precision`), classifier, link (linear or not) or segmenter (linear or few-shot)."""
     kinds = {"link": ("link", "mlp_link"), "segmenter": ("segmenter", "linear_segmenter")}.get(kind, (kind,))
-    return Model(*loading.load_with_manifest(path, kinds))
+    found = Model(*loading.load_with_manifest(path, kinds))
+    return found._replace(model=found.model.with_precision(precision)) if kind == "generator" else found
+
+
+def drawn_in(generator: Model) -> str:
+    """How a generator draws, as manifests tell it."""
+    return numerics.policy(generator.model.precision).means
 
 
 def pairs(path: str, generator: Model | None = None, classifier: Model | None = None) -> artifacts.Artifact:
-    """Open pairs and check that they were made with these models."""
+    """Open pairs and check that they were made with these models, in the generator's precision."""
     found = artifacts.Artifact(Path(path), "pairs")
     for role, given in (("generator", generator), ("classifier", classifier)):
         if given is not None:
             artifacts.check_weights(found.manifest, role, given.sha256, f"the pairs in {path}")
+    if generator is not None:
+        artifacts.check_precision(found.manifest, drawn_in(generator), f"the pairs in {path}")
     return found
 
 
@@ -47,6 +55,8 @@ def segmenter(path: str, generator: Model) -> Model:
     parts.check_fit(generator.model.spec, found.model.spec)
     made_with = {"weights": found.manifest["source"].get("weights") or {}}  # a converted one does not know
     artifacts.check_weights(made_with, "generator", generator.sha256, f"the segmenter in {path}")
+    if made_with["weights"]:
+        artifacts.check_precision(found.manifest, drawn_in(generator), f"the segmenter in {path}")
     return found
 
 
@@ -63,6 +73,7 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
     source = link.manifest["source"]
     for role, sha256 in of_pairs.manifest["weights"].items():
         artifacts.check_weights({"weights": source}, role, sha256, f"the link in {link_path}")
+    artifacts.check_precision(link.manifest, of_pairs.manifest["precision"], f"the link in {link_path}")
     units, w_dim = of_pairs.summary["units"], of_pairs.summary["w_dim"]
     if (link.model.spec.units, link.model.spec.w_dim) != (units, w_dim):
         raise InputError(

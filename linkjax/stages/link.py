@@ -90,7 +90,7 @@ def _fit(config: Config, claim: Claim) -> None:
         "diagnostics": _plain(diagnostics),
         "classes": pairs.summary["classes"],
     }
-    checkpoint.save_model(claim.path, link, source=source, claim=claim)
+    checkpoint.save_model(claim.path, link, source=source, claim=claim, precision=pairs.manifest["precision"])
     _print(diagnostics)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linkjax import artifacts, parallel
+from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import pairs as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError, LinkjaxError
@@ -51,6 +51,8 @@ class Config:
     """z from (seed, class, sample id), or row by row from NumPy's RandomState as in the original program."""
     max_attempts: int = 20
     """Candidates drawn per wanted pair before a class is given up."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -111,7 +113,7 @@ def workload(config: Config, facts: Facts) -> Workload:
 
 def run(config: Config) -> None:
     """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     sampled = labels(config, generator.model.spec, classifier.model.spec)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from linkjax import config as configs
-from linkjax import manifest, parallel
+from linkjax import manifest, numerics, parallel
 from linkjax.analysis import pairs
 from linkjax.errors import InputError
 from linkjax.stages import PIPELINE, Facts, Workload, inputs
@@ -32,6 +32,8 @@ class Config:
     """Folder of `linkjax convert generator`, if the experiment does not name it."""
     classifier: str | None = None
     """Folder of `linkjax convert classifier`, if the experiment does not name it."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in."""
     measure: bool = True
     """Compile and run one batch; otherwise only count."""
     out: str | None = None
@@ -46,7 +48,7 @@ def run(config: Config) -> dict[str, Any]:
     missing = [role for role, path in paths.items() if not path]
     if missing:
         raise InputError(f"{missing[0]}: expected its folder, found none; give --{missing[0]} or name it in --config")
-    generator = inputs.model(paths["generator"], "generator").model
+    generator = inputs.model(paths["generator"], "generator", config.precision).model
     classifier = inputs.model(paths["classifier"], "classifier").model
     made = {
         stage.name: _config_of(stage.module.Config, {**settings[stage.name], **paths})

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, parallel
+from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import screening, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -58,6 +58,8 @@ class Config:
     """Percentile of the training activations a path starts at, 0 … 100."""
     high: float = 99.0
     """Percentile it ends at."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 4
     """Images differentiated at once, over all devices; results do not depend on it."""
 
@@ -94,7 +96,7 @@ def integrate(
 
 def run(config: Config) -> None:
     """Write effects by class and over all anchors (unit, part, metric), per standard deviation of the unit."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)

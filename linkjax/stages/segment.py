@@ -97,6 +97,8 @@ class Config:
     """--draw: ψ towards the class's mean w, 0 … 1."""
     seed: int = 0
     """Random seed of pictures, folds and weights."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int = 8
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -147,7 +149,7 @@ def draw_labels(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[st
 
 
 def _draw(config: Config) -> None:
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     spec = generator.model.spec
     classes = _classes(config, spec.num_classes)
     label, sample_id = classes[np.arange(config.draw) % len(classes)], _SAMPLES + np.arange(config.draw)
@@ -171,9 +173,10 @@ def _draw(config: Config) -> None:
 def _train(config: Config, claim: Claim) -> None:
     out = Path(config.out)
     assert config.images is not None and config.masks is not None  # Config has seen to it
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     pictures = artifacts.Artifact(Path(config.images), PICTURES)
     artifacts.check_weights(pictures.manifest, "generator", generator.sha256, f"the pictures in {config.images}")
+    artifacts.check_precision(pictures.manifest, inputs.drawn_in(generator), f"the pictures in {config.images}")
     stems = [_stem(number) for number in range(pictures.summary["pictures"])]
     read = masks.read(Path(config.masks), stems, generator.model.spec.resolution, config.part_names)
     w, rows = pictures.read(pictures.open(), "w"), np.array([stems.index(stem) for stem in read.labels])
@@ -211,7 +214,14 @@ def _train(config: Config, claim: Claim) -> None:
             Panel("predicted", others["image"][row], others["labels"][row]),
         )
         sheets[f"suggested_{stems[rest[row]]}.png"] = sheet(panels, read.part_names)
-    checkpoint.save_model(out, model, source=source, files=functools.partial(_save_sheets, sheets), claim=claim)
+    checkpoint.save_model(
+        out,
+        model,
+        source=source,
+        files=functools.partial(_save_sheets, sheets),
+        claim=claim,
+        precision=inputs.drawn_in(generator),
+    )
     _print(read.part_names, measured, suggestions, out)
 
 

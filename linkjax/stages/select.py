@@ -103,7 +103,13 @@ def run(config: Config) -> None:
         selection.check(config.query, names[0], names[1])
     made_from = {"sweep": swept.id, "pairs": pairs.id}
     with artifacts.Writer(
-        Path(config.out), "selection", config, swept.manifest["weights"], made_from, free=("batch_size",)
+        Path(config.out),
+        "selection",
+        config,
+        swept.manifest["weights"],
+        made_from,
+        free=("batch_size",),
+        precision=swept.manifest["precision"],
     ) as writer:
         Selecting(config, writer, swept, pairs, link.model, None if classifier is None else classifier.model).run()
 

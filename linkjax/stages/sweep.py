@@ -67,6 +67,8 @@ class Config:
     """Units whose images are stored: those that change the picture most."""
     picture_samples: int = 3
     """Anchors per stored unit."""
+    precision: numerics.Precision = "float32"
+    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     batch_size: int | Literal["auto"] = "auto"
     """Images drawn at once, over all devices, or as many as fit in memory; results do not depend on it."""
 
@@ -147,7 +149,7 @@ def draw_anchors(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[s
 
 def run(config: Config) -> None:
     """Write the sweep: metrics by (sample, unit, step, part, metric), fidelity, responses, side effects, pictures."""
-    generator = inputs.model(config.generator, "generator")
+    generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)

@@ -16,7 +16,7 @@ def section(context: Context) -> Section:
     models, remarks = _models(sources)
     blocks: list[Any] = [Notice(text) for text in remarks + _mismatches(sources)]
     blocks += [models, _results(sources), _versions(sources), _settings(sources)]
-    precisions = {str(source.manifest["precision"]) for source in sources if source.manifest.get("precision")}
+    precisions = {source.precision for source in sources if source.precision}
     if precisions:
         blocks.insert(len(remarks), Text(f"All numbers were computed in {' and '.join(sorted(precisions))}."))
     return Section(
