@@ -4,10 +4,12 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from linkjax.analysis import elastic_net, fit_checks, linear, mlp, moments
+from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.linear import Solution, Spectrum
 from linkjax.analysis.mlp import Training
 from linkjax.analysis.moments import Moments, Products
@@ -16,7 +18,7 @@ from linkjax.models.build import fill
 from linkjax.models.link import Link, LinkSpec, MLPLink
 
 #: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
-BLOCK = 4096
+BLOCK = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +143,15 @@ def fit_from_moments(
 def accumulate(
     r: Array | np.ndarray, w: Array | np.ndarray, products: Products = "float64", block: int | None = None
 ) -> Moments:
-    """Moments of arrays in memory, block by block; the last block is padded, so that one program does all."""
+    """Moments of arrays in memory, block by block: by the host's BLAS where the host computes, else on the device."""
     block = min(block or BLOCK, r.shape[0])
+    if jax.default_backend() == "cpu" and isinstance(r, np.ndarray) and isinstance(w, np.ndarray):
+        sums = Sums(r.shape[1], w.shape[1], products)
+        for begin in range(0, r.shape[0], block):
+            sums.add(r[begin : begin + block], w[begin : begin + block])
+        return sums.moments()
     total = moments.empty(r.shape[1], w.shape[1])
-    for rows_r, rows_w, mask in _blocks(r, w, block):
+    for rows_r, rows_w, mask in _blocks(r, w, block):  # the last is padded, so that one program does all
         total = moments.update(total, rows_r, rows_w, mask, products=products)
     return total
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
+from scipy.linalg import lapack
 
 from linkjax.analysis import double
 from linkjax.analysis.moments import Moments
@@ -48,8 +49,8 @@ def decompose(moments: Moments) -> Spectrum:
     eigenvalues, vectors = jnp.linalg.eigh(moments.S_rr)
     units = eigenvalues.shape[0]
     from_top = jnp.arange(units - 1, -1, -1, dtype=jnp.float64)
-    threshold = _threshold(moments, eigenvalues[-1])
-    return Spectrum(eigenvalues, vectors, (eigenvalues > threshold) & (from_top < moments.count - 1), threshold)
+    rounding = jnp.maximum(*_roundings(moments, eigenvalues[-1]))
+    return Spectrum(eigenvalues, vectors, (eigenvalues > rounding) & (from_top < moments.count - 1), rounding)
 
 
 def solve_ols(moments: Moments, spectrum: Spectrum | None = None) -> Solution:
@@ -62,8 +63,8 @@ def solve_ols(moments: Moments, spectrum: Spectrum | None = None) -> Solution:
         times cheaper) and kept if its condition shows full rank by the same rule.
     """
     if spectrum is None:
-        solution, sound = _cholesky(moments, 0.0)
-        if sound:
+        solution = _cholesky(moments, 0.0)
+        if solution is not None:
             return solution
         spectrum = decompose(moments)
     return _from_spectrum(moments, spectrum, 0.0)
@@ -80,8 +81,8 @@ def solve_ridge(moments: Moments, alpha: float, spectrum: Spectrum | None = None
     if alpha == 0:
         return solve_ols(moments, spectrum)
     if spectrum is None:
-        solution, sound = _cholesky(moments, alpha)
-        if sound:
+        solution = _cholesky(moments, alpha)
+        if solution is not None:
             return solution
         spectrum = decompose(moments)
     return _from_spectrum(moments, spectrum, alpha)
@@ -158,9 +159,12 @@ def variance_of_rounding(moments: Moments) -> Array:
     return moments.count * (4.0 * np.finfo(np.float64).eps * moments.mean_r) ** 2
 
 
-def _threshold(moments: Moments, largest: Array) -> Array:
-    relative = 8.0 * np.sqrt(moments.S_rr.shape[0]) * moments.rounding * largest
-    return jnp.maximum(relative, jnp.sum(variance_of_rounding(moments)))
+def _roundings(moments: Moments, largest: Array | np.ndarray | float) -> tuple:
+    """What the products, and what the means, leave as eigenvalues of S_rr where there are none; see `decompose`."""
+    return (
+        8.0 * np.sqrt(moments.S_rr.shape[0]) * moments.rounding * largest,
+        variance_of_rounding(moments).sum(),
+    )
 
 
 def product(a: Array | np.ndarray, b: Array | np.ndarray) -> Array:
@@ -192,30 +196,39 @@ def _from_spectrum_each(moments: Moments, spectrum: Spectrum, alphas: Array | np
     )
 
 
-@double.compiled(to_host=True)
-def _cholesky(moments: Moments, alpha: ArrayLike) -> tuple[Solution, Array]:
-    """Solution by Cholesky of S_rr + alpha, and whether to believe it.
+def _cholesky(moments: Moments, alpha: float) -> Solution | None:
+    """Solution by Cholesky of S_rr + alpha, on the host by LAPACK; None where the rule of `decompose` doubts it.
 
-    Sound: the factor exists and the extreme eigenvalues, by subspace iteration with S and its inverse, obey the rule
-    of `decompose`. The estimate of the smallest is from above; a handful of steps finds a near-null direction, since
-    its inverse dwarfs the others.
+    units³ / 3 operations, and 2 · units² · w_dim for the solution. The smallest eigenvalue is at least 1 / ‖S⁻¹‖₁,
+    which LAPACK estimates from the factor, and the largest at most ‖S‖₁. Where that does not settle it, subspace
+    iteration with S and its inverse does: a handful of steps finds a near-null direction, since its inverse dwarfs
+    the others.
     """
-    units = moments.S_rr.shape[0]
-    penalised = moments.S_rr + jnp.asarray(alpha, jnp.float64) * jnp.eye(units)
-    factor = jnp.linalg.cholesky(penalised)
-    width = min(4, units)
-    start = jax.random.normal(jax.random.key(0), (units, width), jnp.float64)
+    moments = jax.tree.map(np.asarray, moments)  # outside a float64 program, arithmetic on JAX arrays is float32
+    penalised = np.array(moments.S_rr)
+    penalised[np.diag_indices_from(penalised)] += alpha
+    norm = float(np.abs(penalised).sum(axis=0).max())
+    # The transpose is the same matrix, laid out as LAPACK wants it; its lower triangle becomes the factor.
+    factor, failed = lapack.dpotrf(penalised.T, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        return None
+    reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
+    if not reciprocal * norm > max(_roundings(moments, norm)):
+        largest, smallest = _extremes(moments.S_rr, alpha, factor)
+        if not smallest > max(_roundings(moments, largest)):
+            return None
+    kernel, _ = lapack.dpotrs(factor, moments.S_rw, lower=1)
+    kernel = np.ascontiguousarray(kernel)
+    if not np.isfinite(kernel).all():
+        return None
+    return Solution(kernel, moments.mean_w - moments.mean_r @ kernel)
 
-    def solve(columns: Array) -> Array:
-        return jax.scipy.linalg.cho_solve((factor, True), columns)
 
-    def step(_: int, bases: tuple[Array, Array]) -> tuple[Array, Array]:
-        high, low = bases
-        return jnp.linalg.qr(product(penalised, high))[0], jnp.linalg.qr(solve(low))[0]
-
-    high, low = jax.lax.fori_loop(0, 8, step, (start, start))
-    largest = jnp.max(jnp.sum(high * product(penalised, high), axis=0))
-    smallest = jnp.min(jnp.sum(low * product(penalised, low), axis=0))
-    solution = _solution(moments, solve(moments.S_rw))
-    sound = (smallest > _threshold(moments, largest)) & jnp.all(jnp.isfinite(solution.kernel))
-    return solution, sound
+def _extremes(S: Array | np.ndarray, alpha: float, factor: np.ndarray) -> tuple[float, float]:
+    """The largest eigenvalue of S + alpha from below, and the smallest from above, by 8 steps of subspace iteration."""
+    high = low = np.random.default_rng(0).standard_normal((len(S), min(4, len(S))))
+    for _ in range(8):
+        high = np.linalg.qr(S @ high + alpha * high)[0]
+        low = np.linalg.qr(lapack.dpotrs(factor, low, lower=1)[0])[0]
+    of_high, of_low = (np.sum(x * (S @ x + alpha * x), axis=0) for x in (high, low))
+    return float(of_high.max()), float(of_low.min())

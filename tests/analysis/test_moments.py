@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import moments
+from linkjax.analysis import host_moments, moments
 from tests import tolerances as tol
 
 UNITS, W_DIM, PAD = 7, 3, 16
@@ -94,3 +94,30 @@ def test_float32_products_stay_near_and_are_remembered():
 def test_memory_is_that_of_the_moments_alone():
     total = moments.update(moments.empty(UNITS, W_DIM), *pairs(50))
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(total)) == moments.nbytes(UNITS, W_DIM)
+
+
+@pytest.mark.parametrize("products", ["float64", "float32"])
+def test_the_hosts_sums_are_those_of_the_devices_in_any_blocks(products, monkeypatch):
+    monkeypatch.setattr(host_moments, "PENDING", 3)  # the rank-one terms are added in between
+    r, w = (x.astype(np.float32) for x in pairs(200))
+    expected = stream(r.astype(np.float64), w.astype(np.float64), [100])
+    sums = host_moments.Sums(UNITS, W_DIM, products)
+    for rows in np.split(np.arange(200), [1, 20, 21, 90, 150, 150]):
+        sums.add(r[rows], w[rows])
+    found = sums.moments()
+    assert_close(found, expected, 1e-12 if products == "float64" else tol.MOMENTS_FLOAT32)
+    going_on = host_moments.Sums(UNITS, W_DIM, products, found)
+    going_on.add(r[:70], w[:70])
+    both = moments.merge(found, stream(r[:70].astype(np.float64), w[:70].astype(np.float64), []))
+    assert_close(going_on.moments(), both, 1e-12 if products == "float64" else tol.MOMENTS_FLOAT32)
+    assert (float(found.rounding) > 1e-15) == (products == "float32")
+
+
+def test_float32_sums_on_the_host_keep_a_large_mean_apart_from_the_spread():
+    random = np.random.default_rng(0)
+    r = (random.standard_normal((500, UNITS)) + 1000).astype(np.float32)
+    sums = host_moments.Sums(UNITS, W_DIM, "float32")
+    sums.add(r, r[:, :W_DIM])
+    exact = r.astype(np.float64) - r.mean(axis=0, dtype=np.float64)
+    assert np.abs(sums.moments().S_rr - exact.T @ exact).max() < tol.MOMENTS_FLOAT32 * (exact**2).sum(axis=0).max()
+    assert np.abs(sums.moments().mean_r - r.mean(axis=0, dtype=np.float64)).max() < 1e-6
