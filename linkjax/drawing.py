@@ -59,6 +59,5 @@ def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:
 def _over(
     function: Callable[..., jax.Array], model: Any, items: Mapping[str, np.ndarray], batch_size: int, on: Mesh
 ) -> np.ndarray:
-    count = len(next(iter(items.values())))
-    batches = ({name: rows[i : i + batch_size] for name, rows in items.items()} for i in range(0, count, batch_size))
+    batches = parallel.batches(items, batch_size)
     return np.concatenate([out for _, out in parallel.map_batches(function, model, batches, batch_size, on)])

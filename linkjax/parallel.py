@@ -36,6 +36,12 @@ def round_up(batch_size: int, on: Mesh) -> int:
     return -(-batch_size // on.size) * on.size
 
 
+def batches(items: Mapping[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Items `size` at a time, the last of them fewer; name → array [n, ...] as `map_batches` takes them."""
+    for start in range(0, len(next(iter(items.values()))), size):
+        yield {name: array[start : start + size] for name, array in items.items()}
+
+
 def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Items filled up to `size` by repeating the last one, and the mask of the true ones.
 

@@ -159,10 +159,7 @@ class Screening:
         self._finish()
 
     def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        count = len(items["w"])
-        batches = (
-            {name: array[i : i + self.size] for name, array in items.items()} for i in range(0, count, self.size)
-        )
+        batches = parallel.batches(items, self.size)
         outputs = [out for _, out in parallel.map_batches(function, models, batches, self.size, self.mesh)]
         return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
 

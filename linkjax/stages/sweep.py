@@ -3,21 +3,21 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, drawing, memory, numerics, parallel
+from linkjax import artifacts, memory, numerics, parallel
 from linkjax.analysis import candidates, measurements, random_directions, response, sweep
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
+from linkjax.sweeping import arrays, pictures, programs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
@@ -101,50 +101,16 @@ def workload(config: Config, facts: Facts) -> Workload:
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
-    pictures = config.picture_units * config.picture_samples * config.steps
+    shown = config.picture_units * config.picture_samples * config.steps
     disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
     sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
     return Workload(
-        images + pictures,
-        images + pictures,
+        images + shown,
+        images + shown,
         disk,
         sums * math.ceil(_CHUNK * batch / anchors),
-        2 + (pictures > 0),
+        2 + (shown > 0),
     )
-
-
-def draw_items(
-    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
-) -> dict[str, jax.Array]:
-    """(anchor, unit, value) → what became of it; anchors are looked up on the device."""
-    generator, classifier, link, segmenter, directions, anchors = models
-    w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
-    unit, value = items["unit"], items["value"]
-    step = sweep.sweep_step(
-        generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions
-    )
-    logits = {} if step.logits is None else {"logits": step.logits}
-    return {"r": step.r, "metrics": step.metrics, **logits}
-
-
-def swept(
-    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
-) -> jax.Array:
-    """(anchor, unit, value) → w."""
-    _, _, link, _, _, anchors = models
-    w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
-
-
-def draw_anchors(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """w → the untouched image as bytes, its parts' labels if there is a segmenter, and its metrics."""
-    generator, segmenter = models
-    images, labels = sweep.draw_labelled(generator, segmenter, items["w"])
-    pixels = numerics.to_uint8(images)
-    image = pixels.astype(jnp.float32) / 255.0
-    num_parts = 0 if segmenter is None else segmenter.spec.num_parts
-    drawn = {"image": pixels, "metrics": measurements.measure(image, image, labels, num_parts)}
-    return drawn if labels is None else {**drawn, "labels": labels.astype(jnp.uint8)}
 
 
 def run(config: Config) -> None:
@@ -228,9 +194,9 @@ class Sweep:
         drawn = [
             out
             for _, out in parallel.map_batches(
-                draw_anchors,
+                programs.draw_anchors,
                 parallel.replicate((generator, segmenter), self.mesh),
-                ({"w": self.anchors["w"][i : i + size]} for i in range(0, self.count, size)),
+                parallel.batches({"w": self.anchors["w"]}, size),
                 size,
                 self.mesh,
             )
@@ -241,7 +207,11 @@ class Sweep:
 
     def run(self) -> None:
         """All chunks of units, all chunks of random directions, then what needs all of them."""
-        self._make_arrays()
+        sizes = arrays.Sizes(
+            self.count, len(self.units), self.config.steps, len(self.parts), len(self.metrics),
+            len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.walk.taken), self.chunk,
+        )  # fmt: skip
+        arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
         work = [(f"{start}", live[start : start + self.chunk], self._sweep_chunk) for start in self._starts(live)]
         work += [(f"random {start}", random[start : start + self.chunk], self._walk) for start in self._starts(random)]
@@ -257,49 +227,6 @@ class Sweep:
     def _starts(self, rows: np.ndarray) -> range:
         return range(0, len(rows), self.chunk)
 
-    def _make_arrays(self) -> None:
-        units, steps = len(self.units), self.config.steps
-        parts, metrics = len(self.parts), len(self.metrics)
-        shape, dims = (self.count, units, steps), ("sample", "unit", "step")
-        make = self.writer.array
-        one = (self.count, self.chunk, steps)
-        make("measured", (*dims, "part", "metric"), (*shape, parts, metrics), np.float32, (*one, parts, metrics))
-        make("obtained", dims, shape, np.float32, one, long_name="the unit's own activation after re-encoding")
-        responding = len(np.asarray(self.ranges.std))
-        make(
-            "response",
-            ("unit", "unit_out"),
-            (units, responding),
-            np.float32,
-            (self.chunk, responding),
-            long_name="change of a unit, in its σ, per σ of the swept unit",
-        )
-        if self.classes:
-            make(
-                "logit_response",
-                ("unit", "class"),
-                (units, self.classes),
-                np.float32,
-                (self.chunk, self.classes),
-                long_name="change of a logit per σ of the swept unit",
-            )
-        for name in ("fidelity", "fidelity_se"):
-            make(name, ("unit",), (units,), np.float32)
-        for name in ("effect", "effect_se"):
-            make(
-                name,
-                ("unit", "part", "metric"),
-                (units, parts, metrics),
-                np.float32,
-                long_name="slope of the metric per σ of the unit",
-            )
-        make("side_effect", ("unit", "rank"), (units, self.ranks), np.float32)
-        make("side_effect_unit", ("unit", "rank"), (units, self.ranks), np.int32)
-        if directions := len(self.walk.taken):
-            text = "slope of the metric along a random direction, per unit of its length"
-            shape, chunk = ((self.count, n, parts, metrics) for n in (directions, min(self.chunk, directions)))
-            make("random_slope", ("sample", "direction", "part", "metric"), shape, np.float32, chunk, long_name=text)
-
     def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
         """Sweep some units over all anchors and steps, and store what came of them."""
         grid = row, anchor, _ = self._grid(len(rows))
@@ -310,9 +237,9 @@ class Sweep:
         measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
         # A slope over steps needs an angle that does not jump where it starts anew.
         outputs["metrics"] = measurements.unwrapped(measured, axis=2).reshape(len(row), -1)
-        _put(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
+        arrays.put_rows(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
         own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
-        _put(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
+        arrays.put_rows(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
         self._store_slopes(rows, row, anchor, items["value"], outputs)
 
     def _store_slopes(
@@ -331,7 +258,7 @@ class Sweep:
         shape = (len(self.parts), len(self.metrics))
         results = response.unit_results(sums, units, self.ranges.std, shape, self.ranks)
         for name, values in results.items():
-            _put(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
+            arrays.put_rows(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
 
     def _walk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
         """The same along random directions, of which slopes of the metrics are kept alone."""
@@ -347,7 +274,7 @@ class Sweep:
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
-        _put(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
+        arrays.put_rows(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
 
     def _grid(self, rows: int) -> tuple[np.ndarray, ...]:
         """Row, anchor and step of every item of some rows."""
@@ -360,38 +287,16 @@ class Sweep:
 
     @property
     def _function(self) -> Callable[..., Any]:
-        return functools.partial(draw_items, mode=self.config.mode)
+        return functools.partial(programs.draw_items, mode=self.config.mode)
 
     def _draw(self, items: dict[str, np.ndarray], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
         outputs = []
-        for batch, out in parallel.map_batches(self._function, self.models, self._batches(items), self.size, self.mesh):
+        for batch, out in parallel.map_batches(
+            self._function, self.models, parallel.batches(items, self.size), self.size, self.mesh
+        ):
             outputs.append(out)
             advance(len(batch["unit"]))
         return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
-
-    def _batches(self, items: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(items["unit"]), self.size):
-            yield {name: array[start : start + self.size] for name, array in items.items()}
-
-    def _store_pictures(self, effect: np.ndarray) -> int:
-        """Images of the units that change the picture most over their range; returns how many were drawn."""
-        score = np.where(self.dead, -np.inf, np.nan_to_num(effect, nan=-np.inf))
-        rows = np.argsort(-score, kind="stable")[: min(self.config.picture_units, int((~self.dead).sum()))]
-        samples = np.linspace(0, self.count - 1, min(self.config.picture_samples, self.count)).round().astype(int)
-        if not len(rows) or not len(samples):
-            return 0
-        grid = np.meshgrid(rows, samples, np.arange(self.config.steps), indexing="ij")
-        row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
-        items = {"unit": self.units[row], "anchor": anchor, "value": self.values[row, step]}
-        function = functools.partial(swept, mode=self.config.mode)
-        w = [out for _, out in parallel.map_batches(function, self.models, self._batches(items), self.size, self.mesh)]
-        images = drawing.pictures(self.models[0], np.concatenate(w), self.size, self.mesh)
-        shape = (len(rows), len(samples), self.config.steps, *images.shape[1:])
-        dims = ("picture_unit", "picture_sample", "step", "y", "x", "rgb")
-        self.writer.put("picture", dims, images.reshape(shape))
-        self.writer.put("picture_unit", ("picture_unit",), self.units[rows])
-        self.writer.put("picture_sample", ("picture_sample",), samples.astype(np.int32))
-        return len(images)
 
     def _finish(self) -> None:
         group: Any = self.writer.group
@@ -426,7 +331,10 @@ class Sweep:
             put("baseline_labels", ("sample", "y", "x"), self.labels)
         change = list(self.metrics).index("change")
         strength = np.mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], axis=(0, 2))
-        pictures = self._store_pictures(strength)
+        shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
+        drawn = pictures.store(
+            self.writer, self.models, shown, self.units, self.values, self.config.mode, self.size, self.mesh
+        )
         live = ~self.dead
         summary = {
             "mode": self.config.mode,
@@ -442,7 +350,7 @@ class Sweep:
             if predicted is None
             else candidates.agreement(predicted, group["effect"][...], self.baseline),
             "batch_size": self.size,
-            "images": (int(live.sum()) + len(self.walk.taken)) * self.count * self.config.steps + self.count + pictures,
+            "images": (int(live.sum()) + len(self.walk.taken)) * self.count * self.config.steps + self.count + drawn,
             "median_fidelity": _median(fidelity[live]),
             "fidelity_within_20_percent": float(np.mean(np.abs(fidelity[live] - 1) <= 0.2)) if live.any() else None,
             "median_largest_side_effect": _median(np.abs(side[live])),
@@ -466,13 +374,6 @@ class Sweep:
         names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
         effect = self.screening.read(data, "effect")[self.units]
         return candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
-
-
-def _put(array: Any, rows: np.ndarray, values: np.ndarray, axis: int) -> None:
-    """Write rows along an axis; rows ascend but need not be contiguous (dead units are left out)."""
-    index = [slice(None)] * values.ndim
-    index[axis] = rows  # pyright: ignore[reportArgumentType, reportCallIssue]
-    array.oindex[tuple(index)] = values
 
 
 def _median(values: np.ndarray) -> float | None:
