@@ -101,6 +101,7 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: its manifest does not describe a {manifest['kind']} of this linkjax ({error})"
+            + manifests.made_by_other(manifest)
         ) from None
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = {name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=here) for name, shape in expected.items()}

@@ -7,6 +7,7 @@ random numbers, and compares with numbers stored here. They were computed in flo
 import math
 import os
 import platform
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def run() -> None:
         table.add_row(name, value)
     console.print(table)
     start = time.perf_counter()
+    console.print("self-check: about ten seconds, less once its programs are in the compile cache")
     errors = deviations(measure())
     for name, error in errors.items():
         console.print(f"{'ok ' if error <= TOLERANCE else 'OFF'} {name}: {error:.1e} of the largest value")
@@ -86,6 +88,7 @@ def facts() -> dict[str, str]:
         "precision": f"{numerics.POLICIES['float32'].means}; on request {', '.join(list(numerics.POLICIES)[1:])}; "
         f"64-bit values {'on' if settings.jax_enable_x64 else 'off'}",
         "memory": f"{_host_memory()} in this machine, {_device_memory(device)} on a device",
+        "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}",
         "compile cache": _compile_cache(settings),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS") or "none",
     }

@@ -119,9 +119,19 @@ def read(folder: Path, kinds: Iterable[str] | None = None) -> dict[str, Any]:
             f"{folder}: its format {manifest['format_version']} is newer than this linkjax reads "
             f"({FORMAT_VERSION}); upgrade linkjax"
         )
+    if not isinstance(manifest.get("kind"), str):
+        raise InputError(
+            f"{path}: expected a manifest that says what it is of, found a damaged one; make {folder} again"
+        )
     if kinds is not None and manifest["kind"] not in kinds:
-        raise InputError(f"{folder}: expected {wanted}, found {manifest['kind']}")
+        raise InputError(f"{folder}: expected {wanted}, found {manifest['kind']}{made_by_other(manifest)}")
     return manifest
+
+
+def made_by_other(manifest: Mapping[str, Any]) -> str:
+    """Where another version of linkjax wrote a folder, the end of a sentence that says so."""
+    there, here = (manifest.get("versions") or {}).get("linkjax"), versions()["linkjax"]
+    return "" if there in (None, here) else f" (made by linkjax {there}, this is {here})"
 
 
 def partial(folder: Path) -> Path:

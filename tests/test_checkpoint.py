@@ -51,6 +51,23 @@ def test_relative_and_absolute_paths_are_the_same(saved, monkeypatch):
     np.testing.assert_array_equal(linkjax.load("link").bias[...], linkjax.load(saved).bias[...])
 
 
+@pytest.mark.parametrize("name", ["with space", "Prüfung 連結 é", "back\\slash"])
+def test_a_folder_may_have_any_name_and_be_a_symlink(tmp_path, monkeypatch, name):
+    folder = tmp_path / name / "link of units"
+    checkpoint.save_model(folder, link(), source={})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link").symlink_to(folder, target_is_directory=True)
+    (tmp_path / "by parent").symlink_to(tmp_path / name, target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "other")
+    for path in (folder, "link", "../other/link", tmp_path / "by parent" / "link of units", f"../{name}/link of units"):
+        np.testing.assert_array_equal(linkjax.load(path).kernel[...], link().kernel[...])
+    checkpoint.save_model("made here", link(1), source={})  # and a relative one to write to
+    checkpoint.save_model(tmp_path / "by parent" / "new", link(1), source={})
+    np.testing.assert_array_equal(linkjax.load(tmp_path / name / "new").kernel[...], link(1).kernel[...])
+    with pytest.raises(errors.InputError, match="exists already"):
+        checkpoint.save_model("link", link(1), source={})
+
+
 @pytest.mark.parametrize("devices", [1, 2])
 def test_saved_on_eight_devices_loads_on_one_and_on_two(tmp_path, devices):
     assert jax.device_count() == 8
@@ -84,6 +101,37 @@ def test_a_model_of_an_older_linkjax_without_a_newer_setting_is_read_with_its_de
     again, _ = checkpoint.load_model(saved)
     np.testing.assert_array_equal(again.kernel[...], link().kernel[...])
     assert again.spec == link().spec
+
+
+def test_a_model_of_a_newer_linkjax_is_refused_with_a_sentence(saved):
+    """Of the same format with a setting unknown here, or of a format unknown here."""
+    path = saved / "manifest.json"
+    manifest = json.loads(path.read_text())
+    changes = (
+        ({"spec": {**manifest["spec"], "gain": 2.0}}, "unknown fields.*made by linkjax 9.0, this is"),
+        ({"kind": "sparse_link"}, "found sparse_link.*made by linkjax 9.0, this is"),
+        ({"format_version": 99}, "newer than this linkjax reads .*upgrade linkjax"),
+    )
+    for change, said in changes:
+        newer = {**manifest, "versions": {**manifest["versions"], "linkjax": "9.0"}, **change}
+        path.write_text(json.dumps(newer))
+        with pytest.raises(errors.InputError, match=said) as error:
+            linkjax.load(saved)
+        assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"format": "linkjax", "kind": "link"}', "{}", "[1]", '"x"'])
+def test_a_truncated_manifest_of_a_model_is_named(saved, content):
+    (saved / "manifest.json").write_text(content)
+    with pytest.raises(errors.InputError, match="manifest"):
+        linkjax.load(saved)
+
+
+def test_a_truncated_weight_file_is_named(saved):
+    victim = largest_data_file(saved)
+    victim.write_bytes(victim.read_bytes()[:-7])
+    with pytest.raises(errors.InputError, match="damaged or incomplete"):
+        linkjax.load(saved)
 
 
 def test_an_existing_folder_is_never_overwritten(saved):

@@ -35,7 +35,18 @@ def test_the_command_prints_the_installation_and_ends_well(measured, monkeypatch
     monkeypatch.setattr(doctor, "measure", lambda: measured)
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for part in ("linkjax ", "jax ", "devices", "8 ×", "highest precision", "GiB", "compile cache", "passed"):
+    for part in (
+        "linkjax ",
+        "jax ",
+        "devices",
+        "8 ×",
+        "highest precision",
+        "GiB",
+        "compile cache",
+        "free in",
+        "1 process",
+        "passed",
+    ):
         assert part in said, part
 
 

@@ -88,8 +88,3 @@ def draw(models: tuple[Any, Any], items: dict[str, Array], truncation: float) ->
     probability = jax.nn.softmax(encoded.logits, axis=-1)
     prediction = jnp.argmax(encoded.logits, axis=-1).astype(jnp.int32)
     return Pairs(w, encoded.penultimate, prediction, jnp.max(probability, axis=-1))
-
-
-def finite(pairs: Pairs) -> np.ndarray:
-    """Which pairs hold only finite numbers [B] bool."""
-    return np.asarray(np.isfinite(pairs.w).all(axis=1) & np.isfinite(pairs.r).all(axis=1))

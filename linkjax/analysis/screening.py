@@ -46,6 +46,7 @@ class Derivatives(NamedTuple):
 
     metrics: jax.Array  # [B, P, M]; NaN where no pixel has the part's label, but for the areas
     slopes: jax.Array  # [B, P, M, D], likewise
+    finite: jax.Array  # [B] bool: the image and all its derivatives are; else all of both is NaN
 
 
 class Products(NamedTuple):
@@ -243,5 +244,6 @@ def _chain(sums: Array, counts: Array, jacobian: Array, resolution: int) -> Deri
     inner = jax.vmap(jax.vmap(jax.jacfwd(metrics_of)))(sums)
     slopes = jnp.einsum("bpms,bpsd->bpmd", inner, jacobian, precision=numerics.PRECISION)
     always = jnp.asarray([name.startswith("area") for name in METRICS])
-    there = always[None, None] | (counts > 0)[..., None]
-    return Derivatives(jnp.where(there, values, jnp.nan), jnp.where(there[..., None], slopes, jnp.nan))
+    finite = jnp.all(jnp.isfinite(sums), axis=(1, 2)) & jnp.all(jnp.isfinite(jacobian), axis=(1, 2, 3))
+    there = (always[None, None] | (counts > 0)[..., None]) & finite[:, None, None]
+    return Derivatives(jnp.where(there, values, jnp.nan), jnp.where(there[..., None], slopes, jnp.nan), finite)

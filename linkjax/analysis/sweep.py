@@ -167,7 +167,7 @@ def swept_w(
 
 
 class SweepStep(NamedTuple):
-    """What became of each item. Rows outside the mask are NaN, their images black."""
+    """What became of each item. Rows outside the mask, or not finite, are NaN, their images black."""
 
     w: jax.Array  # [N, w_dim], what the image was made from
     r: jax.Array  # [N, units], of the image made
@@ -213,7 +213,9 @@ def sweep_step(
     pixels = numerics.to_uint8(images)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
     metrics = measurements.measure(_unit_interval(pixels), references, labels, num_parts)
-    keep = jnp.ones(w.shape[0], bool) if mask is None else mask
+    # An image that is not finite has no metrics, though its bytes have.
+    keep = jnp.all(jnp.isfinite(encoded.penultimate), axis=1)
+    keep = keep if mask is None else keep & mask
 
     def masked(values: Array) -> Array:
         return jnp.where(keep.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.nan)

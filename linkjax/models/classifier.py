@@ -99,7 +99,12 @@ def _preprocess(images: Array, preprocessing: Preprocessing, differentiable: boo
     mean, std = (
         np.asarray(constant, np.float32)[None, None, None] for constant in (preprocessing.mean, preprocessing.std)
     )
-    return (values.astype(jnp.float32) / 255.0 - mean) / std
+    seen = (values.astype(jnp.float32) / 255.0 - mean) / std
+    if images.dtype == jnp.uint8:
+        return seen
+    # Bytes know no NaN: an image that is not finite would be seen as partly black, and pass for a sample.
+    known = jnp.all(jnp.isfinite(images), axis=(1, 2, 3), keepdims=True)
+    return jnp.where(known, seen, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnames="stages")

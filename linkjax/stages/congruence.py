@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linkjax import artifacts, drawing, numerics, parallel
-from linkjax.analysis import congruence, straightness
+from linkjax.analysis import congruence, finite, straightness
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -70,6 +70,8 @@ class Config:
     """Random seed of paths, resamples and shuffles."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -97,7 +99,8 @@ class Samples(NamedTuple):
     r: np.ndarray  # [classes, m, units]
     w: np.ndarray  # [classes, m, w_dim]
     label: np.ndarray  # [classes]
-    left_out: list[int]  # sample ids that are not finite
+    sample_id: np.ndarray  # [classes, m]
+    left_out: dict[str, Any]  # samples that are not finite, as `finite.note` names them
 
 
 def run(config: Config) -> None:
@@ -113,7 +116,7 @@ def run(config: Config) -> None:
     weights |= {name.replace(" ", "_"): link.sha256 for name, link in loaded.items()}
     samples = read_samples(pairs, config.samples)
     with artifacts.Writer(
-        Path(config.out), "congruence", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+        Path(config.out), "congruence", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model)
         Congruence(config, writer, samples, models, {name: link.model for name, link in loaded.items()}).run()
@@ -141,6 +144,8 @@ def read_samples(pairs: artifacts.Artifact, most: int) -> Samples:
     data = pairs.open()
     r, w, ids = (pairs.read(data, name, rows).reshape(len(groups), each, -1) for name in ("r", "w", "sample_id"))
     label = np.array([group["label"] for group in groups], np.int32)
+    ids, names = ids[..., 0], np.repeat(label, each)
+    left_out = finite.note(finite.rows(*(x.reshape(len(names), -1) for x in (r, w))), names, ids.ravel())
     bad = ~(np.isfinite(r).all(axis=2) & np.isfinite(w).all(axis=2))
     if bad.any():  # the same place of every class, so that classes keep their equal numbers
         kept = ~bad.any(axis=0)
@@ -148,8 +153,8 @@ def read_samples(pairs: artifacts.Artifact, most: int) -> Samples:
             raise InputError(
                 f"{pairs.path}: {int(bad.sum())} of {bad.size} test samples are not finite; make pairs again"
             )
-        r, w = r[:, kept], w[:, kept]
-    return Samples(r, w, label, ids[..., 0][bad].tolist())
+        r, w, ids = r[:, kept], w[:, kept], ids[:, kept]
+    return Samples(r, w, label, ids, left_out)
 
 
 class Congruence:
@@ -171,6 +176,8 @@ class Congruence:
         self.routes = ("link", "W", *(name for name in links if name != "link"))
         self.chunk = writer.done("paths per chunk") or max(1, self.size * _CHUNK // config.steps)
         writer.mark("paths per chunk", self.chunk)
+        self.tally = finite.Tally(config.nonfinite, "samples or paths from them")
+        self.tally.add(samples.left_out)
         self.rows: list[tuple[str, str, congruence.Estimate]] = []
 
     def run(self) -> None:
@@ -222,11 +229,16 @@ class Congruence:
         for number, route in enumerate(self.routes):
             for start in range(0, len(ends), self.chunk):
                 some = ends[start : start + self.chunk]
-                if self.writer.done(f"{route}:{start}") is None:
+                note = self.writer.done(f"{route}:{start}")
+                if note is None:
                     w = self._latents(route, some)
                     found = drawing.reencoded(self.models, w, self.size, self.mesh)
                     encoded[number, start : start + len(some)] = found.reshape(len(some), steps, -1)
-                    self.writer.mark(f"{route}:{start}")
+                    good = finite.rows(found.reshape(len(some), -1))
+                    first = some[:, 0, 0], some[:, 0, 1]
+                    note = finite.note(good, self.samples.label[first[0]], self.samples.sample_id[first])
+                    self.writer.mark(f"{route}:{start}", note)
+                self.tally.add(note)
                 advance(len(some) * steps)
 
     def _latents(self, route: str, ends: np.ndarray) -> np.ndarray:
@@ -316,12 +328,13 @@ class Congruence:
             "paths": self.config.paths if images else 0,
             "steps": self.config.steps,
             "images": images,
-            "nonfinite": self.samples.left_out,
+            **self.tally.summary(),
             "rows": [
                 {"question": question, "scope": scope, **{key: _number(value) for key, value in each._asdict().items()}}
                 for question, scope, each in self.rows
             ],
         })  # fmt: skip
+        self.tally.tell()
         shown = {(question, scope): each for question, scope, each in self.rows}
         for key in (("distances", "all"), ("neighbours", "all"), ("r2", "link"), ("gain", "other link")):
             if key in shown:

@@ -12,7 +12,7 @@ import numpy as np
 
 from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import counterfactual as analysis
-from linkjax.analysis import covariance, minimal
+from linkjax.analysis import covariance, finite, minimal
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -85,6 +85,8 @@ class Config:
     """Least changes through the image: proximal steps a round, each about the work of three images."""
     shrinkage: float | None = None
     """Of the training activations' covariance towards a sphere, above 0 and at most 1; none: Ledoit and Wolf's."""
+    nonfinite: finite.Policy = "exclude"
+    """Searches with numbers that are not finite: left out, counted and named, or the end of the run."""
     pictures: int = 12
     """Start and end images stored."""
     precision: numerics.Precision = "float32"
@@ -174,16 +176,19 @@ def run(config: Config) -> None:
     made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
     shrunk = _covariance(config, pairs)
     with artifacts.Writer(
-        Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size",)
+        Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         on = parallel.mesh()
         roots = (None, None) if shrunk is None else tuple(
             jnp.asarray(root, jnp.float32) for root in (shrunk.root, shrunk.inverse_root)
         )  # fmt: skip
         models = parallel.replicate((generator.model, classifier.model, link.model, *roots), on)
-        _search_all(config, writer, items, models, on)
+        tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
+        _search_all(config, writer, items, models, on, tally)
         _store_pictures(config, writer, items, models, on)
-        writer.finish(_summary(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage))
+        summary = _summary(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage)
+        writer.finish({**summary, **tally.summary()})
+    tally.tell()
 
 
 def _covariance(config: Config, pairs: artifacts.Artifact) -> covariance.Shrunk | None:
@@ -238,7 +243,14 @@ def _function(config: Config, method: Method) -> functools.partial[dict[str, jax
     return functools.partial(search_minimal, recipe=recipe)
 
 
-def _search_all(config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], models: Any, on: Any) -> None:
+def _search_all(
+    config: Config,
+    writer: artifacts.Writer,
+    items: dict[str, np.ndarray],
+    models: Any,
+    on: Any,
+    tally: finite.Tally,
+) -> None:
     """All searches of the first method, then of the next: a row a search."""
     size = parallel.round_up(config.batch_size, on)
     chunk = writer.done("searches per chunk") or size
@@ -264,7 +276,8 @@ def _search_all(config: Config, writer: artifacts.Writer, items: dict[str, np.nd
             function = _function(config, method)
             for start in range(0, each, chunk):
                 stop = min(start + chunk, each)
-                if writer.done(f"{method} {start}") is None:
+                note = writer.done(f"{method} {start}")
+                if note is None:
                     parts = ({name: array[i : min(i + size, stop)] for name, array in items.items()}
                              for i in range(start, stop, size))  # fmt: skip
                     outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on)]
@@ -272,7 +285,11 @@ def _search_all(config: Config, writer: artifacts.Writer, items: dict[str, np.nd
                         if name in outputs[0]:
                             found = np.concatenate([out[name] for out in outputs])
                             group[name][place * each + start : place * each + stop] = found
-                    writer.mark(f"{method} {start}")
+                    ended = np.concatenate([out["outcome"] for out in outputs])
+                    names = (items[name][start:stop] for name in ("origin", "sample_id", "target"))
+                    note = finite.note(ended != int(analysis.Outcome.NONFINITE), *names)
+                    writer.mark(f"{method} {start}", note)
+                tally.add(note)
                 advance(stop - start)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import familiarity, moments
+from linkjax.analysis import familiarity, finite, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.photographs import decode
@@ -27,6 +27,7 @@ _CHUNK = 8  # batches between two notes of what is done
 _ROWS = 2048  # training pairs per block of moments
 _REFERENCE_ROWS = 4096  # test pairs the photographs are compared with, evenly spread
 _THREADS = 8  # files decoded side by side
+UNREADABLE, NONFINITE = 1, 2  # flags; 0 is a photograph that can be used
 _LISTED = 100  # unreadable files named in the summary
 
 _FLOATS = ("cosine", "centred_cosine", "distance", "cosine_percentile", "distance_percentile")
@@ -60,6 +61,8 @@ class Config:
     """At most so many photographs, evenly spread over what is found; 0 for all."""
     unreadable: Literal["stop", "skip"] = "stop"
     """A file that gives no photograph ends the run, or is counted, listed and left empty."""
+    nonfinite: finite.Policy = "exclude"
+    """Photographs with numbers that are not finite: left out, counted and named, or the end of the run."""
     pictures: int = 24
     """Photographs stored with their linked images, evenly spread."""
     precision: numerics.Precision = "float32"
@@ -111,7 +114,9 @@ def run(config: Config) -> None:
     made_from = {"pairs": pairs.id, "photographs": source.identity}
     if evaluation is not None:
         made_from["evaluation"] = evaluation.id
-    with artifacts.Writer(Path(config.out), "encoding", config, weights, made_from, free=("batch_size",)) as writer:
+    with artifacts.Writer(
+        Path(config.out), "encoding", config, weights, made_from, free=("batch_size", "nonfinite")
+    ) as writer:
         models = (generator.model, classifier.model, link.model)
         Encoding(config, writer, source, models, Reference(pairs, evaluation)).run()
 
@@ -189,6 +194,7 @@ class Encoding:
         writer.mark("photographs per chunk", self.chunk)
         self.count = len(source)
         self.skipped: list[str] = []
+        self.tally = finite.Tally(config.nonfinite, "photographs", ("file",))
         self.threads = ThreadPoolExecutor(_THREADS)
 
     def run(self) -> None:
@@ -201,15 +207,17 @@ class Encoding:
                 if note is None:
                     note = self._encode_chunk(rows)
                     self.writer.mark(f"{start}", note)
-                self.skipped += note
+                self.skipped += note["skipped"]
+                self.tally.add(note["nonfinite"])
                 advance(len(rows))
-            readable = np.flatnonzero(self._stored("flag") == 0)
-            if not len(readable):
+            usable = np.flatnonzero(self._stored("flag") == 0)
+            if not len(usable):
                 raise InputError(
-                    f"expected photographs, found {self.count} files of which none could be read: {self.skipped[0]}"
+                    f"expected photographs, found {self.count} files of which none could be "
+                    + (f"read: {self.skipped[0]}" if self.skipped else f"used, but {self.tally.sentence()}")
                 )
-            self._store_pictures(readable)
-        self._finish(readable)
+            self._store_pictures(usable)
+        self._finish(usable)
 
     def _make_arrays(self) -> None:
         make, rows, units = self.writer.array, min(1024, self.count), self.spec.num_units
@@ -226,10 +234,10 @@ class Encoding:
             make("prediction_linked", ("sample",), (self.count,), np.int32, (rows,))
             make("probability_linked", ("sample",), (self.count,), np.float32, (rows,))
 
-    def _encode_chunk(self, rows: np.ndarray) -> list[str]:
-        """Encode and store some rows; returns a sentence for each that could not be read."""
+    def _encode_chunk(self, rows: np.ndarray) -> dict[str, Any]:
+        """Encode and store some rows; returns a sentence for each that could not be read, and who was not finite."""
         skipped: list[str] = []
-        flags, groups = [], []
+        flags, groups, names = [], [], []
 
         def batches() -> Iterator[dict[str, np.ndarray]]:
             for start in range(0, len(rows), self.size):
@@ -238,19 +246,22 @@ class Encoding:
                 empty = np.zeros((self.framing.crop, self.framing.crop, 3), np.uint8)
                 flags.extend(image is None for image in images)
                 groups.extend(item.group for item in items)
+                names.extend(item.name for item in items)
                 yield {"image": np.stack([empty if image is None else image[0] for image in images])}
 
         outputs = [out for _, out in parallel.map_batches(encode, self.models, batches(), self.size, self.mesh)]
         found = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
         found |= self.reference.compare(found["r"], found["encoded"])
         empty = np.array(flags, bool)
+        good = finite.rows(found["r"], found["w"], found["encoded"]) | empty
         for values in found.values():  # what was computed for a file that could not be read means nothing
-            values[empty] = np.nan if values.dtype.kind == "f" else -1
+            values[empty | ~good] = np.nan if values.dtype.kind == "f" else -1
         group = np.array(groups, np.int32)
-        found |= {"flag": empty.astype(np.int8), "group": group, "label": self._labels()[group]}
+        flag = np.where(empty, UNREADABLE, np.where(good, 0, NONFINITE)).astype(np.int8)
+        found |= {"flag": flag, "group": group, "label": self._labels()[group]}
         for name, values in found.items():
             self.writer.group[name][rows[0] : rows[-1] + 1] = values  # pyright: ignore
-        return skipped
+        return {"skipped": skipped, "nonfinite": finite.note(good, names)}
 
     def _read(self, items: Sequence[decode.Item], framings: Any, skipped: list[str]) -> list[Any]:
         """Pixels of each item; None for one that cannot be read, if those are to be skipped."""
@@ -270,12 +281,12 @@ class Encoding:
         known = {_plain(name): label for label, name in zip(summary["classes"], summary["class_names"], strict=True)}
         return np.array([*(known.get(_plain(group), -1) for group in self.source.groups), -1], np.int32)
 
-    def _store_pictures(self, readable: np.ndarray) -> None:
+    def _store_pictures(self, usable: np.ndarray) -> None:
         """Photographs as the generator would frame them, and their linked images."""
-        count = min(self.config.pictures, len(readable))
+        count = min(self.config.pictures, len(usable))
         if not count:
             return
-        rows = readable[np.unique(np.linspace(0, len(readable) - 1, count).round().astype(int))]
+        rows = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
         items = list(self.source.items(rows))
         whole = (decode.Framing(self.resolution, self.resolution),)
         images = [image[0] for image in self._read(items, whole, []) if image is not None]
@@ -289,8 +300,9 @@ class Encoding:
         self.writer.put("picture_row", ("picture",), rows.astype(np.int32))
         self.writer.put("picture_name", ("picture",), [item.name for item in items])
 
-    def _finish(self, readable: np.ndarray) -> None:
+    def _finish(self, usable: np.ndarray) -> None:
         reference = self.reference
+        readable = int((self._stored("flag") != UNREADABLE).sum())
         if self.source.groups:
             self.writer.put("group_name", ("group_name",), self.source.groups)
         for name in ("distance", "cosine", "centred_cosine"):
@@ -299,25 +311,26 @@ class Encoding:
         self._write_table()
         summary = {
             "samples": self.count,
-            "readable": len(readable),
+            "readable": readable,
             "unreadable": self.skipped[:_LISTED],
             "other_files": self.source.others,
-            "rows": [self._row("photographs", readable), self._test_row()],
+            "rows": [self._row("photographs", usable), self._test_row()],
             "groups": [
                 self._row(name, rows)
                 for place, name in enumerate(self.source.groups)
-                if len(rows := readable[self._stored("group", readable) == place])
+                if len(rows := usable[self._stored("group", usable) == place])
             ],
             "framing": self.framing._asdict(),
             "classes": reference.pairs.summary["classes"],
             "class_names": reference.pairs.summary["class_names"],
             "shrinkage": familiarity.SHRINKAGE,
-            "nonfinite": int((~np.isfinite(self._stored("distance", readable))).sum()),
+            **self.tally.summary(),
         }
         self.writer.finish(summary)
+        self.tally.tell()
         first = summary["rows"][0]
         print(
-            f"{len(readable)} photographs ({self.count - len(readable)} unreadable, {self.source.others} other files); "
+            f"{readable} photographs ({self.count - readable} unreadable, {self.source.others} other files); "
             f"class kept {_said(first['kept'])}, centred cosine {_said(first['centred_cosine'])}, "
             f"farther from the training pairs than {_said(first['distance_percentile'])} % of test pairs (median)"
         )
@@ -354,7 +367,7 @@ class Encoding:
                 if headed:
                     part |= {name: self._stored(name, rows) for name in seen if name != "class_name"}
                 for index, row in enumerate(rows):
-                    line = [self.source.name(row), groups[part["group"][index]], int(part["flag"][index] == 0)]
+                    line = [self.source.name(row), groups[part["group"][index]], int(part["flag"][index] != UNREADABLE)]
                     if headed:
                         first = int(part["prediction"][index, 0])
                         line += [first, names.get(first, ""), f"{part['probability'][index, 0]:.6g}"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, drawing, numerics, parallel
-from linkjax.analysis import evaluation, fit, moments
+from linkjax.analysis import evaluation, finite, fit, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -58,6 +58,8 @@ class Config:
     """Random seed of the shuffled pairs."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -99,7 +101,7 @@ def run(config: Config) -> None:
     if "test" not in pairs.summary["splits"]:
         raise InputError(f"{config.pairs} has no test split; make pairs with --n-test above 0")
     with artifacts.Writer(
-        Path(config.out), "evaluation", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+        Path(config.out), "evaluation", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
         Evaluation(config, writer, pairs, generator.model, classifier.model, link).run()
 
@@ -128,6 +130,7 @@ class Evaluation:
         writer.mark("samples per chunk", self.chunk)
         self.link, self.method = link.model, link.manifest["source"]["config"]
         self.models = parallel.replicate((generator, classifier), self.mesh)
+        self.tally = finite.Tally(config.nonfinite, "linked images")
         self.links = {"link": parallel.replicate(link.model, self.mesh)}
 
     def run(self) -> None:
@@ -168,13 +171,17 @@ class Evaluation:
         """r → ŵ → image → r̂ of rows of the test split, in noted chunks; stores r̂ and logits."""
         for start in range(0, len(rows), self.chunk):
             part = slice(start, min(start + self.chunk, len(rows)))
-            if self.writer.done(f"{link}:{start}") is None:
+            note = self.writer.done(f"{link}:{start}")
+            if note is None:
                 w = drawing.linked(self.links[link], self._read("r", rows[part]), self.size, self.mesh)
                 outputs = self._cycle(w)
                 for name, array in (("r", "encoded"), ("logits", "logits")):
                     if name in outputs:
                         self.writer.group[array + suffix][part] = outputs[name]  # pyright: ignore
-                self.writer.mark(f"{link}:{start}")
+                names = (self._read(name, rows[part]) for name in ("label", "sample_id"))
+                note = finite.note(finite.rows(w, *outputs.values()), *names)
+                self.writer.mark(f"{link}:{start}", note)
+            self.tally.add(note)
             advance(part.stop - part.start)
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
@@ -289,10 +296,11 @@ class Evaluation:
             "metrics": metrics,
             "median_unit_correlation": _number(cycled.median_correlation),
             "live_units": cycled.live_units,
-            "nonfinite": cycled.nonfinite,
+            **self.tally.summary(),
             "original_class_top1": _number(cycled.original_class_top1.value),
         }
         self.writer.finish(summary)
+        self.tally.tell()
         for name in ("r2", "centred_cosine_r", "top1", "unit_correlation"):
             values = ", ".join(f"{row['name']} {row[name]:.3f}" for row in table if row[name] is not None)
             print(f"{METRICS[name][0]}: {values}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
+from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError, LinkjaxError
@@ -53,6 +54,8 @@ class Config:
     """Candidates drawn per wanted pair before a class is given up."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Candidates with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -117,15 +120,19 @@ def run(config: Config) -> None:
     classifier = inputs.model(config.classifier, "classifier")
     sampled = labels(config, generator.model.spec, classifier.model.spec)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
-    with artifacts.Writer(Path(config.out), "pairs", config, weights, free=("batch_size", "max_attempts")) as writer:
+    with artifacts.Writer(
+        Path(config.out), "pairs", config, weights, free=("batch_size", "max_attempts", "nonfinite")
+    ) as writer:
         groups = _groups(config, sampled)
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
         _make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
-            _Sampler(config, writer, groups, generator.model, classifier.model).fill(advance)
-        summary = _summary(config, sampled, groups, units, w_dim)
+            sampler = _Sampler(config, writer, groups, generator.model, classifier.model)
+            sampler.fill(advance)
+        summary = {**_summary(config, sampled, groups, units, w_dim), **sampler.tally.summary()}
         writer.finish(summary)
+    sampler.tally.tell()
     print(f"{total} pairs kept, acceptance {100 * summary['acceptance']:.1f} % of the candidates drawn")
 
 
@@ -144,7 +151,8 @@ class _Sampler:
         self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
         writer.mark("candidates per chunk", self.chunk)
         self.models = parallel.replicate((generator, classifier), self.mesh)
-        self.z_dim = generator.spec.z_dim
+        self.z_dim, self.headed = generator.spec.z_dim, bool(classifier.spec.num_classes)
+        self.tally = finite.Tally(config.nonfinite, "candidates")
         self.draw = functools.partial(analysis.draw, truncation=config.truncation)
 
     def fill(self, advance: Callable[[int], None]) -> None:
@@ -159,9 +167,10 @@ class _Sampler:
                 if note is None:
                     note = self._draw_chunk(plan[start : start + self.chunk])
                     self.writer.mark(name, note)
-                for number, accepted, tried, nonfinite in note:
+                for number, accepted, tried, nonfinite in note["groups"]:
                     self.groups[number].count(accepted, tried, nonfinite)
-                advance(sum(accepted for _, accepted, _, _ in note))
+                self.tally.add(note["nonfinite"])
+                advance(sum(accepted for _, accepted, _, _ in note["groups"]))
 
     def _plan(self) -> list[tuple[int, int]]:
         """The candidates of the next wave, as (group, sample id).
@@ -177,7 +186,7 @@ class _Sampler:
                 plan += [(number, sample_id) for sample_id in ids]
         return plan
 
-    def _draw_chunk(self, plan: list[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+    def _draw_chunk(self, plan: list[tuple[int, int]]) -> dict[str, Any]:
         """Draw a chunk of candidates and store the accepted: (group, accepted, tried, non-finite) of each group."""
         batches = [self._batch(plan[start : start + self.size]) for start in range(0, len(plan), self.size)]
         outputs = [
@@ -187,7 +196,9 @@ class _Sampler:
         number, ids = np.array([each for each, _ in plan]), np.array([each for _, each in plan], np.int64)
         label = np.concatenate([batch["label"] for batch in batches])
         fields = {**drawn._asdict(), "label": label, "sample_id": ids}
-        good = analysis.finite(drawn)
+        good = finite.rows(drawn.w, drawn.r)
+        if self.headed:  # scores that are not finite recognise nothing
+            good &= finite.rows(drawn.probability)
         keep = good & (drawn.prediction == label) if self.config.keep == "recognised" else good
         note = []
         for each in np.unique(number):
@@ -199,7 +210,7 @@ class _Sampler:
                 for name, values in fields.items():
                     self.writer.group[name][row : row + len(taken)] = values[taken]  # pyright: ignore
             note.append((int(each), len(taken), len(mine), int((~good[mine]).sum())))
-        return note
+        return {"groups": note, "nonfinite": finite.note(good, label, ids)}
 
     def _batch(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:
         label = np.array([self.groups[number].label for number, _ in plan], np.int32)
@@ -273,5 +284,4 @@ def _summary(config: Config, labels: tuple[int, ...], groups: list[_Group], unit
         },
         "groups": [dataclasses.asdict(group) for group in groups],
         "acceptance": sum(g.accepted for g in groups) / sum(g.tried for g in groups),
-        "nonfinite": sum(g.nonfinite for g in groups),
     }

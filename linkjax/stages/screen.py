@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import screening, sweep
+from linkjax.analysis import finite, screening, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -60,6 +60,8 @@ class Config:
     """Percentile it ends at."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Anchors with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 4
     """Images differentiated at once, over all devices; results do not depend on it."""
 
@@ -80,7 +82,8 @@ def differentiate(
     """w → metrics of the parts, and what each unit does to them."""
     generator, segmenter, directions, coefficients = models
     found = screening.derivatives(generator, segmenter, items["w"], directions, mode, temperature)
-    return {"metrics": found.metrics, "effect": screening.unit_effects(found.slopes, coefficients)}
+    return {"metrics": found.metrics, "effect": screening.unit_effects(found.slopes, coefficients),
+            "finite": found.finite}  # fmt: skip
 
 
 def integrate(
@@ -109,7 +112,7 @@ def run(config: Config) -> None:
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     weights["segmenter"] = segmenter.sha256
     with artifacts.Writer(
-        Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size",)
+        Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
         Screening(config, writer, pairs, generator.model, segmenter.model, link.model).run()
 
@@ -140,6 +143,7 @@ class Screening:
         scaled = self.plan.coefficients * np.asarray(self.ranges.std)[:, None]
         on_device = (generator, segmenter, jnp.asarray(self.plan.directions), jnp.asarray(scaled))
         self.models = parallel.replicate(on_device, self.mesh)
+        self.tally = finite.Tally(config.nonfinite, "anchors, in their image or its derivatives,")
         whole = -(-self.size * _CHUNK // config.samples)
         self.chunk = writer.done("classes per chunk") or min(whole, len(self.labels))
         writer.mark("classes per chunk", self.chunk)
@@ -152,9 +156,14 @@ class Screening:
             for start in range(0, len(self.labels), self.chunk):
                 classes = slice(start, min(start + self.chunk, len(self.labels)))
                 rows = slice(classes.start * self.config.samples, classes.stop * self.config.samples)
-                if self.writer.done(f"{start}") is None:
-                    self._store(classes, rows, self._map(function, self.models, {"w": self.anchors["w"][rows]}))
-                    self.writer.mark(f"{start}")
+                note = self.writer.done(f"{start}")
+                if note is None:
+                    found = self._map(function, self.models, {"w": self.anchors["w"][rows]})
+                    self._store(classes, rows, found)
+                    names = (self.anchors[name][rows] for name in ("label", "sample_id"))
+                    note = finite.note(found["finite"], *names)
+                    self.writer.mark(f"{start}", note)
+                self.tally.add(note)
                 advance(rows.stop - rows.start)
         self._finish()
 
@@ -210,8 +219,10 @@ class Screening:
             "products_per_anchor": self.plan.count,
             "path_items": paths,
             "strongest": strongest,
+            **self.tally.summary(),
         }
         self.writer.finish(summary)
+        self.tally.tell()
         products = f"{self.plan.count} {self.plan.mode} products for each"
         print(f"{len(effect)} units, {summary['samples']} anchors, {products}")
         for row in strongest:

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from linkjax import artifacts, checkpoint, masks, numerics, parallel
-from linkjax.analysis import labelling, overlap, parts
+from linkjax.analysis import finite, labelling, overlap, parts
 from linkjax.analysis.few_shot import FewShotTraining
 from linkjax.analysis.heads import FewShotJob, LinearJob
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.segmentation import LinearTraining
 from linkjax.claim import Claim
 from linkjax.config import positive
-from linkjax.errors import InputError
+from linkjax.errors import InputError, LinkjaxError
 from linkjax.masks.overlay import Panel, sheet
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.ops.resize import resize_nearest
@@ -99,6 +99,8 @@ class Config:
     """Random seed of pictures, folds and weights."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Pictures with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 8
     """Images drawn at once, over all devices; results do not depend on it."""
 
@@ -132,13 +134,16 @@ def draw_pictures(models: tuple[Any], items: dict[str, jax.Array], truncation: f
     """z → w and the image as bytes."""
     (generator,) = models
     w = generator.mapping(items["z"], items["label"] if generator.spec.num_classes else None, truncation)
-    return {"w": w, "image": numerics.to_uint8(generator.synthesis(w))}
+    images = generator.synthesis(w)
+    good = jnp.all(jnp.isfinite(images), axis=(1, 2, 3))
+    return {"w": w, "image": numerics.to_uint8(images), "finite": good}
 
 
 def draw_features(models: tuple[Any], items: dict[str, jax.Array], job: Job) -> dict[str, Any]:
     """w → image as bytes, and the maps a head is trained on."""
     images, maps = job.features(models[0], items["w"])
-    return {"image": numerics.to_uint8(images), "maps": maps}
+    good = [jnp.all(jnp.isfinite(each), axis=(1, 2, 3)) for each in (images, *jax.tree.leaves(maps))]
+    return {"image": numerics.to_uint8(images), "maps": maps, "finite": jnp.all(jnp.stack(good), axis=0)}
 
 
 def draw_labels(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -154,10 +159,15 @@ def _draw(config: Config) -> None:
     classes = _classes(config, spec.num_classes)
     label, sample_id = classes[np.arange(config.draw) % len(classes)], _SAMPLES + np.arange(config.draw)
     weights = {"generator": generator.sha256}
-    with artifacts.Writer(Path(config.out), PICTURES, config, weights, free=("batch_size",)) as writer:
+    with artifacts.Writer(Path(config.out), PICTURES, config, weights, free=("batch_size", "nonfinite")) as writer:
         items = {"z": named_latents(config.seed, label, sample_id, spec.z_dim), "label": label}
         step = functools.partial(draw_pictures, truncation=config.truncation)
         drawn = _over(step, (generator.model,), items, config.batch_size, "pictures drawn")
+        good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "pictures")
+        tally.add(finite.note(good, label, sample_id))
+        if not good.any():
+            raise LinkjaxError(f"no picture is left: {tally.sentence()}; look at the generator's weights")
+        drawn, label, sample_id = {name: each[good] for name, each in drawn.items()}, label[good], sample_id[good]
         folder = writer.partial / "images"
         folder.mkdir(exist_ok=True)
         for number, image in enumerate(drawn["image"]):
@@ -166,8 +176,11 @@ def _draw(config: Config) -> None:
         writer.put("label", ("sample",), label)
         writer.put("sample_id", ("sample",), sample_id)
         (writer.partial / "README.txt").write_text(_HOW, encoding="utf-8")
-        writer.finish({"pictures": config.draw, "resolution": spec.resolution, "w_dim": spec.w_dim})
-    print(f"{config.draw} pictures in {Path(config.out) / 'images'}; {Path(config.out) / 'README.txt'} says what to do")
+        count = len(label)
+        shape = {"resolution": spec.resolution, "w_dim": spec.w_dim}
+        writer.finish({"pictures": count, **shape, **tally.summary()})
+    tally.tell()
+    print(f"{count} pictures in {Path(config.out) / 'images'}; {Path(config.out) / 'README.txt'} says what to do")
 
 
 def _train(config: Config, claim: Claim) -> None:
@@ -181,14 +194,23 @@ def _train(config: Config, claim: Claim) -> None:
     read = masks.read(Path(config.masks), stems, generator.model.spec.resolution, config.part_names)
     w, rows = pictures.read(pictures.open(), "w"), np.array([stems.index(stem) for stem in read.labels])
     labels, job = np.stack(list(read.labels.values())), _job(config, generator.model.spec, read.part_names)
+    labelled = np.array(list(read.labels))
 
     step = functools.partial(draw_features, job=job)
     drawn = _over(step, (generator.model,), {"w": w[rows]}, config.batch_size, "labelled pictures")
+    good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "labelled pictures", ("picture",))
+    tally.add(finite.note(good, labelled))
+    if not good.any():
+        raise LinkjaxError(f"no labelled picture is left: {tally.sentence()}; look at the generator's weights")
+    drawn, labels, labelled = jax.tree.map(lambda each: each[good], drawn), labels[good], labelled[good].tolist()
     measured, predicted = _held_out(config, job, drawn["maps"], labels)
     model, ended = job.train(drawn["maps"], labels)
     # Others are drawn only to be suggested.
     rest = np.setdiff1d(np.arange(len(w)), rows) if config.suggest else np.zeros(0, int)
     others = _over(draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
+    if len(rest):  # what has no certainty is nothing to label
+        known = np.isfinite(others["uncertainty"])
+        rest, others = rest[known], jax.tree.map(lambda each: each[known], others)
     chosen = labelling.suggest(others["uncertainty"], w[rest], w[rows], config.suggest) if len(rest) else rest
     suggestions = [stems[row] for row in rest[chosen]]
 
@@ -196,13 +218,14 @@ def _train(config: Config, claim: Claim) -> None:
         "config": dataclasses.asdict(config),
         "weights": {"generator": generator.sha256},
         "pictures": pictures.id,
-        "labelled": list(read.labels),
+        "labelled": labelled,
+        **tally.summary(),
         "training": ended,
         "overlap": measured,
         "suggestions": suggestions,
     }
     sheets = {}
-    for stem, image, truth, guess in list(zip(read.labels, drawn["image"], labels, predicted, strict=True))[
+    for stem, image, truth, guess in list(zip(labelled, drawn["image"], labels, predicted, strict=True))[
         : config.overlays
     ]:
         held = "predicted, held out" if measured["folds"] else "predicted"
@@ -222,6 +245,7 @@ def _train(config: Config, claim: Claim) -> None:
         claim=claim,
         precision=inputs.drawn_in(generator),
     )
+    tally.tell()
     _print(read.part_names, measured, suggestions, out)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, memory, numerics, parallel
-from linkjax.analysis import candidates, measurements, random_directions, response, sweep
+from linkjax.analysis import candidates, finite, measurements, random_directions, response, sweep
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -69,6 +69,8 @@ class Config:
     """Anchors per stored unit."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    nonfinite: finite.Policy = "exclude"
+    """Swept images with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int | Literal["auto"] = "auto"
     """Images drawn at once, over all devices, or as many as fit in memory; results do not depend on it."""
 
@@ -131,7 +133,9 @@ def run(config: Config) -> None:
     made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
-    with artifacts.Writer(Path(config.out), "sweep", config, weights, made_from, free=("batch_size",)) as writer:
+    with artifacts.Writer(
+        Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
+    ) as writer:
         models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
         Sweep(config, writer, pairs, encoding, screening, models, units).run()
 
@@ -158,6 +162,7 @@ class Sweep:
         trained, classes = (inputs.spread_rows(pairs, name, "train", _RANGE_ROWS) for name in ("r", "label"))
         self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
         self.dead = np.asarray(self.ranges.dead)[units]
+        self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
         if encoding is None:
             self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
@@ -217,17 +222,19 @@ class Sweep:
         work += [(f"random {start}", random[start : start + self.chunk], self._walk) for start in self._starts(random)]
         with progress("images", (len(live) + len(random)) * self.count * self.config.steps) as advance:
             for name, rows, sweep_them in work:
-                if self.writer.done(name) is None:
-                    sweep_them(rows, advance)
-                    self.writer.mark(name)
+                note = self.writer.done(name)
+                if note is None:
+                    note = sweep_them(rows, advance)
+                    self.writer.mark(name, note)
                 else:
                     advance(len(rows) * self.count * self.config.steps)
+                self.tally.add(note)
         self._finish()
 
     def _starts(self, rows: np.ndarray) -> range:
         return range(0, len(rows), self.chunk)
 
-    def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
+    def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
         """Sweep some units over all anchors and steps, and store what came of them."""
         grid = row, anchor, _ = self._grid(len(rows))
         items = self._items(rows, grid)
@@ -241,6 +248,13 @@ class Sweep:
         own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
         arrays.put_rows(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
         self._store_slopes(rows, row, anchor, items["value"], outputs)
+        return self._note(outputs, anchor, items["unit"])
+
+    def _note(self, outputs: dict[str, np.ndarray], anchor: np.ndarray, unit: np.ndarray) -> dict[str, Any]:
+        """Which items came to nothing: their anchor's class and id, and the unit; random directions lie beyond."""
+        return finite.note(
+            finite.rows(outputs["r"]), self.anchors["label"][anchor], self.anchors["sample_id"][anchor], unit
+        )
 
     def _store_slopes(
         self, rows: np.ndarray, row: np.ndarray, anchor: np.ndarray, asked: np.ndarray, outputs: dict[str, np.ndarray]
@@ -260,7 +274,7 @@ class Sweep:
         for name, values in results.items():
             arrays.put_rows(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
 
-    def _walk(self, rows: np.ndarray, advance: Callable[[int], None]) -> None:
+    def _walk(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
         """The same along random directions, of which slopes of the metrics are kept alone."""
         row, anchor, _ = grid = self._grid(len(rows))
         taken, length = self.walk.taken[rows], self.walk.length[rows]
@@ -269,12 +283,14 @@ class Sweep:
         items["value"] = ((items["value"] - own) * length[row]).astype(np.float32)
         items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
-        measured = measurements.unwrapped(self._draw(items, advance)["metrics"].reshape(shape), axis=2)
+        outputs = self._draw(items, advance)
+        measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
         values = self.values[taken] * length[:, None]
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
         arrays.put_rows(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
+        return self._note(outputs, anchor, items["unit"])
 
     def _grid(self, rows: int) -> tuple[np.ndarray, ...]:
         """Row, anchor and step of every item of some rows."""
@@ -354,9 +370,10 @@ class Sweep:
             "median_fidelity": _median(fidelity[live]),
             "fidelity_within_20_percent": float(np.mean(np.abs(fidelity[live] - 1) <= 0.2)) if live.any() else None,
             "median_largest_side_effect": _median(np.abs(side[live])),
-            "nonfinite": int((~np.isfinite(group["obtained"][...][:, live])).sum()),
+            **self.tally.summary(),
         }
         self.writer.finish(summary)
+        self.tally.tell()
         for name, what in (("off_range_units", "are mostly asked for values"), ("disobedient_units", "surely follow")):
             if summary[name]:
                 rest = " their class never shows" if name[0] == "o" else " less than half or more than one and a half"

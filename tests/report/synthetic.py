@@ -153,7 +153,7 @@ def congruence(folder: Path, weights: Any = None, paths: int = 6) -> Path:
             writer.put("route", ("route",), routes)
         summary = {"samples": 150, "samples_per_class": 15, "classes_compared": 10, "paths": paths, "rows": rows}
         neighbours = dict.fromkeys(scopes, 3)
-        writer.finish({**summary, "neighbours": neighbours, "distance": "euclidean", "nonfinite": [7]})
+        writer.finish({**summary, "neighbours": neighbours, "distance": "euclidean", "nonfinite": 1})
     return folder
 
 

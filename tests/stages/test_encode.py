@@ -137,7 +137,7 @@ def test_wrong_use_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
         (["--photographs", root, "--evaluation", world.pairs], "expected evaluation, found pairs"),
         (["--photographs", root, "--batch-size", "0"], "batch-size"),
         (["--photographs", tmp_path / "bad", "--unreadable", "skip"], "none could be read"),
-        (["--photographs", root, "--out", tmp_path / "file" / "out"], "cannot make this folder"),
+        (["--photographs", root, "--out", tmp_path / "file" / "out"], "cannot write here"),
     ]
     for flags, said in cases:
         assert main(["encode", *world.linked, "--out", str(out), *map(str, flags)]) == 2, said

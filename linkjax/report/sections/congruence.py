@@ -46,7 +46,7 @@ def section(source: Source, context: Context) -> Section:
         )
     ]
     if summary["nonfinite"]:
-        blocks.append(Notice(f"Left out as not finite: samples {', '.join(map(str, summary['nonfinite'][:20]))}."))
+        blocks.append(Notice(f"Left out as not finite: {number(summary['nonfinite'])} samples or paths."))
     blocks += [Row([_plot(source, found)]), _table(rows, summary)]
     everything = found["distances", "all"]
     facts = [
