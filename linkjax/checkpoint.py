@@ -5,6 +5,7 @@ FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted
 """
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from flax import nnx
 
 from linkjax import manifest as manifests
 from linkjax.claim import Claim
-from linkjax.errors import InputError, LinkjaxError
+from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.models import build, registry
 
 WEIGHTS = "weights"
@@ -47,6 +48,8 @@ def save_model(
         with Claim(path, resumable=False) as own:
             return save_model(path, model, source=source, files=files, claim=own, precision=precision)
     assert claim.path == Path(path).absolute()
+    if "\\" in str(claim.path):  # TensorStore writes its files elsewhere, and finds none when it reads
+        raise InputError(f"{path}: weights cannot lie under a name with a backslash; give another --out")
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
     _save_arrays(claim.partial / WEIGHTS, arrays)
     content = manifests.build(
@@ -72,6 +75,9 @@ def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     except OSError:
         raise  # the command line has a sentence for it
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+        for code in NO_ROOM:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), str(folder)) from None
         raise LinkjaxError(
             f"{folder.parent}: the weights could not be written ({_first_line(error)}); make space or give another "
             "--out, and repeat the command"

@@ -4,7 +4,6 @@ Exit codes: 0 done, 2 wrong use or unusable input, 1 failed; the reason is one l
 """
 
 import dataclasses
-import errno
 import importlib
 import importlib.metadata
 import sys
@@ -16,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from linkjax import config as configs
-from linkjax.errors import InputError, LinkjaxError
+from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.stages import PIPELINE
 
 
@@ -74,12 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 def _failure(error: OSError | MemoryError) -> str:
     """One sentence for what the system refused."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         where = f" for {error.filename}" if error.filename else ""
         return f"no room on the disk{where} ({error.strerror}); make some and repeat this: what was finished is kept"
     return f"failed: {error or type(error).__name__}"

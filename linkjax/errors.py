@@ -1,5 +1,10 @@
 """The errors a user meets. Each message is one sentence or list: what was expected, what was found, how to mend it."""
 
+import errno
+
+#: Codes of the system for a file that did not find room.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class LinkjaxError(Exception):
     """A run failed for a reason linkjax can name; the command line prints the message and exits with `exit_code`."""

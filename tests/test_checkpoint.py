@@ -51,7 +51,7 @@ def test_relative_and_absolute_paths_are_the_same(saved, monkeypatch):
     np.testing.assert_array_equal(linkjax.load("link").bias[...], linkjax.load(saved).bias[...])
 
 
-@pytest.mark.parametrize("name", ["with space", "Prüfung 連結 é", "back\\slash"])
+@pytest.mark.parametrize("name", ["with space", "Prüfung 連結 é"])
 def test_a_folder_may_have_any_name_and_be_a_symlink(tmp_path, monkeypatch, name):
     folder = tmp_path / name / "link of units"
     checkpoint.save_model(folder, link(), source={})
@@ -66,6 +66,11 @@ def test_a_folder_may_have_any_name_and_be_a_symlink(tmp_path, monkeypatch, name
     np.testing.assert_array_equal(linkjax.load(tmp_path / name / "new").kernel[...], link(1).kernel[...])
     with pytest.raises(errors.InputError, match="exists already"):
         checkpoint.save_model("link", link(1), source={})
+
+
+def test_a_name_that_tensorstore_would_not_find_again_is_refused(tmp_path):
+    with pytest.raises(errors.InputError, match="backslash"):
+        checkpoint.save_model(tmp_path / "back\\slash" / "link", link(), source={})
 
 
 @pytest.mark.parametrize("devices", [1, 2])

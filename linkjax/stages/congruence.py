@@ -276,9 +276,12 @@ class Congruence:
         none = np.zeros(0)
         values, spreads = {}, {}
         for name, link in self.links.items():
-            error = ((w - drawing.linked(link, r, self.size, self.mesh)) ** 2).sum(axis=1, dtype=np.float64)
-            values[name] = 1 - error.sum() / away.sum()
-            spreads[name] = congruence.explained(error, away, counts)
+            linked = drawing.linked(link, r, self.size, self.mesh).astype(np.float64)
+            good = finite.rows(linked)
+            error = ((w - np.where(good[:, None], linked, w)) ** 2).sum(axis=1)
+            far = np.where(good, away, 0.0)
+            values[name] = 1 - error.sum() / far.sum()
+            spreads[name] = congruence.explained(error, far, counts)
             self.rows.append(("fit", name, congruence.estimate(values[name], spreads[name], none, len(w))))
         if "other link" in values:
             gain = values["other link"] - values["link"]

@@ -137,27 +137,26 @@ class Evaluation:
         """The whole evaluation."""
         labels = np.asarray(self.pairs.summary["classes"])
         shuffled = min(self.config.shuffled_samples, self.count)
-        self._make_arrays(shuffled)
+        self._make_arrays(shuffled, len(labels))
         mean_w, mean_r, class_w = self._training_means(labels)
         if shuffled:
             self.links["shuffled"] = parallel.replicate(self._shuffled_link(), self.mesh)
         with progress("images", self.count + shuffled + len(labels)) as advance:
             self._draw("link", np.arange(self.count), "", advance)
-            of_class = self._cycle(class_w)
-            advance(len(labels))
+            self._draw_means(class_w, labels, advance)
             rows = np.linspace(0, self.count - 1, shuffled).round().astype(int) if shuffled else np.zeros(0, int)
             if shuffled:
                 self._draw("shuffled", rows, "_shuffled", advance)
         reports = {"link": self._report(self._link_batches(), mean_w, mean_r)}
         position = {label: index for index, label in enumerate(labels.tolist())}
-        reports["class mean"] = self._report(self._class_batches(class_w, of_class, position), mean_w, mean_r)
+        reports["class mean"] = self._report(self._class_batches(class_w, position), mean_w, mean_r)
         if shuffled:
             reports["shuffled"] = self._report(self._shuffled_batches(rows), mean_w, mean_r)
         self._store_pictures()
         self._finish(reports)
 
-    def _make_arrays(self, shuffled: int) -> None:
-        for suffix, count in (("", self.count), ("_shuffled", shuffled)):
+    def _make_arrays(self, shuffled: int, classes: int) -> None:
+        for suffix, count in (("", self.count), ("_shuffled", shuffled), ("_class_mean", classes)):
             if not count:
                 continue
             rows = min(1024, count)
@@ -174,15 +173,32 @@ class Evaluation:
             note = self.writer.done(f"{link}:{start}")
             if note is None:
                 w = drawing.linked(self.links[link], self._read("r", rows[part]), self.size, self.mesh)
-                outputs = self._cycle(w)
-                for name, array in (("r", "encoded"), ("logits", "logits")):
-                    if name in outputs:
-                        self.writer.group[array + suffix][part] = outputs[name]  # pyright: ignore
+                outputs = self._store(w, suffix, part)
                 names = (self._read(name, rows[part]) for name in ("label", "sample_id"))
                 note = finite.note(finite.rows(w, *outputs.values()), *names)
                 self.writer.mark(f"{link}:{start}", note)
             self.tally.add(note)
             advance(part.stop - part.start)
+
+    def _draw_means(self, class_w: np.ndarray, labels: np.ndarray, advance: Callable[[int], None]) -> None:
+        """The same of each class's mean w; it is no sample, and named as number −1 of its class."""
+        for start in range(0, len(labels), self.chunk):
+            part = slice(start, min(start + self.chunk, len(labels)))
+            note = self.writer.done(f"class mean:{start}")
+            if note is None:
+                outputs = self._store(class_w[part], "_class_mean", part)
+                note = finite.note(finite.rows(*outputs.values()), labels[part], np.full(len(labels), -1))
+                self.writer.mark(f"class mean:{start}", note)
+            self.tally.add(note)
+            advance(part.stop - part.start)
+
+    def _store(self, w: np.ndarray, suffix: str, part: slice) -> dict[str, np.ndarray]:
+        """Draw and re-encode latents, and keep what comes of it."""
+        outputs = self._cycle(w)
+        for name, array in (("r", "encoded"), ("logits", "logits")):
+            if name in outputs:
+                self.writer.group[array + suffix][part] = outputs[name]  # pyright: ignore
+        return outputs
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
         batches = ({"w": w[i : i + self.size]} for i in range(0, len(w), self.size))
@@ -228,13 +244,11 @@ class Evaluation:
             predicted = drawing.linked(self.links["link"], self._read("r", rows), self.size, self.mesh)
             yield np.arange(rows.start, rows.stop), predicted, *self._stored("", rows)
 
-    def _class_batches(
-        self, class_w: np.ndarray, of_class: dict[str, np.ndarray], position: dict[int, int]
-    ) -> Iterator[tuple[np.ndarray, ...]]:
+    def _class_batches(self, class_w: np.ndarray, position: dict[int, int]) -> Iterator[tuple[np.ndarray, ...]]:
+        encoded, logits = self._stored("_class_mean", slice(0, len(class_w)))
         for rows in _blocks(slice(0, self.count), _ROWS):
             index = np.array([position[label] for label in self._read("label", rows).tolist()])
-            logits = of_class["logits"][index] if self.classes else np.zeros((len(index), 0), np.float32)
-            yield np.arange(rows.start, rows.stop), class_w[index], of_class["r"][index], logits
+            yield np.arange(rows.start, rows.stop), class_w[index], encoded[index], logits[index]
 
     def _shuffled_batches(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for part in _blocks(slice(0, len(rows)), _ROWS):

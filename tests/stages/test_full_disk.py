@@ -5,6 +5,7 @@ same system calls fail half-way.
 """
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -73,6 +74,13 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.fixture
+def collected():
+    """Orbax leaves event loops of a save that failed; Python complains when it collects them: here, not later."""
+    yield
+    gc.collect()
+
+
 FLAGS = [*PAIRS[:-1], "8"]  # batches of 8 make several chunks
 
 
@@ -101,17 +109,18 @@ def test_a_file_cut_off_by_the_system_is_the_same_as_a_full_disk(world, tmp_path
     same(read(tmp_path / "pairs"), read(tmp_path / "whole"))
 
 
-def test_a_model_is_written_whole_or_not_at_all(world, small_disk, capsys):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_model_is_written_whole_or_not_at_all(world, small_disk, collected, capsys):
     filler, out = fill(small_disk, leave=20 * 1024), small_disk / "link"
-    message = failed(capsys, "link", "--pairs", world.pairs, "--out", out)
-    assert "No space left" in message or "no room" in message
+    assert "no room on the disk" in failed(capsys, "link", "--pairs", world.pairs, "--out", out)
     assert [path.name for path in small_disk.iterdir()] == ["filler"]  # what cannot be resumed takes no room
     filler.unlink()
     do("link", "--pairs", world.pairs, "--out", out)
     linkjax.load(out)
 
 
-def test_a_model_file_cut_off_by_the_system_is_named(world, tmp_path, capsys):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_model_file_cut_off_by_the_system_is_named(world, tmp_path, collected, capsys):
     with no_file_above(200):
         failed(capsys, "link", "--pairs", world.pairs, "--out", tmp_path / "link")
     assert not list(tmp_path.iterdir())
