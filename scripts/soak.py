@@ -75,7 +75,7 @@ def main() -> None:
         images = json.loads((out / "sweep" / "manifest.json").read_text())["summary"]["images"]
     report = figures(np.array(watch.samples), images, seconds)
     for name, value in report.items():
-        print(f"{name}: {value}" if not isinstance(value, list) else f"{name}: {len(value)} samples")
+        print(f"{name}: {len(value)} taken" if name.startswith("samples") else f"{name}: {value}")
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -1,0 +1,150 @@
+"""SIGKILL at random moments of every long stage, then the same commands again: nothing differs, nothing is done twice.
+
+A job runs the stages in turn. The test reads the notes of finished chunks on disk, kills the job a random moment after
+the k-th one was written, and lets it start again, until every stage has been killed and all are there.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import linkjax
+from linkjax import artifacts, checkpoint, manifest
+from tests import worlds
+from tests.stages.photographs import folder
+
+ROOT, SEED, DEADLINE = Path(__file__).parents[2], 7, 400
+#: Stage → after how many notes of finished chunks it is killed, each time it is. Link and segment note none.
+KILLS = {
+    "pairs": [3, 14],
+    "link": [0],
+    "evaluate": [2, 6],
+    "congruence": [3],
+    "encode": [1],
+    "pictures": [0],
+    "screen": [2],
+    "sweep": [3, 9],
+    "select": [2],
+    "counterfactual": [8],
+}
+
+
+def commands(world, out, extra):
+    """Every stage, cut into chunks as small as they get."""
+    one, inputs = ["--batch-size", "1"], [*world.models, "--pairs", world.pairs, "--link", world.link]
+    segmenter = ["--segmenter", str(extra / "segmenter")]
+    flags = {
+        "pairs": [*world.models, "--n-train", "8", "--n-val", "2", "--n-test", "2", "--max-attempts", "200", *one],
+        "link": ["--pairs", world.pairs, "--rows", "16"],
+        "evaluate": [*inputs, "--shuffled-samples", "20", "--pictures", "2", *one],
+        "congruence": [*inputs, "--paths", "8", "--steps", "3", "--draws", "50", "--permutations", "50", *one],
+        "encode": [*inputs, "--photographs", str(extra / "photographs"), "--pictures", "2", *one],
+        "pictures": ["--generator", world.generator, "--draw", "6", *one],
+        "screen": [*inputs, *segmenter, "--samples", "4", *one],
+        "sweep": [*inputs, *segmenter, "--samples", "1", "--steps", "3", "--random-directions", "3", *one],
+        "select": ["--sweep", f"{out}/sweep", "--draws", "100", "--flips", "100", *one],
+        "counterfactual": [*inputs, "--samples", "1", "--max-steps", "20", "--pictures", "2", *one],
+    }  # fmt: skip
+    return [
+        ["segment" if name == "pictures" else name, "--out", f"{out}/{name}", *each] for name, each in flags.items()
+    ]
+
+
+def notes(partial: Path) -> list[str] | None:
+    """Names of finished chunks; None before the stage has begun."""
+    try:
+        lines = (partial / "done.jsonl").read_text().split("\n")[:-1]
+    except FileNotFoundError:
+        return [] if partial.exists() else None
+    names = [json.loads(line)[0][0] for line in lines]
+    return [name for name in names if "per chunk" not in name]
+
+
+@pytest.fixture(scope="module")
+def runs(world, tmp_path_factory):
+    """(folder of an uninterrupted run, folder of a killed one, what notes were seen of each stage)."""
+    base = tmp_path_factory.mktemp("killed")
+    folder(base / "photographs", 20)
+    segmenter = worlds.segmenter(linkjax.load(world.generator), ("rest", "part", "other"))
+    checkpoint.save_model(base / "segmenter", segmenter, source={})
+    to_do = [command for out in ("whole", "killed") for command in commands(world, base / out, base)]
+    (base / "commands.json").write_text(json.dumps(to_do))
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "",  # one device
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # a child that starts again compiles nothing
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
+    command = [sys.executable, str(Path(__file__).parent / "job.py"), base / "commands.json", base / "pid"]
+    with (base / "log").open("w") as log, (base / "said").open("w") as said:
+        job = subprocess.Popen(command, env=environment, stderr=log, stdout=said)
+    try:
+        seen = _kill(job, base, {name: list(after) for name, after in KILLS.items()})
+        assert job.wait(DEADLINE) == 0, (base / "log").read_text()[-2000:]
+    finally:
+        if job.poll() is None:
+            job.kill()
+            os.kill(int((base / "pid").read_text()), signal.SIGKILL)
+    assert (base / "said").read_text().splitlines().count("killed") == sum(map(len, KILLS.values()))
+    return base / "whole", base / "killed", seen
+
+
+def _kill(job: subprocess.Popen, base: Path, wanted: dict[str, list[int]]) -> dict[str, list[str]]:
+    """Kill the job's child at each wanted moment; returns all notes of each stage, as last seen."""
+    moments, seen, end = random.Random(SEED), {}, time.monotonic() + DEADLINE
+    while job.poll() is None:
+        assert time.monotonic() < end, f"still to kill: {wanted}"
+        for name, after in wanted.items():
+            found = notes(manifest.partial(base / "killed" / name))
+            if found is None:
+                continue
+            before = seen.get(name, [])
+            assert found[: len(before)] == before, f"{name}: notes were lost"
+            seen[name] = found
+            if after and len(found) >= after[0]:
+                time.sleep(moments.uniform(0, 0.03))
+                child = int((base / "pid").read_text())
+                os.kill(child, signal.SIGKILL)
+                while job.poll() is None and int((base / "pid").read_text()) == child:
+                    time.sleep(0.002)
+                after.pop(0)
+        time.sleep(0.001)
+    return seen
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    group = zarr.open_group(path / artifacts.DATA, mode="r")
+    return {name: np.asarray(array[...]) for name, array in group.arrays()}
+
+
+@pytest.mark.parametrize("stage", [name for name in KILLS if name != "link"])
+def test_a_killed_and_resumed_stage_gives_the_bits_of_one_that_was_not(runs, stage):
+    whole, killed, _ = runs
+    expected, found = arrays(whole / stage), arrays(killed / stage)
+    assert expected.keys() == found.keys() and expected
+    for name, values in expected.items():
+        assert values.tobytes() == found[name].tobytes(), name
+    summaries = [manifest.read(path / stage)["summary"] for path in (whole, killed)]
+    assert summaries[0] == summaries[1]
+    files = {path.relative_to(whole / stage) for path in (whole / stage).rglob("*") if path.is_file()}
+    assert files == {path.relative_to(killed / stage) for path in (killed / stage).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("stage", [name for name, after in KILLS.items() if after[0]])
+def test_no_finished_chunk_is_done_again(runs, stage):
+    names = runs[2][stage]
+    assert len(names) == len(set(names)) > KILLS[stage][-1]
+
+
+def test_a_link_killed_while_it_is_fitted_is_fitted_anew(runs):
+    whole, killed, _ = runs
+    assert manifest.read(whole / "link")["sha256"] == manifest.read(killed / "link")["sha256"]
