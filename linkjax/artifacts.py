@@ -226,6 +226,8 @@ class Writer:
                 f"{self.partial}: an unfinished run with other settings lies here ({_differences(earlier, now)}); "
                 "repeat those settings to resume it, remove the folder to start anew, or give another --out"
             )
+        for half in (self.partial / DATA).rglob("*.partial"):  # of a chunk that was being written, beside the old one
+            half.unlink(missing_ok=True)
 
     def _read_done(self) -> dict[str, Any]:
         path = self.partial / _DONE

@@ -199,6 +199,16 @@ def test_a_note_without_room_on_the_disk_leaves_the_notes_as_they_were(tmp_path,
         assert out.done("third") is True
 
 
+def test_what_a_kill_left_of_a_chunk_is_removed_and_the_chunk_is_as_before(tmp_path):
+    """zarr writes a chunk beside the old one and renames it: a kill leaves the beginning of the new one."""
+    chunk = unfinished(tmp_path / "pairs") / artifacts.DATA / "w" / "c" / "0" / "0"
+    half = chunk.with_suffix(".0123456789abcdef.partial")
+    half.write_bytes(chunk.read_bytes()[:10])
+    with writer(tmp_path / "pairs") as out:
+        assert not half.exists()
+        np.testing.assert_array_equal(out.group["w"][...], [[7, 7], [7, 7], [np.nan, np.nan]])
+
+
 def test_a_damaged_chunk_of_an_unfinished_run_ends_it_in_one_sentence(tmp_path):
     chunk = unfinished(tmp_path / "pairs") / artifacts.DATA / "w" / "c" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
