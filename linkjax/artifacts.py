@@ -19,18 +19,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from linkjax import cluster, numerics
 from linkjax import config as configs
 from linkjax import manifest as manifests
-from linkjax import numerics
 from linkjax.claim import RUN, Claim
 from linkjax.errors import InputError
+from linkjax.shared_arrays import SharedGroup
 
 DATA = "data.zarr"
 _DONE = "done.jsonl"  # in an unfinished folder: one line per finished chunk of work
@@ -123,9 +124,9 @@ class Writer:
         for name in ("out", *free):  # where it lies does not change what it is
             self._run["config"].pop(name, None)
         try:
-            self._check_same_run()
-            self.group = zarr.open_group(self.partial / DATA, mode="a")
-            self._done = self._read_done()
+            self._done: dict[str, Any] = cluster.on_first(self._resume)
+            group = zarr.open_group(self.partial / DATA, mode="r+")
+            self.group = group if cluster.count() == 1 else SharedGroup(group)
         except BaseException:
             self._claim.release()
             raise
@@ -138,24 +139,36 @@ class Writer:
         dtype: Any,
         chunks: Sequence[int] | None = None,
         **attributes: Any,
-    ) -> zarr.Array:
-        """Make a named array, or open the one an earlier, killed run left."""
-        if name in self.group:
-            existing = self.group[name]
+    ) -> Any:
+        """Make a named array, or open the one an earlier, killed run left; as `group[name]` gives it."""
+        cluster.on_first(lambda: self._make_array(name, dims, shape, dtype, chunks, attributes))
+        return self.group[name]
+
+    def _make_array(
+        self,
+        name: str,
+        dims: Sequence[str],
+        shape: Sequence[int],
+        dtype: Any,
+        chunks: Sequence[int] | None,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        group = zarr.open_group(self.partial / DATA, mode="r+")
+        if name in group:
+            existing = group[name]
             assert isinstance(existing, zarr.Array) and existing.shape == tuple(shape), name
-            return existing
+            return
         codecs = [ZstdCodec(level=1), Crc32cCodec()]
-        array = self.group.create_array(
+        group.create_array(
             name,
             shape=tuple(shape),
             dtype=np.dtype(dtype),
             chunks=tuple(chunks) if chunks is not None else tuple(max(1, n) for n in shape),
             dimension_names=tuple(dims),
             compressors=codecs,
-            attributes=attributes or None,
+            attributes=dict(attributes) or None,
             fill_value=float("nan") if np.issubdtype(np.dtype(dtype), np.floating) else None,
         )
-        return array
 
     def put(self, name: str, dims: Sequence[str], values: Any, **attributes: Any) -> None:
         """Write a whole small array at once (a coordinate, a table of results)."""
@@ -170,20 +183,34 @@ class Writer:
         return self._done.get(chunk)
 
     def mark(self, chunk: str, note: Any = True) -> None:
-        """Note a chunk of work as finished, after its arrays were written."""
+        """Note a chunk of work as finished, after its arrays were written, by all processes."""
         note = manifests.plain(note)
-        manifests.append(self.partial / _DONE, _sealed([chunk, note]))
+        cluster.barrier()
+        cluster.on_first(lambda: manifests.append(self.partial / _DONE, _sealed([chunk, note])))
         self._done[chunk] = note
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the manifest and give the folder its name: from here on it is whole."""
+        cluster.barrier()
+        cluster.on_first(lambda: self._write_manifest(summary))
+        self._claim.publish()
+        cluster.on_first(self._forget)
+
+    def open(self, name: str) -> IO[str]:
+        """A text file beside the arrays, written line by line; of several processes only the first one's is kept."""
+        path = self.partial / name if cluster.first() else os.devnull
+        return open(path, "w", newline="", encoding="utf-8")
+
+    def _write_manifest(self, summary: Mapping[str, Any]) -> None:
+        group = zarr.open_group(self.partial / DATA, mode="r")
         content = {**self._run, "config": self.config}
-        chunks = {name: _stored_chunks(self.group, name) for name in self.group.array_keys()}
+        chunks = {name: _stored_chunks(group, name) for name in group.array_keys()}
         identity = manifests.fingerprint(self._run)
         manifest = manifests.build(**content, precision=self.precision, summary=summary, chunks=chunks, id=identity)
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
         manifests.write(self.partial, manifest)
-        self._claim.publish()
+
+    def _forget(self) -> None:
         for name in (RUN, _DONE):  # after the rename: a run killed before it goes on where it was
             (self.path / name).unlink(missing_ok=True)
 
@@ -203,6 +230,12 @@ class Writer:
             raise InputError(
                 f"{self.partial}: a stored chunk is damaged ({error}); " + _DAMAGED.format(path=self.partial)
             ) from None
+
+    def _resume(self) -> dict[str, Any]:
+        """What an earlier, killed run noted as done."""
+        self._check_same_run()
+        zarr.open_group(self.partial / DATA, mode="a")
+        return self._read_done()
 
     def _check_same_run(self) -> None:
         path, now = self.partial / RUN, manifests.plain(self._run)
@@ -334,6 +367,8 @@ def write_table(path: Path, table: xr.Dataset) -> None:
 
     columns = {str(name): column.values.tolist() for name, column in table.items()}
     kinds = {"O": pyarrow.string(), "i": pyarrow.int64(), "b": pyarrow.bool_(), "f": pyarrow.float64()}
+    if not cluster.first():
+        return
     schema = pyarrow.schema([(str(name), kinds[column.dtype.kind]) for name, column in table.items()])
     made = pyarrow.table(columns, schema=schema)
     pyarrow.csv.write_csv(made, path.with_suffix(".csv"))

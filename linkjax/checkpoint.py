@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from linkjax import cluster
 from linkjax import manifest as manifests
 from linkjax.claim import Claim
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
@@ -50,8 +51,20 @@ def save_model(
     assert claim.path == Path(path).absolute()
     if "\\" in str(claim.path):  # TensorStore writes its files elsewhere, and finds none when it reads
         raise InputError(f"{path}: weights cannot lie under a name with a backslash; give another --out")
+    cluster.on_first(lambda: _write(claim.partial, model, source, files, precision))
+    claim.publish()
+
+
+def _write(
+    folder: Path,
+    model: nnx.Module,
+    source: Mapping[str, Any],
+    files: Callable[[Path], None] | None,
+    precision: str | None,
+) -> None:
+    """Everything the finished folder holds; of several processes the first does it."""
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
-    _save_arrays(claim.partial / WEIGHTS, arrays)
+    _save_arrays(folder / WEIGHTS, arrays)
     content = manifests.build(
         registry.kind_of(model),
         precision=precision,
@@ -61,16 +74,27 @@ def save_model(
         source=dict(source),
     )
     if files is not None:
-        files(claim.partial)
-    manifests.write(claim.partial, content)
-    claim.publish()
+        files(folder)
+    manifests.write(folder, content)
+
+
+def _checkpointer() -> Any:
+    """Orbax for this process alone, whatever others the job has: each reads for itself, and only the first writes."""
+    import orbax.checkpoint as ocp
+
+    if cluster.count() == 1:
+        return ocp.StandardCheckpointer()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=cluster.index(),
+        active_processes={cluster.index()},
+        barrier_sync_key_prefix=f"process{cluster.index()}",
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    import orbax.checkpoint as ocp
-
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(folder, dict(arrays))
     except OSError:
         raise  # the command line has a sentence for it
@@ -96,8 +120,6 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
 
     Raises: InputError if the folder is not a model of `kinds`, or if its weights are damaged or not its own.
     """
-    import orbax.checkpoint as ocp
-
     path = Path(path).absolute()
     manifest = manifests.read(path, registry.KINDS if kinds is None else kinds)
     cls, spec_cls = registry.classes(manifest["kind"])
@@ -112,7 +134,7 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = {name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=here) for name, shape in expected.items()}
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(path / WEIGHTS, target)
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
         raise InputError(

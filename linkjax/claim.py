@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from linkjax import cluster
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
@@ -22,7 +23,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some network file 
 class Claim:
     """A folder being made at `partial`, which `publish` gives its name; a context manager.
 
-    The lock is the system's: it ends with the process, so a killed run leaves none behind.
+    The lock is the system's: it ends with the process, so a killed run leaves none behind. Of several processes the
+    first takes it for all.
 
     Args:
       path: the folder to make; must not exist.
@@ -34,6 +36,10 @@ class Claim:
         self.path = Path(path).absolute()
         self.partial = manifests.partial(self.path)
         self.resumable = resumable
+        self._lock: IO[str] | None = None
+        cluster.on_first(self._open)
+
+    def _open(self) -> None:
         must_be_new(self.path)
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
@@ -43,7 +49,7 @@ class Claim:
         try:
             self._take()
             must_be_new(self.path)  # another run may have finished it meanwhile
-            if not resumable:
+            if not self.resumable:
                 self._empty()
         except InputError:
             self._lock.close()
@@ -58,6 +64,9 @@ class Claim:
 
         Raises: InputError if something of that name was made meanwhile; the work is kept.
         """
+        cluster.on_first(self._publish)
+
+    def _publish(self) -> None:
         try:
             os.rename(self.partial, self.path)
         except OSError as error:
@@ -73,7 +82,8 @@ class Claim:
 
     def release(self) -> None:
         """Let another run have it."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> "Claim":
         return self
@@ -81,7 +91,7 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._lock.closed and not self.resumable:
+        if self._lock is not None and not self._lock.closed and not self.resumable:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 

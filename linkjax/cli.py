@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,9 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
+from linkjax import cluster
 from linkjax import config as configs
+from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.stages import PIPELINE
 
@@ -59,9 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        code = _run(arguments)
+    except BaseException as error:  # ours to fix: the traceback says where
+        cluster.await_verdict(error)
+        if cluster.count() > 1:  # JAX's own farewell would wait for the others, who wait for this process
+            print(f"linkjax: {cluster.label()}failed", file=sys.stderr)
+            traceback.print_exc()
+            cluster.leave(1)
+        raise
+    return cluster.leave(code)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
         return _dispatch(arguments)
     except LinkjaxError as error:
-        print(f"linkjax: {error}", file=sys.stderr)
+        if not error.told:
+            print(f"linkjax: {cluster.label()}{error}", file=sys.stderr)
         return error.exit_code
     except SystemExit as stop:  # tyro: 0 after --help, 2 on wrong flags
         return stop.code if isinstance(stop.code, int) else 2
@@ -69,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("linkjax: stopped; the same command goes on where it was", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        print(f"linkjax: {_failure(error)}", file=sys.stderr)
+        print(f"linkjax: {cluster.label()}{_failure(error)}", file=sys.stderr)
         return 1
 
 
@@ -110,6 +127,11 @@ def _stage(name: str, arguments: list[str]) -> None:
     stages = {stage.name: stage for stage in PIPELINE}
     module = stages[name].module
     settings: dict[str, object] = {}
+    given, arguments = joining.take_flags(arguments)
+    if cluster.count() == 1 and not {"-h", "--help"} & set(arguments):
+        job = joining.find(given)
+        if job is not None:
+            cluster.join(job)
     file, arguments = _take_config(arguments)
     if file is not None:
         known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}

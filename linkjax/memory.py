@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from linkjax import parallel
+from linkjax import cluster, parallel
 
 _SHARE = 0.5  # of what is free: compilers and other programs need some too
 _FIRST = 16  # items a device for which the program is compiled and measured; more do not make a CPU faster
@@ -26,6 +26,7 @@ def batch_size(function: Callable[..., Any], models: Any, items: Mapping[str, np
     Args:
       function, models: as `map_batches` takes them.
       items: name → array; the first ones stand for all.
+    Returns: of several processes what fits process 0, whose hosts should be alike.
     """
     count = len(next(iter(items.values())))
     tried = min(_FIRST * on.size, parallel.round_up(count, on))
@@ -35,7 +36,7 @@ def batch_size(function: Callable[..., Any], models: Any, items: Mapping[str, np
     bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
     fit = int(_SHARE * free_bytes(on) / bytes_each)
     most = _FIRST if on.devices.flat[0].platform == "cpu" else _MOST
-    return on.size * max(1, min(fit, most))
+    return cluster.agreed(on.size * max(1, min(fit, most)))
 
 
 def free_bytes(on: Mesh) -> int:

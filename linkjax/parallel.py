@@ -13,6 +13,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from linkjax import cluster
+
 ITEM = "item"
 
 
@@ -22,13 +24,27 @@ def mesh() -> Mesh:
 
 
 def replicate(tree: Any, on: Mesh) -> Any:
-    """A copy of every array of `tree` on every device."""
-    return jax.device_put(tree, NamedSharding(on, P()))
+    """A copy of every array of `tree` on every device; of several processes each places its own copy on its own."""
+    if cluster.count() == 1:
+        return jax.device_put(tree, NamedSharding(on, P()))
+    return jax.tree.map(lambda leaf: _from_host(leaf, NamedSharding(on, P())), tree)
 
 
 def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
-    """Items on the devices, split along their leading axis, which the device count must divide."""
-    return jax.device_put(dict(items), NamedSharding(on, P(ITEM)))
+    """Items on the devices, split along their leading axis, which the device count must divide.
+
+    Of several processes, which all hold all items, each places those of its own devices.
+    """
+    if cluster.count() == 1:
+        return jax.device_put(dict(items), NamedSharding(on, P(ITEM)))
+    return {name: _from_host(array, NamedSharding(on, P(ITEM))) for name, array in items.items()}
+
+
+def _from_host(array: Any, sharding: NamedSharding) -> jax.Array:
+    """What `jax.device_put` makes, without asking the other processes whether theirs is the same."""
+    on_host = np.asarray(array)
+    on_host = on_host.astype(jax.dtypes.canonicalize_dtype(on_host.dtype), copy=False)
+    return jax.make_array_from_callback(on_host.shape, sharding, lambda index: on_host[index])
 
 
 def round_up(batch_size: int, on: Mesh) -> int:
@@ -70,7 +86,11 @@ def sharded(function: Callable[..., Any], on: Mesh) -> Callable[..., Any]:
 @functools.cache
 def _sharded(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], on: Mesh) -> Callable[..., Any]:
     function = functools.partial(function, **dict(settings)) if settings else function
-    return jax.jit(jax.shard_map(function, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False))
+    mapped = jax.shard_map(function, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+    if cluster.count() == 1:
+        return jax.jit(mapped)
+    # Every process gets every row: outputs are small, and the host's part of a stage is the same everywhere.
+    return jax.jit(mapped, out_shardings=NamedSharding(on, P()))
 
 
 def map_batches(

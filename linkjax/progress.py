@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from linkjax import cluster
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -16,8 +18,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for `total` items of `what`; call the given function with how many more are done."""
+    """A bar for `total` items of `what`; call the given function with how many more are done.
+
+    Of several processes only process 0 shows it.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=2) as bar:
+    with Progress(*columns, console=Console(file=sys.stderr, quiet=not cluster.first()), refresh_per_second=2) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)

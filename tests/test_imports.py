@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import itself and the layers before it.
 LAYERS = (
     ("errors",),
-    ("config", "numerics", "manifest", "claim", "compile_cache"),
+    ("config", "numerics", "manifest", "claim", "compile_cache", "cluster"),
     ("ops",),
     ("models",),
     ("analysis",),
@@ -23,6 +23,7 @@ LAYERS = (
         "memory",
         "checkpoint",
         "artifacts",
+        "shared_arrays",
         "loading",
         "progress",
         "masks",
@@ -36,7 +37,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Files outside the package's purpose stay behind one door each.
-ONLY = {"orbax": {"checkpoint.py"}, "zarr": {"artifacts.py"}, "tyro": {"config.py", "cli.py"}}
+ONLY = {"orbax": {"checkpoint.py"}, "zarr": {"artifacts.py", "shared_arrays.py"}, "tyro": {"config.py", "cli.py"}}
 
 
 def imports(path: Path) -> list[str]:

@@ -357,7 +357,7 @@ class Encoding:
             zip(self.reference.pairs.summary["classes"], self.reference.pairs.summary["class_names"], strict=True)
         )
         groups = (*self.source.groups, "")
-        with open(self.writer.partial / TABLE, "w", newline="", encoding="utf-8") as file:
+        with self.writer.open(TABLE) as file:
             table = csv.writer(file)
             seen = ("prediction", "class_name", "probability", "prediction_linked", "probability_linked")
             table.writerow(["photograph", "group", "readable", *(seen if headed else ()), *_FLOATS])

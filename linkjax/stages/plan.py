@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from linkjax import cluster, manifest, numerics, parallel
 from linkjax import config as configs
-from linkjax import manifest, numerics, parallel
 from linkjax.analysis import pairs
 from linkjax.errors import InputError
 from linkjax.stages import PIPELINE, Facts, Workload, inputs
@@ -62,7 +62,7 @@ def run(config: Config) -> dict[str, Any]:
     measured = _measure(generator, classifier, made["pairs"].batch_size) if config.measure else None
     plan = _plan(loads, measured)
     _print(plan)
-    if config.out:
+    if config.out and cluster.first():
         folder = Path(config.out)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_text(json.dumps(manifest.plain(plan), indent=1) + "\n", encoding="utf-8")

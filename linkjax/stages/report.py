@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from linkjax import artifacts
+from linkjax import artifacts, cluster
 from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
@@ -62,7 +62,11 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """Write the page and its pictures, and print where the page lies."""
+    """Write the page and its pictures, and print where the page lies; of several processes the first does it."""
+    cluster.on_first(lambda: _write(config))
+
+
+def _write(config: Config) -> None:
     from linkjax.report import page  # Matplotlib and Jinja are needed for this stage only
     from linkjax.report.sections import SECTIONS
     from linkjax.report.source import Source, check_together

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import artifacts, checkpoint, masks, numerics, parallel
+from linkjax import artifacts, checkpoint, cluster, masks, numerics, parallel
 from linkjax.analysis import finite, labelling, overlap, parts
 from linkjax.analysis.few_shot import FewShotTraining
 from linkjax.analysis.heads import FewShotJob, LinearJob
@@ -168,19 +168,22 @@ def _draw(config: Config) -> None:
         if not good.any():
             raise LinkjaxError(f"no picture is left: {tally.sentence()}; look at the generator's weights")
         drawn, label, sample_id = {name: each[good] for name, each in drawn.items()}, label[good], sample_id[good]
-        folder = writer.partial / "images"
-        folder.mkdir(exist_ok=True)
-        for number, image in enumerate(drawn["image"]):
-            Image.fromarray(image).save(folder / f"{_stem(number)}.png")
+        cluster.on_first(lambda: _save_pictures(writer.partial, drawn["image"]))
         writer.put("w", ("sample", "w"), drawn["w"])
         writer.put("label", ("sample",), label)
         writer.put("sample_id", ("sample",), sample_id)
-        (writer.partial / "README.txt").write_text(_HOW, encoding="utf-8")
         count = len(label)
         shape = {"resolution": spec.resolution, "w_dim": spec.w_dim}
         writer.finish({"pictures": count, **shape, **tally.summary()})
     tally.tell()
     print(f"{count} pictures in {Path(config.out) / 'images'}; {Path(config.out) / 'README.txt'} says what to do")
+
+
+def _save_pictures(folder: Path, images: np.ndarray) -> None:
+    (folder / "images").mkdir(exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / "images" / f"{_stem(number)}.png")
+    (folder / "README.txt").write_text(_HOW, encoding="utf-8")
 
 
 def _train(config: Config, claim: Claim) -> None:

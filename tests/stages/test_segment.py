@@ -11,7 +11,7 @@ from linkjax.analysis import parts
 from linkjax.cli import main
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.segmenter import Segmenter
-from tests import worlds
+from tests import tolerances, worlds
 from tests.stages.conftest import do
 
 NAMES = ("background", "cap", "stem")
@@ -70,6 +70,31 @@ def test_draw_writes_pictures_their_latents_and_what_to_do(drawn):
         stored = np.asarray(Image.open(folder / "pictures" / "images" / f"{row:06d}.png")).astype(int)
         assert np.abs(stored - again[row]).max() <= 1
     assert "--masks" in (folder / "pictures" / "README.txt").read_text()
+
+
+def test_one_device_draws_the_pictures_and_trains_the_head_of_eight(drawn, trained, tmp_path, one_device):
+    folder, _ = drawn
+    draw = ["segment", "--generator", folder / "generator", "--draw", "12", "--truncation", "1", "--batch-size", "5"]
+    do(*draw, "--out", tmp_path / "pictures")
+    here, there = (artifacts.Artifact(path / "pictures", "pictures") for path in (tmp_path, folder))
+    assert here.manifest["id"] == there.manifest["id"]
+    one, eight = (each.read(each.open(), "w") for each in (here, there))
+    assert np.abs(one - eight).max() < tolerances.STAGE_W
+    for row in range(12):
+        image, other = (
+            np.asarray(Image.open(path / "pictures" / "images" / f"{row:06d}.png")).astype(int)
+            for path in (tmp_path, folder)
+        )
+        assert np.abs(image - other).max() <= 1  # a value between two bytes may fall to either
+    do(*flags(folder, tmp_path / "segmenter", "--folds", "2", "--suggest", "2", "--batch-size", "5"))
+    w = jnp.asarray(eight)
+    labels = [
+        np.argmax(parts.draw_with_parts(linkjax.load(folder / "generator"), linkjax.load(head), w)[1], axis=-1)
+        for head in (tmp_path / "segmenter", trained)
+    ]
+    assert (labels[0] != labels[1]).sum() <= 2  # on a border between two parts
+    one, eight = (manifest.read(head)["source"]["overlap"] for head in (tmp_path / "segmenter", trained))
+    assert one["iou"] == pytest.approx(eight["iou"], abs=1e-2)  # a border pixel of 2048 labelled ones
 
 
 def test_a_head_trained_from_masks_finds_the_parts_in_other_pictures(drawn, trained):

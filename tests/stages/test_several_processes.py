@@ -1,0 +1,160 @@
+"""Two processes of two devices, on loopback, against the one process of eight devices that made `world`."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from linkjax import artifacts, checkpoint
+from linkjax.cli import main
+from tests import processes, tolerances
+from tests.stages.conftest import COUNTERFACTUAL, EVALUATE, PAIRS, SWEEP, do
+
+# Batches are halved with the devices, so that every device runs the same program as in `world`.
+HALF = ["--batch-size", "8"]
+
+
+def read(path, kind):
+    made = artifacts.Artifact(path, kind)
+    data = made.open()
+    return {name: made.read(data, name) for name in data.variables}, made
+
+
+def assert_same(path, world_path, kind, relative=0.0):
+    """All arrays equal, or within `relative` of their largest value."""
+    found, made = read(path, kind)
+    expected, one = read(world_path, kind)
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        if not relative or array.dtype.kind != "f":
+            np.testing.assert_array_equal(found[name], array, err_msg=f"{kind}: {name}")
+        elif np.isfinite(array).any():
+            allowed = relative * np.nanmax(np.abs(array))
+            np.testing.assert_allclose(found[name], array, rtol=0, atol=allowed, err_msg=f"{kind}: {name}")
+    return made, one
+
+
+@pytest.fixture(scope="module")
+def together(world, tmp_path_factory):
+    """Every stage in two processes that go on from each other's files."""
+    folder = tmp_path_factory.mktemp("together")
+    models, pairs, link = world.models, str(folder / "pairs"), str(folder / "link")
+    linked = [*models, "--pairs", pairs, "--link", link]
+    pictures = [str(folder / "pictures")]
+    ended = processes.run_together(
+        [
+            ["pairs", *models, "--out", pairs, *PAIRS[:-1], "12"],
+            ["link", "--pairs", pairs, "--out", link, "--method", "ridge", "--alphas", "0.1", "1", "10"],
+            ["evaluate", *linked, "--out", folder / "evaluation", *EVALUATE, *HALF],
+            ["sweep", *linked, "--out", folder / "sweep", *SWEEP, *HALF],
+            ["counterfactual", *linked, "--out", folder / "counterfactual", *COUNTERFACTUAL, *HALF],
+            ["segment", "--generator", world.generator, "--draw", "3", "--out", *pictures, *HALF],
+            ["report", "--pairs", pairs, "--link", link, "--out", folder / "report"],
+        ],
+        processes.job(),
+    )
+    assert [each.code for each in ended] == [0, 0], ended
+    return folder, ended
+
+
+@pytest.mark.parametrize("kind", ["pairs", "evaluation", "sweep", "counterfactual"])
+def test_two_processes_give_the_numbers_of_one(world, together, kind):
+    # Each device runs the program it runs in `world`, on as many items, so that not a bit moves; but the sweep of
+    # `world` chose its batch size itself.
+    relative = tolerances.STAGE_SWEEP if kind == "sweep" else 0.0
+    made, one = assert_same(together[0] / kind, getattr(world, kind), kind, relative)
+    assert made.manifest["device"]["count"] == 4 and made.manifest["weights"] == one.manifest["weights"]
+
+
+def test_the_link_of_two_processes_is_that_of_one(world, together):
+    made, one = (checkpoint.load_model(path)[1]["sha256"] for path in (together[0] / "link", world.folder / "link"))
+    assert made == one
+
+
+def test_only_the_first_process_prints_and_no_output_is_left_unfinished(together):
+    folder, (zeroth, first) = together
+    assert "pairs kept, acceptance" in zeroth.out and "Gloo" not in zeroth.out + zeroth.err
+    assert first.out == "" and first.err == ""
+    assert (
+        len(list((folder / "pictures" / "images").glob("*.png"))) == 3 and (folder / "report" / "index.html").exists()
+    )
+    assert not list(folder.glob("*.partial")) and not list(folder.rglob("lock"))
+
+
+def begin_and_kill(world, folder, environments, victim):
+    """Pairs begun by two processes, one of them killed after the first note; how the other ended, and when."""
+    out = folder / "pairs"
+    command = ["pairs", *world.models, "--out", str(out), *PAIRS[:-1], "4"]
+    running = [processes.start(["-m", "linkjax.cli", *command], each) for each in environments]
+    notes = folder / "pairs.partial" / "done.jsonl"
+    processes.wait_until(lambda: notes.exists() and notes.read_bytes().count(b"\n") > 1)
+    running[victim].send_signal(signal.SIGKILL)
+    start = time.monotonic()
+    survivor = processes.ended(running[1 - victim])
+    assert processes.ended(running[victim]).code == -signal.SIGKILL
+    assert out.exists() is False and notes.exists()
+    return survivor, time.monotonic() - start
+
+
+def assert_said(survivor, seconds, victim):
+    assert survivor.code == 1 and seconds < 60, survivor
+    [line] = [line for line in survivor.err.splitlines() if line.startswith("linkjax: ")]
+    assert f"process {victim} of 2 stopped answering; the same command goes on where it was" in line
+    assert "Traceback" not in survivor.err and "Check failure" not in survivor.err
+
+
+def test_when_one_of_two_is_killed_the_other_ends_and_one_process_goes_on(world, tmp_path):
+    survivor, seconds = begin_and_kill(world, tmp_path, processes.job(), victim=1)
+    assert_said(survivor, seconds, victim=1)
+    do("pairs", *world.models, "--out", tmp_path / "pairs", *PAIRS)
+    assert_same(tmp_path / "pairs", world.pairs, "pairs", tolerances.STAGE_R)
+
+
+def open_mpi(index):
+    return {
+        "OMPI_MCA_orte_hnp_uri": f"{4096 * (processes.free_port() % 1000)}.0;tcp://127.0.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(index),
+        "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+    }
+
+
+def slurm(index, job):
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+        "SLURM_NODEID": "0",
+    }
+
+
+def test_when_the_first_is_killed_too_and_two_go_on_with_what_one_did(world, tmp_path, killed_after):
+    """The first pair finds itself by Open MPI's variables, the second by Slurm's."""
+    started = open_mpi(0)
+    survivor, seconds = begin_and_kill(world, tmp_path, [started, {**started, **_ranked(1)}], victim=0)
+    assert_said(survivor, seconds, victim=0)
+    killed_after(12)
+    command = ["pairs", *world.models, "--out", str(tmp_path / "pairs"), *PAIRS]
+    assert main(command) == 1
+    job = processes.free_port()
+    ended = processes.run_together([command], [slurm(0, job), slurm(1, job)])
+    assert [each.code for each in ended] == [0, 0], ended
+    assert_same(tmp_path / "pairs", world.pairs, "pairs", tolerances.STAGE_R)
+
+
+def _ranked(index):
+    return {name: value for name, value in open_mpi(index).items() if name.endswith("RANK")}
+
+
+def test_an_error_is_said_by_the_process_that_has_it_and_ends_both(world):
+    command = ["pairs", *world.models, "--out", world.pairs, *PAIRS]
+    ended = processes.run_together([command], processes.job())
+    assert [each.code for each in ended] == [2, 2], ended
+    assert "linkjax: process 0 of 2: " in ended[0].err and "exists already" in ended[0].err
+    assert ended[0].err.count("\n") == 1 and ended[1].err == ""
