@@ -11,6 +11,7 @@ BATCHING = 2e-6  # relative to the largest value: the same sums in another order
 SWEEP = 2e-5  # of slopes of order 1: differences of float32 sums over a few steps, through three matrix products
 COUNTERFACTUAL_F64 = 1e-12  # relative to the largest value, five gradient steps against the original's
 COUNTERFACTUAL_F32 = 1e-5  # the same in float32: five steps of size 0.5 through two products and a cosine
+PATH = 1e-3  # absolute, of t and probabilities: activations of 20 through a float32 pseudo-inverse
 MINIMAL_LENGTH = 5e-3  # relative: float32 proximal steps against a general solver in float64; flat at the optimum
 
 # -- classifiers, segmenter and preprocessing, relative to the reference tensor's largest value
@@ -43,6 +44,8 @@ STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in anothe
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
 # Relative to the largest: a bisection by classes seen in bytes may take another branch near the end of its bracket.
 STAGE_MINIMAL = 2e-2
+# Relative to each array's largest value: a byte moved by rounding is seen in logits, which a path interpolates.
+STAGE_PATH = 2e-3
 # Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
 SCREENING = 2e-2
 SCREENING_WAYS = 1e-4  # relative to each metric: the same products in another order, through the moments of parts

@@ -125,8 +125,13 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         steps.append((f"{main}: screen", "screen", {**linked, **parts, **screened}))
     steps.append((f"{main}: sweep", "sweep", {**linked, **parts, **swept, "picture_units": 8, "out": out("sweep")}))
     steps.append((f"{main}: select", "select", {"sweep": out("sweep"), "out": out("selection")}))
+    some = (0, 1, 2, 3)  # every pair of a few breeds, with samples enough to speak of the boundary between them
     flips = {
-        "samples": 1,
+        "origins": some,
+        "targets": some,
+        "samples": many(6, 2),
+        "path_points": 5,
+        "path_beyond": 2,
         "max_steps": many(200, 60),
         "check_every": 5,
         "step_size": 0.1,
@@ -134,7 +139,8 @@ def _steps(config: Config, folder: Path, bundle: Bundle) -> list[tuple[str, str,
         "pictures": 9,
         "methods": ("original",) if config.fast else ("original", "closed_form_whitened", "head_l2"),
     }
-    steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **flips, "out": out("counterfactual")}))
+    found = {"out": out("counterfactual")}
+    steps.append((f"{main}: counterfactual", "counterfactual", {**linked, **parts, **flips, **found}))
     scored = {"sweep": out("sweep"), "selection": out("selection"), "pairs": out("pairs"), "link": out("link")}
     if not config.fast:
         planted = chain("planted", "planted-", planted_pairs)

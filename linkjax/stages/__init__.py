@@ -80,7 +80,10 @@ PIPELINE = (
         "selection",
     ),
     Stage(
-        "counterfactual", "shift r until the drawn image flips its class", ("models", "pairs", "link"), "counterfactual"
+        "counterfactual",
+        "shift r until the drawn image flips its class; follow the way there, its boundary, units and parts",
+        ("models", "pairs", "link", "segmenter"),
+        "counterfactual",
     ),
     Stage(
         "report",

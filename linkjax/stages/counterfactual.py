@@ -16,7 +16,7 @@ from linkjax.analysis import covariance, finite, minimal
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.stages import Facts, Workload, inputs
+from linkjax.stages import Facts, Workload, inputs, walks
 
 _COVARIANCE_ROWS = 8192  # training samples the covariance is read from, evenly spread
 _COVARIANCE_UNITS = 8192  # units beyond which a covariance would not fit: 0.5 GB in float64
@@ -87,6 +87,16 @@ class Config:
     """Of the training activations' covariance towards a sphere, above 0 and at most 1; none: Ledoit and Wolf's."""
     nonfinite: finite.Policy = "exclude"
     """Searches with numbers that are not finite: left out, counted and named, or the end of the run."""
+    segmenter: str | None = None
+    """Folder of `linkjax segment` or `convert segmenter`: which parts changed; none: the whole image alone."""
+    path_points: int = 9
+    """Points from a sample (t = 0) to its counterfactual (t = 1), drawn and classified again; 0: no paths."""
+    path_beyond: int = 4
+    """Points beyond the counterfactual, as far from each other: the far side of the boundary."""
+    top_units: int = 10
+    """Units that change most, named for each search; those that recur in a pair of classes are its transition units."""
+    fdr: float = 0.05
+    """Rate of false discoveries among the transition units of a pair, at most."""
     pictures: int = 12
     """Start and end images stored."""
     precision: numerics.Precision = "float32"
@@ -97,13 +107,20 @@ class Config:
     def __post_init__(self) -> None:
         positive(samples=self.samples, batch_size=self.batch_size, step_size=self.step_size, max_steps=self.max_steps,
                  check_every=self.check_every, rounds=self.rounds, iterations=self.iterations,
-                 image_iterations=self.image_iterations)  # fmt: skip
+                 image_iterations=self.image_iterations, top_units=self.top_units)  # fmt: skip
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise InputError(f"methods: expected one or more, each once, found {list(self.methods)}")
         if self.shrinkage is not None and not 0 < self.shrinkage <= 1:
             raise InputError(f"shrinkage: expected a number above 0 and at most 1, found {self.shrinkage}")
-        if self.pictures < 0:
-            raise InputError(f"pictures: expected 0 or more, found {self.pictures}")
+        if self.segmenter is not None and not self.path_points:
+            raise InputError("segmenter: parts are measured at the ends of paths, found none; raise --path-points")
+        if not 0 < self.fdr < 1:
+            raise InputError(f"fdr: expected a number between 0 and 1, found {self.fdr}")
+        if min(self.pictures, self.path_points, self.path_beyond) < 0 or self.path_points == 1:
+            raise InputError(
+                "pictures, path-points, path-beyond: expected 0 or more, and no path of 1 point, found "
+                f"{self.pictures}, {self.path_points} and {self.path_beyond}"
+            )
 
 
 def workload(config: Config, facts: Facts) -> Workload:
@@ -118,13 +135,14 @@ def workload(config: Config, facts: Facts) -> Workload:
             derived = 3 * (config.image_iterations + 1) if method.startswith("image") else 0
             images = 1 + config.rounds * (1 + derived)
             least, most = least + images, most + images
+    points = config.path_points and config.path_points + config.path_beyond
+    least, most = (images + points * len(config.methods) for images in (least, most))
     drawn = (2 + len(config.methods)) * config.pictures
-    row = 4 * (2 * facts.classifier.num_units + facts.generator.w_dim)
+    row = 4 * (2 * facts.classifier.num_units + facts.generator.w_dim + 14 * points)
     on_host = 3 * 8 * facts.classifier.num_units**2 if facts.classifier.num_units <= _COVARIANCE_UNITS else 0
     searches = each * len(config.methods)
-    return Workload(
-        each * least + drawn, each * most + drawn, searches * row, on_host, len(config.methods) + (config.pictures > 0)
-    )
+    programs = len(config.methods) + (config.pictures > 0) + (points > 0)
+    return Workload(each * least + drawn, each * most + drawn, searches * row, on_host, programs)
 
 
 def search(
@@ -162,7 +180,7 @@ def _outputs(classifier: Any, r: jax.Array, found: analysis.Counterfactuals, inv
 
 
 def run(config: Config) -> None:
-    """Write the counterfactuals: shift, outcome, distances by search, and pictures."""
+    """Write the counterfactuals: shift, outcome, distances and path by search, boundaries by pair, and pictures."""
     generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     link = inputs.model(config.link, "link")
@@ -171,6 +189,9 @@ def run(config: Config) -> None:
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
+    if segmenter is not None:
+        weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
     items = _searches(config, pairs, encoding, classifier.model.spec.num_classes)
     made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
@@ -187,6 +208,9 @@ def run(config: Config) -> None:
         _search_all(config, writer, items, models, on, tally)
         _store_pictures(config, writer, items, models, on)
         summary = _summary(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage)
+        if config.path_points:
+            parts = None if segmenter is None else segmenter.model
+            summary["paths"] = walks.walk_all(config, writer, items, pairs, (*models[:3], parts), on)
         writer.finish({**summary, **tally.summary()})
     tally.tell()
 

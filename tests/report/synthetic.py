@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from linkjax import artifacts, manifest
+from linkjax.analysis import boundary
 
 WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32}
 CLASSES = (207, 208, 235, 281)
@@ -271,7 +272,9 @@ def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40)
     return folder
 
 
-def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached: bool = True) -> Path:
+def counterfactual(
+    folder: Path, pictures: int = 8, weights: Any = None, reached: bool = True, walked: bool = True
+) -> Path:
     rng = np.random.default_rng(3)
     n = 48
     label = np.array(CLASSES, np.int32)[np.arange(n) % 4]
@@ -298,8 +301,54 @@ def counterfactual(folder: Path, pictures: int = 8, weights: Any = None, reached
             writer.put("image_end", shape, np.stack([animal(*(-0.6 * each)) for each in look]))
             writer.put("picture_row", ("picture",), np.arange(pictures) * 3)
         counts = {name: int((outcome == code).sum()) for code, name in enumerate(meanings)}
-        writer.finish({"outcomes": counts, "median_steps": 55.0 if reached else None, "samples": n})
+        paths = _paths(writer, label, target, outcome == 0) if walked else {}
+        writer.finish({"outcomes": counts, "median_steps": 55.0 if reached else None, "samples": n, **paths})
     return folder
+
+
+def _paths(writer: artifacts.Writer, label: np.ndarray, target: np.ndarray, reached: np.ndarray) -> dict[str, Any]:
+    """Paths between two clouds, boundaries of logistic curves, and units that recur."""
+    rng = np.random.default_rng(4)
+    n, t, units = len(label), np.arange(7) / 4, 24
+    pairs, pair = boundary.class_pairs(label, target)
+    p = len(pairs)
+    odds = 9.0 * (t[None] - rng.normal(0.95, 0.05, (n, 1)))
+    centre = {c: rng.normal(0, 4, 2) for c in CLASSES}
+    ends = [np.stack([centre[c] for c in each]) + rng.normal(0, 0.6, (n, 2)) for each in (label, target)]
+    line = ends[0][:, None] + t[None, :, None] * (ends[1] - ends[0])[:, None]
+    cloud_label = np.array(CLASSES, np.int32)[np.arange(200) % 4]
+    cloud = np.stack([centre[c] for c in cloud_label]) + rng.normal(0, 1, (200, 2))
+    distance = np.linspace(-3, 3, 21)
+    curve = np.broadcast_to(1 / (1 + np.exp(-3 * distance)), (1, p, 21))
+    quartile = np.broadcast_to(np.array([0.9, 0.95, 1.0]), (1, p, 3))
+    q = np.where(rng.random((1, p, units)) < 0.1, 0.01, 0.9)
+    for name, dims, values in (
+        ("path_t", "point", t), ("path_target", "sample point", 1 / (1 + np.exp(-odds))),
+        ("path_origin", "sample point", 1 / (1 + np.exp(odds))),
+        *((name, "sample point component", line) for name in ("place_r", "seen_r", "place_w", "seen_w")),
+        *((f"cloud_{space}", "cloud component", cloud) for space in ("r", "w")), ("cloud_label", "cloud", cloud_label),
+        *((f"plane_share_{space}", "component", [0.3, 0.2]) for space in ("r", "w")),
+        ("own_w", "item component", line[:, 0] + 0.5), ("plane_logit", "class", rng.normal(size=300)),
+        ("plane_slope", "class component", rng.normal(size=(300, 2))),
+        ("pair_origin", "pair", pairs[:, 0]), ("pair_target", "pair", pairs[:, 1]),
+        ("pair_flipped", "method pair", np.bincount(pair[reached], minlength=p)[None]),
+        *((f"pair_{name}", "method pair quartile", quartile) for name in ("flip", "width", "head_gap")),
+        ("profile_distance", "method place", distance[None]),
+        *((f"profile_{name}", "method pair place", np.clip(curve + shift, 0, 1))
+          for name, shift in (("low", -0.1), ("median", 0.0), ("high", 0.1))),
+        ("profile_count", "method pair place", np.full((1, p, 21), 4)),
+        ("transition_count", "method pair unit", rng.integers(0, 5, (1, p, units))),
+        ("transition_q", "method pair unit", q),
+        ("shared_jaccard", "method first second", np.where(np.eye(p)[None] > 0, np.nan, 0.3)),
+        *((f"metric_{name}", "sample part metric", rng.normal(size=(n, 2, 3)) + 5) for name in ("start", "change")),
+        ("part", "part", ("image", "ear")), ("metric", "metric", ("lightness", "area", "area_share")),
+    ):  # fmt: skip
+        writer.put(name, dims.split(), values)
+    medians = {"flip": 0.95, "width": 1.2, "head_gap": 2.0, "target": 0.7, "origin": 0.2}
+    shared = [{"relation": "reversed", "count": 3, "jaccard": 0.5, "chance": 0.05, "p": 0.005, "significant": 2}]
+    row = {"method": "original", "valid_again": 1.0, "crossing_once": 0.9, "pairs": p, "shared": shared}
+    row |= {f"median_{name}": value for name, value in medians.items()}
+    return {"paths": [{**row, "transition_units_per_pair": 2.4}]}
 
 
 def everything(root: Path, **options: Any) -> dict[str, str]:

@@ -5,6 +5,14 @@ from linkjax.report import figures
 from tests.report.synthetic import animal
 
 
+def plane(title="r", shift=0.0):
+    """Two clouds, two paths between them and the line in the middle."""
+    rng = np.random.default_rng(1)
+    cloud = rng.normal(size=(40, 2)) + np.repeat([[-3.0, 0.0], [3.0, 0.0]], 20, axis=0)
+    moved = np.linspace([-3.0, 0.0], [2.0, 1.0], 5)[None] + np.zeros((2, 1, 1)) + shift
+    return figures.PlanePaths(title, cloud, np.repeat([4, 7], 20), moved, moved + 0.2, moved[:, 0], (0.0, np.eye(2)[0]))
+
+
 def charts():
     rng = np.random.default_rng(0)
     values = rng.normal(size=40)
@@ -19,6 +27,11 @@ def charts():
         "validation": figures.validation_curve(
             np.array([0.0, 0.1, 1.0]), np.array([0.5, 0.6, 0.7]), train=np.array([0.9, 0.8, 0.75]), chosen=1.0
         ),
+        "paths": figures.along_and_across(
+            np.linspace(0, 1.5, 4), {"origin": rng.random((6, 4)), "target": rng.random((6, 4))}, 0.9,
+            np.linspace(-1, 1, 3), {"all": tuple(np.linspace(0, 1, 3) for _ in range(3))},
+        ),
+        "planes": figures.plane_paths([plane(), plane()], (4, 7), ("cat", "dog"), 3),
         "asked": figures.asked_obtained(values[:6].reshape(2, 3), rng.normal(size=(4, 2, 3)), ["unit 1", "unit 2"]),
     }  # fmt: skip
 
@@ -62,6 +75,10 @@ def test_charts_take_values_that_are_missing_infinite_or_all_the_same():
     bars = figures.bars(np.array([np.nan, 0.5]), ["a", "b"], xlabel="x", low=missing[0, :2], high=missing[0, :2])
     assert figures.png(bars)
     assert figures.png(figures.validation_curve(np.zeros(1), np.array([np.nan])))
+    nothing = {"origin": np.full((2, 3), np.nan)}
+    bare = (missing[0], missing[0], missing[0])
+    assert figures.png(figures.along_and_across(np.arange(3.0), nothing, np.nan, np.arange(3.0), {"all": bare}))
+    assert figures.png(figures.plane_paths([plane(shift=np.nan)], (4, 7), ("a", "b"), 4))
     assert figures.png(figures.asked_obtained(np.zeros((1, 3)), np.full((2, 1, 3), np.nan), ["u"]))
 
 
@@ -70,6 +87,9 @@ def test_names_are_taken_literally_not_as_formulas_and_are_cut_where_there_is_no
     picture = animal(0, 0, 0)[None]
     assert figures.png(figures.image_pairs(picture, picture, labels=[hostile], notes=[hostile], agree=[False]))
     assert figures.png(figures.bars(np.ones(2), [hostile, "b"], xlabel="x"))
+    assert figures.png(figures.plane_paths([plane(hostile)], (4, 7), (hostile, "b"), 4))
+    curve = tuple(np.ones(2) for _ in range(3))
+    assert figures.png(figures.along_and_across(np.arange(2.0), {}, None, np.arange(2.0), {"a": curve, hostile: curve}))
     strip = figures.sweep_strip(picture[None], [np.nan], title=hostile, rows=[hostile])
     assert figures.png(strip)
     assert all(len(text.get_text()) < 80 for text in strip.axes[0].texts)

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -7,6 +8,8 @@ from linkjax.analysis.counterfactual import Outcome
 from linkjax.cli import main
 from tests import tolerances
 from tests.stages.conftest import COUNTERFACTUAL, do
+
+WALKED = ("path_target", "path_log_odds", "flip", "place_r", "seen_w", "metric_end")  # a few of each kind
 
 
 def arrays(path):
@@ -38,17 +41,68 @@ def test_a_reached_image_is_the_target_and_comes_from_the_stored_shift(world):
 
 def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed_after, one_device):
     flags = ["counterfactual", *world.linked, "--out", str(tmp_path / "out"), *COUNTERFACTUAL, "--batch-size", "6"]
-    killed_after(2)
-    assert main(flags) == 1
+    for batches in (2, 8):  # among the searches, then among the paths
+        killed_after(batches)
+        assert main(flags) == 1
     killed_after(10**6)
     do(*flags)
     whole, resumed = arrays(world.counterfactual)[0], arrays(tmp_path / "out")[0]
     for name in ("outcome", "steps", "target", "sample_id"):
         np.testing.assert_array_equal(whole[name], resumed[name])
     assert np.abs(whole["shift"] - resumed["shift"]).max() < tolerances.STAGE_R * np.abs(whole["shift"]).max()
+    for name in WALKED:
+        np.testing.assert_array_equal(np.isnan(whole[name]), np.isnan(resumed[name]), err_msg=name)
+        gap = np.nanmax(np.abs(whole[name] - resumed[name]), initial=0.0)
+        assert gap <= tolerances.STAGE_PATH * np.nanmax(np.abs(whole[name])), name
 
 
-MINIMAL = ["--samples", "1", "--methods", "closed_form", "head_whitened", "--rounds", "6", "--pictures", "2"]
+def test_a_path_leads_from_the_sample_to_the_stored_counterfactual(world):
+    found, made = arrays(world.counterfactual)
+    generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
+    t = found["path_t"]
+    assert t[0] == 0 and t[8] == 1 and len(t) == 13
+    for point in (0, 4, 8):
+        r = np.maximum(found["start"] - t[point] * found["shift"], 0)
+        logits = classifier(classifier.preprocess(generator.synthesis(link(r)))).logits
+        p = np.asarray(jax.nn.softmax(logits))
+        for name, label in (("path_target", "target"), ("path_origin", "label")):
+            np.testing.assert_allclose(found[name][:, point], p[np.arange(20), found[label]], atol=2e-3)
+    reached = found["outcome"] == Outcome.REACHED
+    np.testing.assert_array_equal(found["path_prediction"][reached, 8], found["target"][reached])
+    assert (found["flip"][reached] > 0).all() and (found["flip"][reached] <= 1).all()
+    change = np.maximum(found["start"] - found["shift"], 0) - found["start"]
+    largest = np.abs(change).max(axis=1)
+    np.testing.assert_allclose(np.abs(found["top_change"][:, 0]), largest, rtol=1e-5)
+    pairs = list(zip(found["pair_origin"], found["pair_target"], strict=True))
+    mine = (found["label"] == pairs[0][0]) & (found["target"] == pairs[0][1]) & reached
+    named = found["top_unit"][mine]
+    counts = np.bincount(named[named >= 0], minlength=16)
+    np.testing.assert_array_equal(found["transition_count"][0, 0], counts)
+    assert len(pairs) == 20 and found["pair_flipped"].sum() == reached.sum()
+    assert artifacts.names(made.open(), "part") == ["image"] and made.summary["paths"][0]["valid_again"] == 1
+
+
+def test_parts_are_measured_at_both_ends_of_a_path(world, tmp_path):
+    from linkjax import checkpoint
+    from tests import worlds
+
+    head = worlds.segmenter(linkjax.load(world.generator), ("ear", "tail"))
+    checkpoint.save_model(tmp_path / "segmenter", head, source={"weights": {}})
+    flags = [*world.linked, "--samples", "1", "--methods", "closed_form", "--origins", "0", "1", "--pictures", "0"]
+    flags += ["--path-points", "2", "--path-beyond", "0", "--rounds", "4", "--segmenter", str(tmp_path / "segmenter")]
+    do("counterfactual", *flags, "--out", tmp_path / "out")
+    found, made = arrays(tmp_path / "out")
+    names, metrics = (list(artifacts.names(made.open(), name)) for name in ("part", "metric"))
+    assert names == ["image", "ear", "tail"] and "segmenter" in made.manifest["weights"]
+    share = found["metric_end"][:, 1:, metrics.index("area_share")]
+    np.testing.assert_allclose(share.sum(axis=1), 1, atol=1e-5)  # two parts fill the image
+    area = (found[f"metric_{name}"][..., metrics.index("area")] for name in ("start", "end", "change"))
+    start, end, change = area
+    np.testing.assert_allclose(change[:, 1:], np.log((end + 0.5) / (start + 0.5))[:, 1:], atol=1e-5)
+
+
+MINIMAL = ["--samples", "1", "--methods", "closed_form", "head_whitened", "--rounds", "6", "--pictures", "2",
+           "--path-points", "0"]  # fmt: skip
 
 
 def test_methods_search_the_same_samples_and_report_what_they_took(world, tmp_path):
@@ -88,7 +142,8 @@ def test_least_changes_do_not_depend_on_devices_batches_or_a_kill(world, tmp_pat
 
 
 def test_the_original_start_is_a_search_of_its_own_name(world, tmp_path):
-    flags = [*world.linked, *COUNTERFACTUAL, "--start", "uniform", "--origins", "2", "--max-steps", "5"]
+    flags = [*world.linked, *COUNTERFACTUAL, "--start", "uniform", "--origins", "2", "--max-steps", "5",
+             "--path-points", "0"]  # fmt: skip
     do("counterfactual", *flags, "--out", tmp_path / "both", "--targets", "0", "1")
     do("counterfactual", *flags, "--out", tmp_path / "one", "--targets", "1")
     both, one = arrays(tmp_path / "both")[0], arrays(tmp_path / "one")[0]
@@ -113,6 +168,9 @@ def test_a_classifier_without_a_head_is_refused(world, tmp_path, capsys):
         (["--origins", "9"], "classes of the pairs"),
         (["--methods", "head_l1", "head_l1"], "each once"),
         (["--shrinkage", "2"], "at most 1"),
+        (["--path-points", "1"], "no path of 1 point"),
+        (["--fdr", "1"], "between 0 and 1"),
+        (["--path-points", "0", "--segmenter", "nowhere"], "raise --path-points"),
     ],
 )
 def test_unknown_classes_are_one_sentence(world, tmp_path, capsys, flags, said):

@@ -67,6 +67,19 @@ def test_a_page_of_all_results_has_all_sections_in_order(page):
     ]  # fmt: skip
 
 
+def test_the_page_tells_where_classes_flip_and_which_units_and_parts_moved(page):
+    for said in ("Paths by method", "The boundary by pair of classes", "Transition units by pair of classes",
+                 "Do pairs of classes share their transition units?", "Matrix of changes of parts", "Decision line",
+                 "Paths between two clouds"):  # fmt: skip
+        assert said in page, said
+
+
+def test_searches_without_paths_are_reported_without_them(tmp_path):
+    made = str(synthetic.counterfactual(tmp_path / "counterfactual", walked=False))
+    page = make(tmp_path / "page", counterfactual=made)
+    assert "Counterfactuals" in page and "Paths by method" not in page and "Decision line" not in page
+
+
 def test_the_page_is_complete_in_itself(page):
     reader = Reader(page)
     assert not {"script", "link", "iframe", "object", "embed"} & set(reader.tags)

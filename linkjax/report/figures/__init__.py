@@ -11,6 +11,7 @@ Colours are Okabe and Ito's for categories, cividis for sequences, and a red–b
 
 from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, scatter, validation_curve
 from linkjax.report.figures.congruence import same_order
+from linkjax.report.figures.counterfactual import PlanePaths, along_and_across, plane_paths
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
@@ -20,11 +21,14 @@ __all__ = [
     "HALF",
     "SEQUENTIAL",
     "Figure",
+    "PlanePaths",
+    "along_and_across",
     "asked_obtained",
     "bars",
     "heat_map",
     "histogram",
     "image_pairs",
+    "plane_paths",
     "png",
     "same_order",
     "scatter",

@@ -8,6 +8,7 @@ import numpy as np
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent, wilson
+from linkjax.report.sections import counterfactual_paths as walked
 from linkjax.report.source import Context, Source
 
 _PICTURES = 24
@@ -58,6 +59,8 @@ def section(source: Source, context: Context) -> Section:
     if source.has("image_end"):
         plot = _pictures(source, label, target, outcome, numbers["probability_target"], context)
         blocks.append(Row([plot]))
+    along = walked.blocks(source, context, own)
+    blocks += along
     return Section(
         key="counterfactual",
         title="Counterfactuals",
@@ -70,11 +73,19 @@ def section(source: Source, context: Context) -> Section:
                 f"median {number(_median(numbers['steps'][reached], summary.get('median_steps')))} steps",
             )
         ],
-        terms=_terms(),
+        terms=[*_terms(), *(walked.terms() if along else [])],
         limits=[
             "The search finds a change that flips the class, not the smallest one: it depends on where it starts "
             "and on its step size.",
             "A unit counts as changed however little it moves, so the number of units changed is an upper bound.",
+            *(
+                [
+                    "Transition units are held against any live unit at random: one that changes in every flip, "
+                    "whatever the classes, is among them; the overlap of pairs of classes tells these apart."
+                ]
+                if along
+                else []
+            ),
         ],
     )
 
