@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
+from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.source import Context, Source
 
@@ -41,6 +41,8 @@ def section(source: Source, context: Context) -> Section:
         ),
         _table(found, sizes, order[:_TOP]),
     ]
+    if summary.get("nonfinite"):
+        blocks.append(Notice(f"Anchors left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     shown = np.array(order[:_HEAT], int)
     if len(shown):
         blocks.append(Row([_heat_map(found, sizes, shown)]))

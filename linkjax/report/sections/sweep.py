@@ -52,6 +52,8 @@ def section(source: Source, context: Context) -> Section:
     if sweep.dead.any():
         dead = ", ".join(map(str, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
         blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
+    if summary.get("nonfinite"):
+        blocks.append(Notice(f"Images left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     by_fidelity = _ranked(np.where(live, sweep.fidelity, np.nan))
     strongest = _strongest(sweep)
     by_effect = _ranked(np.where(live, strongest, np.nan))
