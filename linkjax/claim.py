@@ -47,7 +47,7 @@ class Claim:
         except OSError as error:
             raise InputError(f"{self.path}: cannot write here ({error.strerror}); give another --out") from None
         try:
-            self._take()
+            self._take(self._lock)
             must_be_new(self.path)  # another run may have finished it meanwhile
             if not self.resumable:
                 self._empty()
@@ -95,9 +95,9 @@ class Claim:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
-    def _take(self) -> None:
+    def _take(self, lock: IO[str]) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 print(
@@ -107,7 +107,7 @@ class Claim:
                 )
                 return
             raise InputError(_BUSY.format(path=self.path)) from None
-        if not _same_file(self._lock, self.partial / LOCK):  # its owner finished or gave up between the two lines above
+        if not _same_file(lock, self.partial / LOCK):  # its owner finished or gave up between the two lines above
             must_be_new(self.path)
             raise InputError(_BUSY.format(path=self.path))
 

@@ -23,11 +23,12 @@ def run(count, x, batch):
     return {name: np.concatenate([out[name] for out in outputs]) for name in ("y", "sum")}
 
 
-def test_eight_devices_give_the_numbers_of_one():
+def test_two_and_eight_devices_give_the_numbers_of_one():
     x = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
-    one, eight = run(1, x, 7), run(8, x, 7)
-    for name in one:
-        np.testing.assert_array_equal(one[name], eight[name])
+    one = run(1, x, 7)
+    for more in (run(2, x, 7), run(8, x, 7)):
+        for name in one:
+            np.testing.assert_array_equal(one[name], more[name])
     np.testing.assert_array_equal(one["y"], run(8, x, 16)["y"])
 
 
