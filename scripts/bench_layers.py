@@ -1,31 +1,33 @@
 """Single layers of the imagenet256 architecture: FIR filters and 3×3 convolutions against their alternatives.
 
-    python scripts/bench_layers.py [--repeats 3] [--channels 64] [--sizes 36 84 148 276] [--out FILE.json]
+    python scripts/bench_layers.py [--repeats 3] [--sizes 36 84 148 276 532 1044] [--out FILE.json]
 
-Under four minutes on 2 cores. Filters: upsampling, leaky ReLU and downsampling of one layer, as sums of shifted slices
-(what linkjax does), as dense banded products, as banded products by blocks, and as depthwise convolutions (only up to
-84², where they already take longest). They run on `--channels` channels, for their time is proportional to them.
-Convolutions: Winograd's method against the library's own at the layer's full width. Last, what a derivative of a small
-synthesis costs. Candidates take turns, the best of the repeats counts; processor time is summed over the cores. Prints
-rows of Markdown tables and writes the same as JSON.
+Under six minutes on 2 cores. Filters: upsampling, leaky ReLU and downsampling of one layer, as sums of shifted slices
+(what linkjax does), as dense banded products, as banded products by blocks, as depthwise convolutions (on a CPU only up
+to 84², where they already take longest) and, on a GPU, with a Pallas kernel for all that is along x. They run on
+`--channels` channels, a quarter of them beyond 276², for their time is proportional to them. Convolutions: Winograd's
+method against the library's own at the layer's full width. Last, what a derivative of a small synthesis costs.
+Candidates take turns, the best of the repeats counts; processor time is summed over the cores. Prints rows of Markdown
+tables, the winner for each size, and writes the same as JSON; what was found on other kinds of machine stays there.
 """
 
 import argparse
 import functools
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import machine, pallas_filter
 
 from linkjax.models import build
 from linkjax.models.filter_design import layer_filters
@@ -40,6 +42,8 @@ from linkjax.ops.winograd import full_conv3x3
 GAIN, SLOPE = math.sqrt(2.0), 0.2
 #: Largest output side at which depthwise convolutions are timed.
 DEPTHWISE = 84
+#: Largest output side that is timed on all channels.
+WIDE = 276
 
 
 def in_turns(candidates: dict[str, Callable[[], jax.Array]], repeats: int) -> dict[str, dict[str, float]]:
@@ -133,8 +137,14 @@ def filter_candidates(layer: LayerSpec, x: jax.Array) -> dict[str, Callable[[], 
         return depthwise(depthwise(x, down_taps, 1, down, (0, 0), 2), down_taps, 1, down, (0, 0), 1)
 
     ways = {"slices": slices, "dense product": banded, "product by blocks": lambda x: banded(x, 32)}
-    if layer.out_size <= DEPTHWISE:
+    on_gpu = jax.default_backend() == "gpu"
+    if on_gpu or layer.out_size <= DEPTHWISE:
         ways["depthwise"] = convolved
+    if on_gpu:
+        ways["Pallas"] = lambda x: pallas_filter.filtered_leaky_relu(
+            x, jnp.asarray(up_taps), jnp.asarray(down_taps), up=up, down=down, padding=padding, slope=SLOPE, gain=GAIN,
+            clamp=None,
+        )  # fmt: skip
     compiled = {name: jax.jit(way) for name, way in ways.items()}
     return {name: lambda run=run: run(x) for name, run in compiled.items()}
 
@@ -161,7 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--channels", type=int, default=64, help="of the filters' maps")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[36, 84, 148, 276], help="output sides of layers")
+    sizes = [36, 84, 148, 276, 532, 1044]
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="output sides of layers")
     parser.add_argument("--max-width", type=int, default=1024, help="cut the convolutions' channels to so many")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parents[1] / "docs" / "figures" / "bench_layers.json"
@@ -169,19 +180,21 @@ def main() -> None:
     options = parser.parse_args()
 
     random = np.random.default_rng(0)
-    layers = {layer.out_size: layer for layer in imagenet_spec(256).layers if layer.up_factor == 2}
-    device = jax.devices()[0].device_kind
-    machine = f"{device}, {platform.machine()}, {os.cpu_count()} cores, JAX {jax.__version__}"
-    record: dict[str, object] = {"machine": machine}
+    layers = {layer.out_size: layer for layer in imagenet_spec(1024).layers if layer.up_factor == 2}
+    record: dict[str, Any] = {"versions": machine.versions()}
+    winners: dict[int, str] = {}
     library, winograd = jax.jit(lambda x, k: conv(x, k, padding=2)), jax.jit(full_conv3x3)
     print("| layer | way | ms | ms of processor time | difference |\n| --- | --- | --- | --- | --- |", flush=True)
     for size in options.sizes:
         layer = layers[size]
         side = layer.in_size + layer.conv_kernel - 1
-        x = jnp.asarray(random.normal(size=(1, side, side, options.channels)), jnp.float32)
+        channels = options.channels if size <= WIDE else max(1, options.channels // 4)
+        x = jnp.asarray(random.normal(size=(1, side, side, channels)), jnp.float32)
         found = in_turns(filter_candidates(layer, x), options.repeats)
-        record[f"filters {size}"] = {"channels": options.channels, **found}
-        show("filters", size, f"{options.channels} channels", found)
+        record[f"filters {size}"] = {"channels": channels, **found}
+        winners[size] = min(found, key=lambda name: found[name]["wall"])
+        show("filters", size, f"{channels} channels", found)
+    record["fastest filters"] = winners
     for size in options.sizes:
         layer = layers[size]
         width, out = (min(each, options.max_width) for each in (layer.in_channels, layer.out_channels))
@@ -196,7 +209,9 @@ def main() -> None:
     record["small synthesis"] = found = gradient(options.repeats)
     show("small synthesis", 32, "64 channels", found)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    options.out.write_text(json.dumps(known | {machine.name(): record}, indent=1) + "\n")
+    print("fastest filters:", ", ".join(f"{size}² {name}" for size, name in winners.items()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,225 @@
+"""Sweep end to end, screening and part metrics, on the embedded world: what they cost beside bare synthesis."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import linkjax
+from benchmarks import torch_side
+from benchmarks.record import Row, row
+from benchmarks.synthesis import operations
+from benchmarks.timing import Seconds, compiled, in_turns
+from linkjax import numerics
+from linkjax.analysis import measurements, parts, screening, sweep
+from linkjax.analysis.regions import measure_region_batch
+from linkjax.demo.bundle import open_bundle
+from linkjax.stages import link as link_stage
+from linkjax.stages import pairs as pairs_stage
+from linkjax.stages import sweep as sweep_stage
+
+
+class World:
+    """The embedded world's models, loaded."""
+
+    def __init__(self) -> None:
+        bundle = open_bundle()
+        self.paths = {name: bundle.path(name) for name in ("generator", "breeds", "segmenter")}
+        self.generator, self.classifier, self.segmenter = (linkjax.load(path) for path in self.paths.values())
+
+
+def program(repeats: int, batches: list[int], precision: str) -> list[Row]:
+    """The one program of a sweep, and its parts, against synthesis at the same batch: is the rest below 15 %?"""
+    world = World()
+    batch = max(batches) if batches else 16
+    generator, classifier, segmenter = world.generator, world.classifier, world.segmenter
+    if precision != "float32":
+        generator = generator.with_precision(precision)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(batch, generator.spec.z_dim)).astype(np.float32)
+    w = generator.mapping(z, np.arange(batch) % 10)
+    images = generator.synthesis(w)
+    x = classifier.preprocess(images)
+    r = classifier(x).penultimate
+    link = linkjax.fit_link(*(rng.normal(size=(500, each.shape[1])).astype(np.float32) for each in (r, w)))
+    unit, value, pixels = jnp.arange(batch), jnp.ones(batch, jnp.float32), numerics.to_uint8(images)
+    floats = pixels.astype(jnp.float32) / 255.0
+    labels = jnp.argmax(parts.draw_with_parts(generator, segmenter, w)[1], axis=-1)
+    count = segmenter.spec.num_parts
+
+    def step(models: Any, w: Any, r: Any, pixels: Any, unit: Any, value: Any) -> Any:
+        generator, classifier, link, segmenter = models
+        found = sweep.sweep_step(generator, classifier, link, w, r, pixels, unit, value, segmenter=segmenter)
+        return found.r, found.logits, found.metrics
+
+    models = (generator, classifier, link, segmenter)
+    programs = {
+        "synthesis": (lambda g, w: g.synthesis(w), generator, w),
+        "synthesis and parts": (parts.draw_with_parts, generator, segmenter, w),
+        "classifier": (lambda c, images: c(c.preprocess(images)), classifier, images),
+        "metrics": (lambda a, b, labels: measurements.measure(a, b, labels, count), floats, floats, labels),
+        "all of a sweep": (step, models, w, r, pixels, unit, value),
+    }
+    made = {name: (*compiled(*each), each[1:]) for name, each in programs.items()}
+    found, _ = in_turns({name: (lambda run=run, a=a: run(*a)) for name, (run, _, a) in made.items()}, repeats, 2)
+    about = {"synthesis": {"operations": operations(generator.spec, jax.default_backend() == "cpu")}}
+    rows = [
+        row("sweep", f"program: {name}", "linkjax", seconds, batch, compile_seconds=made[name][1], precision=precision,
+            **about.get(name, {}))
+        for name, seconds in found.items()
+    ]  # fmt: skip
+    bare, all_of_it = found["synthesis"], found["all of a sweep"]
+    rows[-1].note = (
+        f"synthesis is {100 * bare.median / all_of_it.median:.1f} % of the time by medians, "
+        f"{100 * bare.least / all_of_it.least:.1f} % by the best, {100 * bare.processor / all_of_it.processor:.1f} % "
+        "of processor time"
+    )
+    return rows
+
+
+def stage(units: int, samples: int, repeats: int) -> tuple[list[Row], dict[str, Any]]:
+    """The whole stage, files and all, in turns with bare synthesis of as many images; and what each run compiles."""
+    world = World()
+    generator = {"generator": world.paths["generator"], "classifier": world.paths["breeds"]}
+    compilations: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+
+        def place(name: str) -> str:
+            return str(Path(folder) / name)
+
+        drawn = {"n_train": 60, "n_val": 10, "n_test": samples, "batch_size": 50, "keep": "all"}
+        pairs_stage.run(pairs_stage.Config(out=place("pairs"), **generator, **drawn))
+        link_stage.run(link_stage.Config(out=place("link"), pairs=place("pairs"), method="ridge", alphas=(1.0,)))
+        made = {**generator, "pairs": place("pairs"), "link": place("link"), "segmenter": world.paths["segmenter"]}
+        runs = iter(range(1000))
+
+        def whole() -> None:
+            number = next(runs)
+            with compilations() as names:
+                sweep_stage.run(
+                    sweep_stage.Config(
+                        out=place(f"sweep{number}"), **made, units=tuple(range(units)), samples=samples, steps=5,
+                        picture_units=0, random_directions=0, batch_size=50,
+                    )
+                )  # fmt: skip
+            compilations[f"run {number + 1}"] = len(names)
+
+        draw = jax.jit(lambda generator, w: generator.synthesis(w))
+        w = world.generator.mapping(np.zeros((50, world.generator.spec.z_dim), np.float32), np.arange(50) % 10)
+        images = units * samples * 10 * 5 + samples * 10
+
+        def bare() -> None:
+            for _ in range(-(-images // 50)):
+                drawn = draw(world.generator, w)
+            drawn.block_until_ready()
+
+        found, _ = in_turns({"synthesis": bare, "the stage": whole}, repeats)
+    rows = [row("sweep", f"stage: {name}", "linkjax", seconds, images) for name, seconds in found.items()]
+    share = found["synthesis"].median / found["the stage"].median
+    rows[-1].note = (
+        f"{images} images; {100 * share:.1f} % of bare synthesis' throughput, opening models and writing files "
+        f"included ({100 * found['synthesis'].processor / found['the stage'].processor:.1f} % of processor time); "
+        f"programs compiled: {compilations}"
+    )
+    return rows, {"programs compiled by the sweep stage": compilations}
+
+
+def screened(repeats: int, tiny: bool) -> list[Row]:
+    """All units' derivatives at one anchor, in reverse and forward mode, and one gradient against PyTorch's."""
+    world = World()
+    generator, segmenter = world.generator, world.segmenter
+    w = generator.mapping(np.ones((1, generator.spec.z_dim), np.float32), np.zeros(1, np.int32))
+    aim = jax.random.normal(jax.random.key(0), generator.synthesis(w).shape)
+    basis = jnp.eye(generator.spec.w_dim)
+    rows = []
+    gradient, compile_s = compiled(
+        lambda generator, w: jax.grad(lambda w: jnp.sum(generator.synthesis(w) * aim))(w), generator, w
+    )
+    draw, _ = compiled(lambda generator, w: generator.synthesis(w), generator, w)
+    candidates: dict[str, Callable[[], Any]] = {
+        "one synthesis|linkjax": lambda: draw(generator, w),
+        "gradient in w|linkjax": lambda: gradient(generator, w),
+    }
+    if torch_side.comparable():
+        from tests.reference import torch_stylegan
+
+        torch = torch_side.torch
+        weights = torch_side.to_device(torch_stylegan.torch_weights(generator))
+        their_w = torch.from_numpy(np.array(w)).to(torch_side.device())
+        their_aim = torch.from_numpy(np.array(aim)).permute(0, 3, 1, 2).to(torch_side.device())
+
+        def their_gradient() -> Any:
+            start = their_w.clone().requires_grad_()
+            (torch_stylegan.synthesise(weights, generator.spec, start) * their_aim).sum().backward()
+            if torch_side.on_gpu():
+                torch.cuda.synchronize()
+            return start.grad
+
+        candidates["gradient in w|PyTorch"] = their_gradient
+    found, results = in_turns(candidates, repeats)
+    for name, seconds in found.items():
+        what, side = name.split("|")
+        about: dict[str, Any] = {"compile_seconds": compile_s} if name == "gradient in w|linkjax" else {}
+        if side == "PyTorch":
+            expected = results[name].cpu().numpy()
+            about["difference"] = float(
+                np.abs(np.asarray(results["gradient in w|linkjax"]) - expected).max() / np.abs(expected).max()
+            )
+        rows.append(row("screening", what, side, seconds, 1, **about))
+    modes = [("forward", generator.spec.w_dim)]
+    modes += [] if tiny else [("reverse", screening.SUMS * segmenter.spec.num_parts)]
+    for mode, products in modes:
+        run, compile_s = compiled(
+            lambda g, s, w, basis, mode=mode: screening.derivatives(g, s, w, basis, mode),
+            generator,
+            segmenter,
+            w,
+            basis,
+        )
+        seconds, _ = in_turns({"": lambda run=run: run(generator, segmenter, w, basis)}, 1 if tiny else repeats)
+        note = f"{seconds[''].median / found['one synthesis|linkjax'].median:.0f} syntheses, however many units"
+        what = f"all units, one anchor: {products} {mode} products"
+        rows.append(row("screening", what, "linkjax", seconds[""], 1, compile_seconds=compile_s, note=note))
+    return rows
+
+
+def regions(repeats: int, tiny: bool) -> list[Row]:
+    """Part metrics of byte-valued pictures, against plain NumPy loops over pictures and parts."""
+    from tests.reference import region_loops
+
+    count, side, num_parts, few = (2, 32, 3, 1) if tiny else (64, 256, 10, 8)
+    images, labels = scenes(count, side, num_parts)
+    given = jnp.asarray(images.astype(np.float32) / np.float32(255)), jnp.asarray(labels)
+    run, compile_s = compiled(lambda a, b: measure_region_batch(a, b, num_parts), *given)
+    found, results = in_turns({"": lambda: run(*given)}, repeats)
+    start = time.perf_counter(), time.process_time()
+    pairs = zip(images[:few], labels[:few], strict=True)
+    expected = [region_loops.measure(image, label, num_parts) for image, label in pairs]
+    wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
+    area = np.stack([each["area"] for each in expected])
+    difference = float(np.abs(np.asarray(results[""].area)[:few] - area).max() / area.max())
+    what = f"{side}², {num_parts} parts"
+    loops = Seconds(wall, wall, processor, [wall])
+    return [
+        row("regions", what, "linkjax", found[""], count, compile_seconds=compile_s, bytes=side * side * 16.0),
+        row("regions", what, "NumPy loops", loops, few, difference=difference),
+    ]
+
+
+def scenes(count: int, side: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Byte images of smooth colour with noise, and labels that are the nearest of some random points."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side]
+    points = rng.uniform(0, side, (count, 3 * parts, 2))
+    labels = np.empty((count, side, side), np.int32)
+    for label, point in zip(labels, points, strict=True):
+        distance = [(y - py) ** 2 + (x - px) ** 2 for py, px in point]
+        label[...] = np.argmin(distance, axis=0) % parts
+    colours = rng.integers(0, 256, (count, parts, 3))
+    images = np.stack([colour[label] for colour, label in zip(colours, labels, strict=True)])
+    return np.clip(images + rng.normal(0, 20, images.shape), 0, 255).astype(np.uint8), labels
