@@ -305,7 +305,7 @@ class Selecting:
         r = inputs.first_of_each_class(self.pairs, "test", 1)["r"]
         std = self.read["unit_std"]
         directions = random_directions.unit_directions(self.link, r, self.units, std).astype(np.float64)
-        directions[self.read["flag"] != 0] = 0.0
+        directions[(self.read["flag"] != 0) | ~np.isfinite(directions).all(axis=1)] = 0.0
         cosine = redundancy.cosines(directions)
         found = redundancy.clusters(cosine, self.config.cosine, self.swept.read(self.data, "fidelity"))
         put = self.writer.put

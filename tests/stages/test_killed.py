@@ -23,7 +23,7 @@ from tests import worlds
 from tests.stages.photographs import folder
 
 ROOT, SEED = Path(__file__).parents[2], 7
-DEADLINE = 1000  # seconds; about a minute where nothing else runs
+DEADLINE = 1000  # seconds, for a machine that is busy
 pytestmark = pytest.mark.timeout(1200)
 
 #: Stage → after how many notes of finished chunks it is killed, each time it is. Link and segment note none.
