@@ -4,9 +4,10 @@
     python scripts/compare_counterfactuals.py full [--json docs/figures/counterfactuals_full.json]
 
 demo: the embedded world's `breeds`, one sample of each breed towards 3 others (27 searches), all nine methods and the
-recipe at the paper's own start and step; 6 minutes on 2 cores. full: the imagenet256 architecture and a full-width
-ResNet-50 with random weights, one search, few rounds, each program compiled and run by itself; 8 minutes on 2 cores.
-Random weights say what a method costs there, not what it finds.
+recipe at the paper's own start and step; about 6 minutes on 2 cores.
+full: the imagenet256 architecture and a full-width ResNet-50 with random weights, one search, few rounds, each program
+compiled and run by itself; about 10 minutes on 2 cores. Random weights say what a method costs there, not what it
+finds.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def full(resolution: int) -> dict[str, Any]:
     for name, settings in (
         ("closed_form", minimal.Minimal("l2", "plane", rounds=2)),
         ("head_l2", minimal.Minimal("l2", "head", rounds=2, iterations=40)),
-        ("image_l2", minimal.Minimal("l2", "image", rounds=1, iterations=1)),
+        ("image_l2", minimal.Minimal("l2", "image", rounds=1, iterations=3)),
     ):
         _timed(name, rows, minimal.search, models, r, origin, target, recipe=settings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
