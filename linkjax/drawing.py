@@ -1,6 +1,5 @@
 """Latents to pictures, many at once: the small programs that several stages run, compiled once for all of them."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.nda
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return _over(_picture, generator, {"w": w}, batch_size, on)
+    return parallel.map_items(_picture, generator, {"w": w}, batch_size, on)
 
 
 def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -29,7 +28,7 @@ def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
       r: activations.
       batch_size: rows at once, a multiple of the device count.
     """
-    return _over(_linked, link, {"r": r}, batch_size, on)
+    return parallel.map_items(_linked, link, {"r": r}, batch_size, on)
 
 
 def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -40,7 +39,7 @@ def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh)
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return _over(_reencoded, models, {"w": w}, batch_size, on)
+    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, on)
 
 
 def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:
@@ -54,10 +53,3 @@ def _reencoded(models: tuple[Any, Any], items: dict[str, jax.Array]) -> jax.Arra
 
 def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:
     return link(items["r"])
-
-
-def _over(
-    function: Callable[..., jax.Array], model: Any, items: Mapping[str, np.ndarray], batch_size: int, on: Mesh
-) -> np.ndarray:
-    batches = parallel.batches(items, batch_size)
-    return np.concatenate([out for _, out in parallel.map_batches(function, model, batches, batch_size, on)])

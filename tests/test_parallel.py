@@ -32,6 +32,14 @@ def test_two_and_eight_devices_give_the_numbers_of_one():
     np.testing.assert_array_equal(one["y"], run(8, x, 16)["y"])
 
 
+def test_items_in_memory_come_back_joined_and_each_batch_is_told():
+    x = np.random.default_rng(1).normal(size=(11, 5)).astype(np.float32)
+    on, told = mesh_of(2), []
+    got = parallel.map_items(square, parallel.replicate(jnp.float32(3.0), on), {"x": x}, 4, on, told.append)
+    np.testing.assert_array_equal(got["y"], run(1, x, 11)["y"])
+    assert got["sum"].shape == (11,) and told == [4, 4, 3]
+
+
 @given(count=st.integers(1, 9), extra=st.integers(0, 9))
 def test_padding_repeats_the_last_item_and_masks_it(count, extra):
     x = np.arange(count, dtype=np.float32)

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int
 
+from linkjax.analysis import ranks
 from linkjax.errors import InputError
 
 Distance = Literal["euclidean", "cosine"]
@@ -85,7 +85,7 @@ def compare(
         orders = _orders(rng, scope, permutations, groups, n, classes)
         weights = {"within": counts, "centroids": times[:, None]}.get(scope, counts.reshape(draws, 1, -1))
         copies = (np.arange(classes * m) // m, np.repeat(times, m, axis=1)) if scope == "all" else None
-        in_r, in_w = (standard_ranks(d, mask) for d in pair)
+        in_r, in_w = (pair_ranks(d, mask) for d in pair)
         near_r, near_w = (nearest(d, mask, k).astype(np.float32) for d in pair)
         pairs = float(mask.sum())
         value = _mean((in_r * in_w).sum(axis=(1, 2), dtype=np.float64)) / pairs
@@ -134,20 +134,14 @@ def distances(x: Float[np.ndarray, "n d"], distance: Distance = "euclidean") -> 
     return np.sqrt(np.maximum(square[:, None] + square[None, :] - 2.0 * (x @ x.T), 0.0))
 
 
-def standard_ranks(
-    d: Float[np.ndarray, "groups n n"], mask: Bool[np.ndarray, "n n"]
-) -> Float[np.ndarray, "groups n n"]:
+def pair_ranks(d: Float[np.ndarray, "groups n n"], mask: Bool[np.ndarray, "n n"]) -> Float[np.ndarray, "groups n n"]:
     """Ranks of each group's distances among the pairs of a symmetric mask, with mean 0 and variance 1; 0 elsewhere.
 
     Equal distances share their mean rank. NaN in a group whose distances are all equal.
     """
     i, j = np.nonzero(np.triu(mask, 1))
-    ranks = scipy.stats.rankdata(d[:, i, j], axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    spread = ranks.std(axis=1, keepdims=True)
-    ranks /= np.where(spread > 0, spread, np.nan)
     out = np.zeros(d.shape, np.float32)
-    out[:, i, j] = out[:, j, i] = ranks
+    out[:, i, j] = out[:, j, i] = ranks.standard_ranks(d[:, i, j])
     return out
 
 

@@ -1,6 +1,8 @@
 """Order, and nothing else: rank correlation and the area under the ROC curve."""
 
 import numpy as np
+import scipy.stats
+from jaxtyping import Float
 
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:
@@ -10,12 +12,17 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(np.mean(above + 0.5 * equal))
 
 
+def standard_ranks(values: Float[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*rows n"]:
+    """Ranks along the last axis, with mean 0 and variance 1; equal values share their mean rank.
+
+    The mean product of two of these is Spearman's ρ. NaN in a row whose values are all equal.
+    """
+    ranks = scipy.stats.rankdata(values, axis=-1)
+    ranks -= ranks.mean(axis=-1, keepdims=True)
+    spread = ranks.std(axis=-1, keepdims=True)
+    return ranks / np.where(spread > 0, spread, np.nan)
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's ρ of two lists: Pearson's of their ranks, ties at their mean rank."""
-
-    def ranks(values: np.ndarray) -> np.ndarray:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        return (last - (counts - 1) / 2.0)[inverse]
-
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+    """Spearman's ρ of two lists: Pearson's of their ranks; NaN where one of them has no order."""
+    return float(np.mean(standard_ranks(a) * standard_ranks(b)))

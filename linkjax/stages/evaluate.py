@@ -201,9 +201,7 @@ class Evaluation:
         return outputs
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
-        batches = ({"w": w[i : i + self.size]} for i in range(0, len(w), self.size))
-        outputs = [out for _, out in parallel.map_batches(cycle, self.models, batches, self.size, self.mesh)]
-        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        return parallel.map_items(cycle, self.models, {"w": w}, self.size, self.mesh)
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
         """Rows of the test split."""

@@ -288,15 +288,12 @@ def _held_out(config: Config, job: Job, maps: Any, labels: np.ndarray) -> tuple[
 
 def _over(step: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray], batch_size: int, what: str) -> Any:
     """A program over all items, batch by batch; what it gives, joined."""
-    on = parallel.mesh()
-    size, count = parallel.round_up(batch_size, on), len(next(iter(items.values())))
-    batches = ({name: each[i : i + size] for name, each in items.items()} for i in range(0, count, size))
-    made = []
+    on, count = parallel.mesh(), len(next(iter(items.values())))
+    if not count:
+        return None
     with progress(what, count) as advance:
-        for batch, out in parallel.map_batches(step, parallel.replicate(models, on), batches, size, on):
-            made.append(out)
-            advance(len(next(iter(batch.values()))))
-    return jax.tree.map(lambda *each: np.concatenate(each), *made) if made else None
+        models = parallel.replicate(models, on)
+        return parallel.map_items(step, models, items, parallel.round_up(batch_size, on), on, advance)
 
 
 def _classes(config: Config, known: int) -> np.ndarray:

@@ -192,9 +192,7 @@ class Selecting:
                 self.writer.array(f"ablation_{name}", dims, shape, np.float32, (self.chunk, *shape[1:]), long_name=what)
 
     def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        batches = parallel.batches(items, self.size)
-        outputs = [out for _, out in parallel.map_batches(function, models, batches, self.size, self.mesh)]
-        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        return parallel.map_items(function, models, items, self.size, self.mesh)
 
     @functools.cached_property
     def _resamples(self) -> Any:

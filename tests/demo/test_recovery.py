@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linkjax.analysis import measurements
-from linkjax.demo import recovery, world
+from linkjax.demo import recovery, truth, world
 from linkjax.demo.factors import FACTORS
 
 ROWS = [
@@ -21,8 +21,8 @@ SHAPE = (len(ROWS), 1 + len(world.PARTS), len(measurements.METRICS))
 
 
 def test_a_direction_raises_its_unit_and_leaves_the_others():
-    weights = recovery.unit_weights(ROWS)
-    moved = recovery.factor_directions(weights)[:5] @ weights.T
+    weights = truth.unit_weights(ROWS)
+    moved = truth.factor_directions(weights)[:5] @ weights.T
     np.testing.assert_allclose(moved[:3, :5], np.eye(5)[:3], atol=1e-12)
     # The doubles share one factor: raising one alone moves it half as far, and the other the other way.
     np.testing.assert_allclose(moved[3, 3:5], [0.5, -0.5], atol=1e-12)
@@ -30,9 +30,9 @@ def test_a_direction_raises_its_unit_and_leaves_the_others():
 
 
 def test_the_renderers_truth_of_a_larger_ear_is_a_larger_ear():
-    directions = recovery.factor_directions(recovery.unit_weights(ROWS))[:1]
+    directions = truth.factor_directions(truth.unit_weights(ROWS))[:1]
     step = np.linspace(-0.5, 0.5, 3)[None, None]
-    measured = recovery.measure_truth(directions, np.zeros((1, len(FACTORS))), step)
+    measured = truth.measure_truth(directions, np.zeros((1, len(FACTORS))), step)
     assert measured.shape == (1, 1, 3, *SHAPE[1:])
     area = measured[0, 0, :, 1 + world.PARTS.index("ear"), list(measurements.METRICS).index("area")]
     assert area[0] < area[1] < area[2]
@@ -40,17 +40,17 @@ def test_the_renderers_truth_of_a_larger_ear_is_a_larger_ear():
 
 def _score(found_of):
     rng = np.random.default_rng(0)
-    truth = rng.normal(size=SHAPE)
-    truth[5] = 0
+    true = rng.normal(size=SHAPE)
+    true[5] = 0
     ones = np.ones(SHAPE[1:])
-    found = found_of(truth) + 1e-3 * rng.normal(size=SHAPE)
+    found = found_of(true) + 1e-3 * rng.normal(size=SHAPE)
     return recovery.score(
-        ROWS, truth, found, ones, np.full(SHAPE[1], 10.0), np.linspace(0.9, 1.1, 6), np.zeros(6), np.linspace(0, 1, 6)
+        ROWS, true, found, ones, np.full(SHAPE[1], 10.0), np.linspace(0.9, 1.1, 6), np.zeros(6), np.linspace(0, 1, 6)
     )
 
 
 def test_the_truth_itself_scores_full_marks():
-    found = _score(lambda truth: truth)
+    found = _score(lambda effects: effects)
     assert found["auc"] == found["sign_right"] == found["true_effect_first"] == found["true_part_first"] == 1
     assert found["rank_correlation"] > 0.99 and found["area_slope"] == pytest.approx(1, abs=0.01)
     assert found["area_within_25_percent"] > 0.95 and found["fidelity_within_20_percent"] == 1
@@ -58,9 +58,9 @@ def test_the_truth_itself_scores_full_marks():
 
 
 def test_reversed_and_halved_effects_are_noticed():
-    assert _score(lambda truth: -truth)["sign_right"] == 0
-    assert _score(lambda truth: 0.5 * truth)["area_slope"] == pytest.approx(0.5, abs=0.01)
-    assert _score(lambda truth: 0.5 * truth)["area_within_25_percent"] < 0.05
+    assert _score(lambda effects: -effects)["sign_right"] == 0
+    assert _score(lambda effects: 0.5 * effects)["area_slope"] == pytest.approx(0.5, abs=0.01)
+    assert _score(lambda effects: 0.5 * effects)["area_within_25_percent"] < 0.05
     assert _score(np.zeros_like)["rank_correlation"] < 0.3
 
 
@@ -89,12 +89,12 @@ def test_a_noisy_reading_is_followed_too_little_and_the_prediction_says_by_how_m
 
 def test_what_is_called_significant_is_held_against_the_truth():
     shape = (len(ROWS), 2, 3)
-    truth, q = np.zeros(shape), np.ones(shape)
+    true, q = np.zeros(shape), np.ones(shape)
     kinds = [row["kind"] for row in ROWS]
     selective, noise = kinds.index("single"), kinds.index("noise")
-    truth[selective, 0, :2] = 1.0
+    true[selective, 0, :2] = 1.0
     q[selective, 0, 0] = q[selective, 1, 2] = q[noise, 0, 0] = 0.01
-    found = recovery.significance(ROWS, truth, np.ones(shape[1:]), q, 0.05)
+    found = recovery.significance(ROWS, true, np.ones(shape[1:]), q, 0.05)
     assert found["significant_selective_units"] == found["significant_noise_units"] == 1
     assert found["significant_effects_that_are_real"] == pytest.approx(1 / 3)
     assert found["real_effects_found"] == pytest.approx(1 / 2)
