@@ -10,11 +10,12 @@ standard deviations of the metric among untouched samples, per standard deviatio
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from linkjax import artifacts
-from linkjax.demo.recovery import rank_correlation
+from linkjax.analysis.ranks import rank_correlation
 
 
 def _effects(
@@ -28,15 +29,10 @@ def _effects(
     return effect, np.std(baseline, axis=0), artifacts.names(data, "part"), artifacts.names(data, "metric"), unit
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--screening", type=Path, required=True)
-    parser.add_argument("--sweep", type=Path, required=True)
-    parser.add_argument("--paths", action="store_true", help="compare the effects integrated along paths")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    arguments = parser.parse_args()
-    screened, _, parts, metrics, units = _effects(arguments.screening, "screening", arguments.paths)
-    swept, spread, swept_parts, swept_metrics, swept_units = _effects(arguments.sweep, "sweep")
+def compare(screening: Path, sweep: Path, paths: bool = False) -> dict[str, Any]:
+    """Rank correlations of screened and swept effects: pooled, by metric, and over how many."""
+    screened, _, parts, metrics, units = _effects(screening, "screening", paths)
+    swept, spread, swept_parts, swept_metrics, swept_units = _effects(sweep, "sweep")
     both = np.intersect1d(units, swept_units)
     screened, swept = (
         effect[[list(of).index(unit) for unit in both]] for effect, of in ((screened, units), (swept, swept_units))
@@ -50,12 +46,22 @@ def main() -> None:
     for column, metric in enumerate(metrics):
         mine = known[..., column]
         by_metric[metric] = rank_correlation(a[..., column][mine], b[..., column][mine])
+    return {**figures, "by metric": by_metric}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--screening", type=Path, required=True)
+    parser.add_argument("--sweep", type=Path, required=True)
+    parser.add_argument("--paths", action="store_true", help="compare the effects integrated along paths")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    arguments = parser.parse_args()
+    figures = compare(arguments.screening, arguments.sweep, arguments.paths)
     print(f"pooled over {figures['effects']} effects: {figures['pooled']:.3f}")
-    for metric, value in by_metric.items():
+    for metric, value in figures["by metric"].items():
         print(f"{metric:18} {value:.3f}")
     if arguments.json:
-        text = json.dumps({**figures, "by metric": by_metric}, indent=1)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, loading
-from linkjax.analysis import measurements
+from linkjax.analysis import measurements, stability
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.ranks import auc, rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
@@ -100,7 +100,7 @@ def score(
       spread: standard deviation of every metric among untouched samples, [parts, metrics].
       area: mean area of the parts, [parts].
       fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
-      predicted: fidelity by `diluted_fidelity`.
+      predicted: fidelity by `stability.diluted_fidelity`.
     Returns: the summary, whose numbers the report explains; "units" has a row for each unit.
     """
     kind = np.asarray([row["kind"] for row in rows])
@@ -182,27 +182,6 @@ def _median(values: np.ndarray) -> float | None:
     return float(np.median(values)) if values.size else None
 
 
-def diluted_fidelity(kernel: np.ndarray, w: np.ndarray, r: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Fidelity that a linear link has because it is a regression: the diagonal of K A.
-
-    A is the least-squares line w → r within classes, K the link r → w. A unit that w does not determine (R² of A below
-    1) is a noisy reading of what w holds, and a regression on a noisy reading is too flat: K A falls below 1 by about
-    that R². Of two units that say the same, each has half.
-
-    Args:
-      kernel: of the link, [units, w_dim].
-      w, r: training pairs; label: their classes.
-    Reference: Fuller, "Measurement Error Models", 1987, section 1.1 (attenuation).
-    """
-    w, r = np.array(w, np.float64), np.array(r, np.float64)
-    for each in np.unique(label):
-        mine = label == each
-        w[mine] -= w[mine].mean(axis=0)
-        r[mine] -= r[mine].mean(axis=0)
-    back = np.linalg.lstsq(w, r, rcond=None)[0]
-    return np.einsum("uw,wu->u", np.asarray(kernel, np.float64), back)
-
-
 def significance(
     rows: Sequence[dict[str, Any]], truth: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
 ) -> dict[str, Any]:
@@ -264,7 +243,8 @@ def recover(
     start, stop = pairs.summary["splits"]["train"]
     pair_data = pairs.open()
     w_train, r_train, labels = (pairs.read(pair_data, name, slice(start, stop)) for name in ("w", "r", "label"))
-    predicted = diluted_fidelity(link.kernel[...], w_train, r_train, labels)[units]
+    reading = stability.read_pairs(w_train, r_train, labels)
+    predicted = stability.diluted_fidelity(np.asarray(link.kernel[...]), reading)[units]
     summary = score(told, truth, found, spread, area, read["fidelity"][live], side, predicted)
     return {
         **summary,

@@ -4,19 +4,21 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from linkjax import artifacts, checkpoint
-from linkjax.analysis import fit, mlp, moments
+from linkjax.analysis import fit, linear, mlp, moments, stability
 from linkjax.analysis.moments import Moments, Products
 from linkjax.claim import Claim
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
+
+_READ_ROWS = 16384  # training pairs from which the steps of single units are told, evenly spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Config:
     """Penalty of ridge and elastic net, in scikit-learn's convention."""
     alphas: tuple[float, ...] = ()
     """Penalties to choose from on the validation split; overrides alpha."""
+    choose: Literal["r2", "stable"] = "r2"
+    """By the error on the validation split; or (ridge) of those nearly as good the one of straightest steps in W."""
+    r2_loss: float = 0.01
+    """How much less R² than the best is nearly as good."""
     l1_ratio: float = 0.5
     """Elastic net: share of the absolute-value penalty, 0 … 1."""
     products: Products = "float64"
@@ -48,6 +54,10 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(rows=self.rows, epochs=self.epochs)
+        if self.choose == "stable" and (self.method != "ridge" or len(self.alphas) < 2):
+            raise InputError("choose stable: expected ridge and two alphas or more to choose from; add --alphas")
+        if not self.r2_loss >= 0:
+            raise InputError(f"r2-loss: expected 0 or more, found {self.r2_loss}")
 
 
 def workload(config: Config, facts: Facts) -> Workload:
@@ -81,6 +91,17 @@ def _fit(config: Config, claim: Claim) -> None:
             sums["train"], config.method, config.alpha, config.l1_ratio, held_out=sums.get("val"), alphas=config.alphas
         )
         diagnostics = {**dataclasses.asdict(found), **_held_out(found, sums.get("val"))}
+        if config.method == "ridge" and len(config.alphas) > 1:
+            steps = _steps(pairs, sums["train"], diagnostics["validation_curve"])
+            diagnostics |= {"chosen_by": config.choose, "steps": [row._asdict() for row in steps]}
+            if config.choose == "stable":
+                columns = zip(*((row.r2, row.directness, row.alpha) for row in steps), strict=True)
+                chosen = steps[stability.straightest(*columns, config.r2_loss)]
+                link, found = fit.fit_from_moments(
+                    sums["train"], config.method, chosen.alpha, config.l1_ratio, held_out=sums["val"]
+                )
+                fitted = {name: value for name, value in dataclasses.asdict(found).items() if name != "validation"}
+                diagnostics |= {**fitted, "val_mse": found.validation[0][1], "val_r2": chosen.r2}
         if not found.converged:
             print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
     source = {
@@ -152,6 +173,27 @@ def _held_out(found: fit.Diagnostics, held_out: Moments | None) -> dict[str, Any
     curve = [(alpha, error, 1 - error / variance) for alpha, error in found.validation]
     chosen = next(point for point in curve if point[0] == found.alpha)
     return {"val_mse": chosen[1], "val_r2": chosen[2], "validation_curve": curve if len(curve) > 1 else None}
+
+
+class _Step(NamedTuple):
+    """What a penalty does to single units' steps: medians over units, and the R² they are paid with."""
+
+    alpha: float
+    r2: float
+    fidelity: float
+    length: float
+    directness: float
+
+
+def _steps(pairs: artifacts.Artifact, total: Moments, curve: list[tuple[float, float, float]]) -> list[_Step]:
+    """A row for each penalty tried, from one decomposition and some thousands of training pairs."""
+    w, r, label = (inputs.spread_rows(pairs, name, "train", _READ_ROWS) for name in ("w", "r", "label"))
+    reading, spectrum = stability.read_pairs(w, r, label), linear.decompose(total)
+    rows = []
+    for alpha, _, r2 in curve:
+        found = stability.measure(np.asarray(linear.solve_ridge(total, alpha, spectrum).kernel), reading)
+        rows.append(_Step(alpha, r2, *(float(np.nanmedian(values)) for values in found)))
+    return rows
 
 
 def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:

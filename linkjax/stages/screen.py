@@ -46,6 +46,10 @@ class Config:
     """Anchor images per class, from the test split."""
     temperature: float = screening.TEMPERATURE
     """Of the softmax that shares pixels among parts; a linear head is calibrated at 1, its borders are wider at 2."""
+    places: int = 1
+    """Points differentiated for each anchor: the anchor itself, and others where a sweep of random units would lead."""
+    seed: int = 0
+    """Of these other places."""
     products: Literal["fewest", "reverse", "forward"] = "fewest"
     """Products with the Jacobian from the side of the metrics, from the side of w, or whichever are fewer."""
     path_units: int = 0
@@ -67,7 +71,7 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(samples=self.samples, temperature=self.temperature, batch_size=self.batch_size,
-                 path_points=self.path_points, path_samples=self.path_samples)  # fmt: skip
+                 places=self.places, path_points=self.path_points, path_samples=self.path_samples)  # fmt: skip
         if self.path_units < 0:
             raise InputError(f"path-units: expected 0 or more, found {self.path_units}")
         if self.path_samples > self.samples:
@@ -144,7 +148,8 @@ class Screening:
         on_device = (generator, segmenter, jnp.asarray(self.plan.directions), jnp.asarray(scaled))
         self.models = parallel.replicate(on_device, self.mesh)
         self.tally = finite.Tally(config.nonfinite, "anchors, in their image or its derivatives,")
-        whole = -(-self.size * _CHUNK // config.samples)
+        self.places = self._places()
+        whole = -(-self.size * _CHUNK // (config.samples * config.places))
         self.chunk = writer.done("classes per chunk") or min(whole, len(self.labels))
         writer.mark("classes per chunk", self.chunk)
 
@@ -152,25 +157,42 @@ class Screening:
         """All classes, then what needs all of them."""
         self._make_arrays()
         function = functools.partial(differentiate, mode=self.plan.mode, temperature=self.config.temperature)
-        with progress("anchors", len(self.anchors["w"])) as advance:
+        with progress("anchors", len(self.places)) as advance:
             for start in range(0, len(self.labels), self.chunk):
                 classes = slice(start, min(start + self.chunk, len(self.labels)))
                 rows = slice(classes.start * self.config.samples, classes.stop * self.config.samples)
                 note = self.writer.done(f"{start}")
                 if note is None:
-                    found = self._map(function, self.models, {"w": self.anchors["w"][rows]})
+                    found = self._map(function, self.models, {"w": np.concatenate(self.places[rows])})
+                    known = found["finite"].reshape(-1, self.config.places).all(axis=1)
+                    found["effect"][~np.repeat(known, self.config.places)] = np.nan
                     self._store(classes, rows, found)
-                    names = (self.anchors[name][rows] for name in ("label", "sample_id"))
-                    note = finite.note(found["finite"], *names)
+                    note = finite.note(known, *(self.anchors[name][rows] for name in ("label", "sample_id")))
                     self.writer.mark(f"{start}", note)
                 self.tally.add(note)
                 advance(rows.stop - rows.start)
         self._finish()
 
+    def _places(self) -> np.ndarray:
+        """Where derivatives are taken, [anchors, places, w_dim]: at the anchor, then at random units' random values.
+
+        A derivative at one point is that of few border pixels; its mean over places where a sweep draws is nearer to
+        what a sweep finds there. An anchor's places depend on the seed, its class and its number alone.
+        """
+        w, r = self.anchors["w"], self.anchors["r"]
+        live = np.flatnonzero(~np.asarray(self.ranges.dead))
+        low, high = np.asarray(self.ranges.low), np.asarray(self.ranges.high)
+        places = np.repeat(w[:, None], self.config.places, axis=1)
+        if len(live):
+            for row, key in enumerate(zip(self.anchors["label"], self.anchors["sample_id"], strict=True)):
+                rng = np.random.default_rng([self.config.seed, *(int(part) for part in key)])
+                unit = rng.choice(live, self.config.places - 1)
+                value = low[unit] + (high - low)[unit] * rng.random(len(unit), np.float32)
+                places[row, 1:] += (value - r[row, unit])[:, None] * self.kernel[unit]
+        return places
+
     def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        batches = parallel.batches(items, self.size)
-        outputs = [out for _, out in parallel.map_batches(function, models, batches, self.size, self.mesh)]
-        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        return parallel.map_items(function, models, items, self.size, self.mesh)
 
     def _make_arrays(self) -> None:
         shape = (len(self.labels), len(self.kernel), len(self.names), len(screening.METRICS))
@@ -184,11 +206,12 @@ class Screening:
 
     def _store(self, classes: slice, rows: slice, found: dict[str, np.ndarray]) -> None:
         group: Any = self.writer.group
-        effect = found["effect"].reshape(-1, self.config.samples, *found["effect"].shape[1:]).astype(np.float64)
+        shape = (-1, self.config.samples, self.config.places, *found["effect"].shape[1:])
+        effect, _, _ = _moments(found["effect"].reshape(shape).astype(np.float64), axis=2)
         mean, std, count = _moments(effect, axis=1)
         group["class_effect"][classes], group["class_effect_std"][classes] = mean, std
         group["class_count"][classes] = count[:, 0]  # a part is there or not, whatever the unit
-        group["baseline"][rows] = found["metrics"]
+        group["baseline"][rows] = found["metrics"][:: self.config.places]
 
     def _finish(self) -> None:
         group: Any = self.writer.group
@@ -216,14 +239,15 @@ class Screening:
             "dead_units": int(dead.sum()),
             "samples": len(self.anchors["w"]),
             "products": self.plan.mode,
-            "products_per_anchor": self.plan.count,
+            "places": self.config.places,
+            "products_per_anchor": self.plan.count * self.config.places,
             "path_items": paths,
             "strongest": strongest,
             **self.tally.summary(),
         }
         self.writer.finish(summary)
         self.tally.tell()
-        products = f"{self.plan.count} {self.plan.mode} products for each"
+        products = f"{summary['products_per_anchor']} {self.plan.mode} products for each"
         print(f"{len(effect)} units, {summary['samples']} anchors, {products}")
         for row in strongest:
             print(f"unit {row['unit']}: {row['part']} {row['metric']} {row['effect']:+.3g} sd per sd")

@@ -25,3 +25,4 @@ def test_values_without_an_order_have_no_rank_correlation():
 
 def test_the_area_under_the_curve_counts_ties_half():
     assert ranks.auc(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == pytest.approx(7 / 8)
+    assert ranks.auc(np.array([1.0]), np.array([1.0])) == ranks.auc(np.array([0.0, 2.0]), np.array([1.0])) == 0.5

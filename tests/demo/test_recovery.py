@@ -72,21 +72,6 @@ def test_rank_correlation_sees_order_alone(values):
     assert recovery.rank_correlation(values, -np.argsort(np.argsort(values))) == pytest.approx(-1)
 
 
-def test_the_area_under_the_curve_counts_ties_half():
-    assert recovery.auc(np.array([2.0, 3.0]), np.array([1.0])) == 1
-    assert recovery.auc(np.array([1.0]), np.array([1.0])) == 0.5
-    assert recovery.auc(np.array([0.0, 2.0]), np.array([1.0])) == 0.5
-
-
-def test_a_noisy_reading_is_followed_too_little_and_the_prediction_says_by_how_much():
-    rng = np.random.default_rng(1)
-    w = rng.normal(size=(20000, 3))
-    r = w + np.array([0.0, 0.5, 1.0]) * rng.normal(size=w.shape)
-    kernel = np.linalg.lstsq(r, w, rcond=None)[0]
-    predicted = recovery.diluted_fidelity(kernel, w, r, np.zeros(len(w), int))
-    np.testing.assert_allclose(predicted, [1, 1 / 1.25, 1 / 2], atol=0.02)
-
-
 def test_what_is_called_significant_is_held_against_the_truth():
     shape = (len(ROWS), 2, 3)
     true, q = np.zeros(shape), np.ones(shape)

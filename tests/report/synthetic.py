@@ -75,6 +75,9 @@ def link(folder: Path, full: bool = True, weights: Any = None, of_pairs: str | N
             "alpha": float(alphas[r2.argmax()]), "condition_number": 23512.7, "numerical_rank": 61,
             "effective_rank": 17.43, "val_mse": 0.0191, "val_r2": float(r2.max()), "converged": True,
             "validation_curve": [[float(a), 0.02, float(v)] for a, v in zip(alphas, r2, strict=True)],
+            "chosen_by": "r2",
+            "steps": [{"alpha": float(a), "r2": float(v), "fidelity": 0.4, "length": 1.7, "directness": 0.3}
+                      for a, v in zip(alphas, r2, strict=True)],
         }  # fmt: skip
     folder.mkdir(parents=True)
     source = {**(weights or WEIGHTS), "pairs": of_pairs, "config": {"method": "ridge", "alphas": [0.1, 1.0]}}

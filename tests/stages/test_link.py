@@ -36,6 +36,31 @@ def test_the_streamed_link_is_the_one_fitted_in_memory(world, tmp_path, flags):
         assert np.abs(found - expected).max() < tolerances.STAGE_LINK * np.abs(expected).max()
 
 
+def test_a_penalty_of_straighter_steps_is_chosen_where_asked_and_all_are_told(world, tmp_path):
+    flags = ["link", "--pairs", world.pairs, "--method", "ridge", "--alphas", "0.1", "1", "10", "100"]
+    do(*flags, "--choose", "stable", "--r2-loss", "10", "--out", tmp_path / "stable")
+    do(*flags, "--out", tmp_path / "best")
+    found, best = (artifacts.manifests.read(tmp_path / name)["source"]["diagnostics"] for name in ("stable", "best"))
+    assert found["steps"] == best["steps"] and (found["chosen_by"], best["chosen_by"]) == ("stable", "r2")
+    assert [row["alpha"] for row in found["steps"]] == [0.1, 1, 10, 100]
+    lengths = [row["length"] for row in found["steps"]]
+    assert lengths == sorted(lengths, reverse=True) and lengths[-1] > 0
+    [taken] = [row for row in found["steps"] if row["alpha"] == found["alpha"]]
+    assert taken["directness"] == max(row["directness"] for row in found["steps"])
+    assert found["val_r2"] == taken["r2"] <= best["val_r2"]
+    assert len(found["validation"]) == 4
+    link, (r, w) = linkjax.load(tmp_path / "stable"), splits(world)["train"]
+    expected = linkjax.fit_link(r, w, method="ridge", alpha=found["alpha"])
+    np.testing.assert_allclose(link.kernel[...], expected.kernel[...], atol=tolerances.STAGE_LINK)
+    assert link.spec.alpha == found["alpha"]
+
+
+def test_choosing_by_steps_needs_penalties_to_choose_from(world, tmp_path, capsys):
+    flags = ["link", "--pairs", world.pairs, "--out", str(tmp_path / "link"), "--choose", "stable"]
+    assert main(flags) == 2 and main([*flags, "--method", "elastic_net", "--alphas", "1", "2"]) == 2
+    assert "choose stable: expected ridge" in capsys.readouterr().err
+
+
 def test_alpha_is_the_best_on_the_validation_split(world):
     manifest = json.loads((Path(world.link) / "manifest.json").read_text())
     diagnostics = manifest["source"]["diagnostics"]

@@ -6,6 +6,7 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import screening
 from linkjax.cli import main
+from linkjax.stages import screen
 from tests import tolerances, worlds
 from tests.stages.conftest import do
 
@@ -75,6 +76,39 @@ def test_a_kill_one_device_and_another_batch_size_change_nothing(
         a, b = (each.read(each.open(), name) for each in (made, resumed))
         scale = np.nanmax(np.abs(a), axis=tuple(range(a.ndim - 1)))
         assert np.nanmax(np.abs(a - b) / scale) < tolerances.SCREENING_WAYS, name
+
+
+def test_several_places_are_averaged_and_do_not_depend_on_the_batch(world, segmenter, tmp_path, monkeypatch):
+    """What is differentiated is replaced by w itself, so that the effect says which places it is the mean over."""
+    seen = []
+
+    def noted(models, items, mode, temperature):
+        effect = jnp.broadcast_to(items["w"][:, :1, None, None], (len(items["w"]), 16, 3, len(screening.METRICS)))
+        return {"metrics": effect[:, 0], "effect": effect, "finite": jnp.ones(len(effect), bool)}
+
+    def counted(self):
+        seen.append(places(self))
+        return seen[-1]
+
+    places = screen.Screening._places
+    monkeypatch.setattr(screen, "differentiate", noted)
+    monkeypatch.setattr(screen.Screening, "_places", counted)
+    for size in ("8", "24"):
+        do("screen", *world.linked, "--segmenter", segmenter, "--samples", "2", "--places", "5", "--batch-size", size,
+           "--out", tmp_path / size)  # fmt: skip
+    np.testing.assert_array_equal(*seen)
+    found = artifacts.Artifact(tmp_path / "8", "screening")
+    mean = seen[0][..., 0].mean(axis=1).reshape(-1, 2).mean(axis=1)
+    np.testing.assert_allclose(found.read(found.open(), "class_effect")[:, 3, 1, 2], mean, rtol=1e-5)
+    baseline = found.read(found.open(), "baseline")[:, 1, 2]
+    np.testing.assert_array_equal(baseline, seen[0][:, 0, 0])  # of the anchor itself
+    moved = seen[0][:, 1:] - seen[0][:, :1]
+    kernel = np.asarray(linkjax.load(world.link).kernel)
+    kernel = kernel[np.abs(kernel).max(axis=1) > 1e-3 * np.abs(kernel).max()]  # of units that live
+    along = np.abs(np.einsum("apw,uw->apu", moved, kernel)) / np.linalg.norm(kernel, axis=1)
+    length = np.linalg.norm(moved, axis=-1)
+    np.testing.assert_allclose(along.max(axis=-1), length, rtol=1e-4)  # on the way of one unit each
+    assert (length > 0).all() and found.summary["products_per_anchor"] == 5 * len(kernel)
 
 
 def test_the_page_shows_the_screening(world, made, tmp_path):

@@ -7,11 +7,12 @@ import pytest
 import xarray as xr
 
 import linkjax
-from linkjax import artifacts
+from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import query, redundancy, selection, selectivity
 from linkjax.cli import main
 from linkjax.errors import InputError
-from tests import tolerances
+from linkjax.stages import inputs
+from tests import tolerances, worlds
 from tests.stages.conftest import do
 
 FLAGS = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"]
@@ -50,6 +51,45 @@ def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made)
         assert logit[column] == pytest.approx((after - before)[mine, name].mean(), abs=1e-3)
         right = [(scores[mine].argmax(axis=1) == name).mean() for scores in (before, after)]
         assert accuracy[column] == pytest.approx(right[1] - right[0], abs=1e-6)
+
+
+def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
+    """A sweep with a segmenter: effects of its parts, asked for by name, hold what the sweep measured."""
+    segmenter = worlds.segmenter(linkjax.load(world.generator), ("background", "left ear", "right"))
+    sha256 = manifest.read(world.folder / "generator")["sha256"]
+    checkpoint.save_model(tmp_path / "segmenter", segmenter, source={"weights": {"generator": sha256}})
+    sweep = ["--segmenter", tmp_path / "segmenter", "--out", tmp_path / "sweep", "--picture-units", "0"]
+    do("sweep", *world.linked, *sweep, "--samples", "2", "--steps", "2", "--random-directions", "4")
+    query = ["--query", "left_ear.area or abs(image.luminance) > 0", "--no-ablation"]
+    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *FLAGS, *query)
+    swept, found = (artifacts.Artifact(tmp_path / name, name) for name in ("sweep", "selection"))
+    assert artifacts.names(found.open(), "part") == ["image", "background", "left ear", "right"]
+    a, b = (each.read(each.open(), "effect") for each in (swept, found))
+    both = np.isfinite(a) & np.isfinite(b)
+    np.testing.assert_allclose(a[both], b[both], rtol=2e-3, atol=1e-3 * np.abs(a[both]).max())
+    assert both[:, 2].any() and found.read(found.open(), "q").shape == a.shape
+    rows = linkjax.select(found.open(), "left_ear.area", fdr=0.999)
+    assert set(rows["part"].values.tolist()) <= {"left ear"}
+
+
+def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
+    """No kernel: a unit's direction is what the network makes of one more of it, on the mean over anchors."""
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "mlp", "--method", "mlp", "--hidden", "8", "--epochs", "2")
+    linked = [*world.models, "--pairs", world.pairs, "--link", tmp_path / "mlp"]
+    sweep = ["--out", tmp_path / "sweep", "--picture-units", "0", "--samples", "2", "--steps", "2"]
+    do("sweep", *linked, *sweep, "--random-directions", "4")
+    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *FLAGS, "--no-ablation")
+    found = artifacts.Artifact(tmp_path / "selection", "selection")
+    cosine, flag = (found.read(found.open(), name) for name in ("cosine", "flag"))
+    link, swept = linkjax.load(tmp_path / "mlp"), artifacts.Artifact(tmp_path / "sweep", "sweep")
+    r = inputs.first_of_each_class(artifacts.Artifact(world.pairs, "pairs"), "test", 2)["r"]
+    moved = r[:, None] + np.diag(swept.read(swept.open(), "unit_std"))[None]
+    steps = np.asarray(link(jnp.asarray(moved)) - link(jnp.asarray(r))[:, None]).mean(axis=0)
+    live = np.flatnonzero(flag == 0)
+    length = np.linalg.norm(steps[live], axis=1)
+    expected = steps[live] @ steps[live].T / (length[:, None] * length[None])
+    np.testing.assert_allclose(cosine[np.ix_(live, live)], expected, atol=1e-3)
+    assert found.summary["effective_rank"] == pytest.approx(redundancy.direction_rank(steps), rel=1e-3)
 
 
 def test_a_kill_one_device_and_batch_size_change_nothing(world, made, tmp_path, killed_after, one_device):

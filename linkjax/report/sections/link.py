@@ -30,6 +30,8 @@ def section(source: Source, context: Context) -> Section:
     plots = _curve(found)
     blocks.append(Row(plots, tables) if plots else tables[0])
     blocks.append(Table("Fit in W", ("pairs", "R²", "mean squared error"), _fit(found)))
+    if found.get("steps"):
+        blocks.append(_steps(found))
     which = "val" if found.get("val_r2") is not None else "train"
     return Section(
         key="link",
@@ -44,7 +46,7 @@ def section(source: Source, context: Context) -> Section:
                 _METHODS.get(method, method),
             )
         ],
-        terms=_terms(method),
+        terms=[*_terms(method), *(_STEP_TERMS if found.get("steps") else ())],
         limits=[
             "A link of limited R² moves w only along what r determines: whatever the classifier ignores (background, "
             "pose) stays at its average in linked images."
@@ -110,6 +112,18 @@ def _curve(found: Mapping[str, Any]) -> list[Plot]:
     ]
 
 
+def _steps(found: Mapping[str, Any]) -> Table:
+    """What every penalty tried would do to the steps of single units."""
+    names = ("alpha", "r2", "fidelity", "length", "directness")
+    rows = [[number(row[name]) for name in names] for row in found["steps"]]
+    for row, step in zip(rows, found["steps"], strict=True):
+        row.append("chosen" if step["alpha"] == found.get("alpha") else "")
+    by = "straightest steps among those that fit nearly as well as the best" if found["chosen_by"] == "stable" else "R²"
+    title = f"Penalties tried, and the steps of single units they would give (medians); chosen by {by}"
+    heads = ("penalty alpha", "R², validation", "predicted fidelity", "length of a step", "directness", "")
+    return Table(title, heads, rows)
+
+
 def _terms(method: str) -> list[Term]:
     terms = [
         Term(
@@ -142,3 +156,24 @@ def _terms(method: str) -> list[Term]:
             "effective rank = exp(−Σⱼ pⱼ ln pⱼ), with pⱼ the share of the variance along direction j",
         ),
     ]
+
+
+_STEP_TERMS = (
+    Term(
+        "Predicted fidelity",
+        "The change of a unit that raising it will show, per change asked: told from pairs, before any picture is "
+        "drawn. Below 1 where w does not determine the unit, or other units say the same.",
+        "(K A)ᵤᵤ, with K the link and A the least-squares line w → r within classes",
+    ),
+    Term(
+        "Length of a step",
+        "How far one standard deviation of a unit moves w, in standard deviations of w along that way. Well above 1 "
+        "the step leaves the region where samples lie.",
+        "√(d C⁻¹ dᵀ), d = σᵤ Kᵤ, C the covariance of w",
+    ),
+    Term(
+        "Directness",
+        "The shortest step that would show the same change of the unit, over the step taken: 1 goes nowhere else.",
+        "fidelity · σᵤ / (length · √(Aᵤ C Aᵤᵀ))",
+    ),
+)
