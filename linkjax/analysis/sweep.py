@@ -176,7 +176,7 @@ class SweepStep(NamedTuple):
     images: jax.Array | None  # [N, H, W, 3] bytes; None unless asked for
 
 
-@functools.partial(jax.jit, static_argnames=("mode", "return_images"))
+@functools.partial(jax.jit, static_argnames=("mode", "return_images", "definitions"))
 def sweep_step(
     generator: Any,
     classifier: Any,
@@ -191,6 +191,7 @@ def sweep_step(
     return_images: bool = False,
     segmenter: Any | None = None,
     directions: random_directions.RandomDirections | None = None,
+    definitions: measurements.Definitions = "standard",
 ) -> SweepStep:
     """One batch of items through link, generator and classifier, in one compiled program.
 
@@ -204,6 +205,7 @@ def sweep_step(
       return_images: also return the images as bytes; static.
       segmenter: measures every part of the images too; None: whole images alone.
       directions: random ones, which units beyond those of r name (see `swept_w`).
+      definitions: of the metrics, see `measurements.measure`; static.
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
     w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions)
@@ -212,7 +214,7 @@ def sweep_step(
     references = None if image_anchor is None else _unit_interval(image_anchor)
     pixels = numerics.to_uint8(images)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
-    metrics = measurements.measure(_unit_interval(pixels), references, labels, num_parts)
+    metrics = measurements.measure(_unit_interval(pixels), references, labels, num_parts, definitions)
     # An image that is not finite has no metrics, though its bytes have.
     keep = jnp.all(jnp.isfinite(encoded.penultimate), axis=1)
     keep = keep if mask is None else keep & mask

@@ -59,6 +59,8 @@ class Config:
     """Percentile of the training activations a unit starts at, 0 … 100 (paper: the minimum)."""
     high: float = 99.0
     """Percentile it ends at (paper: the maximum)."""
+    definitions: measurements.Definitions = "standard"
+    """Of luminance and entropy: "original" is the original program's (a third of the grey; entropy within 5 pixels)."""
     mode: Literal["residual", "absolute"] = "residual"
     """Move the anchor's own w by the unit's direction, or replace it by the link's prediction (paper)."""
     side_effects: int = 5
@@ -158,7 +160,7 @@ class Sweep:
         self.classes = models[1].spec.num_classes
         segmenter = models[3]
         self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
-        self.metrics = measurements.metrics_of(len(self.parts) - 1)
+        self.metrics = measurements.metrics_of(len(self.parts) - 1, config.definitions)
         trained, classes = (inputs.spread_rows(pairs, name, "train", _RANGE_ROWS) for name in ("r", "label"))
         self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
         self.dead = np.asarray(self.ranges.dead)[units]
@@ -196,19 +198,10 @@ class Sweep:
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
         size = self.size or self.mesh.size  # each is drawn once: not worth a program that is measured first
-        drawn = [
-            out
-            for _, out in parallel.map_batches(
-                programs.draw_anchors,
-                parallel.replicate((generator, segmenter), self.mesh),
-                parallel.batches({"w": self.anchors["w"]}, size),
-                size,
-                self.mesh,
-            )
-        ]
-        self.image = np.concatenate([out["image"] for out in drawn])
-        self.baseline = np.concatenate([out["metrics"] for out in drawn])
-        self.labels = np.concatenate([out["labels"] for out in drawn]) if segmenter is not None else None
+        function = functools.partial(programs.draw_anchors, definitions=self.config.definitions)
+        models = parallel.replicate((generator, segmenter), self.mesh)
+        drawn = parallel.map_items(function, models, {"w": self.anchors["w"]}, size, self.mesh)
+        self.image, self.baseline, self.labels = drawn["image"], drawn["metrics"], drawn.get("labels")
 
     def run(self) -> None:
         """All chunks of units, all chunks of random directions, then what needs all of them."""
@@ -303,7 +296,7 @@ class Sweep:
 
     @property
     def _function(self) -> Callable[..., Any]:
-        return functools.partial(programs.draw_items, mode=self.config.mode)
+        return functools.partial(programs.draw_items, mode=self.config.mode, definitions=self.config.definitions)
 
     def _draw(self, items: dict[str, np.ndarray], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
         outputs = []

@@ -213,3 +213,16 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
     assert made.manifest["inputs"]["screening"] == screened.id
     assert main(["sweep", *world.linked, "--out", str(tmp_path / "no"), "--candidates", "2"]) == 2
     assert "add --screening" in capsys.readouterr().err
+
+
+def test_metrics_by_the_originals_definitions_are_named_as_such(world, tmp_path):
+    flags = ["--units", "0", "--samples", "1", "--steps", "2", "--picture-units", "0", "--random-directions", "0"]
+    do("sweep", *world.linked, "--out", tmp_path / "out", *flags, "--definitions", "original")
+    made, plain = artifacts.Artifact(tmp_path / "out", "sweep"), artifacts.Artifact(world.sweep, "sweep")
+    names = artifacts.names(made.open(), "metric")
+    assert names == artifacts.names(plain.open(), "metric")
+    a, b = (each.read(each.open(), "baseline")[:, 0] for each in (made, plain))
+    differs = [name for column, name in enumerate(names) if not np.array_equal(a[:, column], b[:, column])]
+    assert differs == list(measurements.ORIGINAL_METRICS)
+    assert (a[:, names.index("luminance")] <= 85).all()
+    assert "a third" in str(made.open()["metric"].attrs) or "/ 3" in str(made.open()["metric"].attrs)
