@@ -95,8 +95,8 @@ def _fit(config: Config, claim: Claim) -> None:
             steps = _steps(pairs, sums["train"], diagnostics["validation_curve"])
             diagnostics |= {"chosen_by": config.choose, "steps": [row._asdict() for row in steps]}
             if config.choose == "stable":
-                columns = zip(*((row.r2, row.directness, row.alpha) for row in steps), strict=True)
-                chosen = steps[stability.straightest(*columns, config.r2_loss)]
+                alphas, r2, _, _, directness = zip(*steps, strict=True)
+                chosen = steps[stability.straightest(r2, directness, alphas, config.r2_loss)]
                 link, found = fit.fit_from_moments(
                     sums["train"], config.method, chosen.alpha, config.l1_ratio, held_out=sums["val"]
                 )

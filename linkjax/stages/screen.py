@@ -164,7 +164,7 @@ class Screening:
                 note = self.writer.done(f"{start}")
                 if note is None:
                     found = self._map(function, self.models, {"w": np.concatenate(self.places[rows])})
-                    known = found["finite"].reshape(-1, self.config.places).all(axis=1)
+                    known: np.ndarray = np.asarray(found["finite"].reshape(-1, self.config.places).all(axis=1))
                     found["effect"][~np.repeat(known, self.config.places)] = np.nan
                     self._store(classes, rows, found)
                     note = finite.note(known, *(self.anchors[name][rows] for name in ("label", "sample_id")))
