@@ -20,11 +20,24 @@ import jax
 import pytest
 from hypothesis import settings
 
+from tests import products
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("linkjax")
+
+
+_BELOW = products.watch()
+
+
+@pytest.fixture(autouse=True)
+def every_product_has_the_highest_precision():
+    """No float32 product or convolution of linkjax may leave the choice to the device, which is TF32 or bfloat16."""
+    yield
+    below, _BELOW[:] = _BELOW[:], []
+    assert not below, f"give these precision=numerics.PRECISION: {below}"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linkjax
 from linkjax import numerics
+from linkjax.demo.bundle import open_bundle
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.ops import full_conv
@@ -91,3 +93,49 @@ def test_derivatives_forward_and_back_follow_float32_s(precision):
 def test_tf32_is_float32_where_there_is_none():
     images = generator().with_precision("tf32").synthesis(latents())
     np.testing.assert_array_equal(images, generator().synthesis(latents()))
+
+
+def products_on(platform: str, precision: numerics.Precision) -> tuple[list[str], list[str]]:
+    """Convolutions, and other products, of synthesis as lowered for a device that need not be here."""
+    program = jax.jit(lambda generator, w: generator.synthesis(w))
+    lowered = program.trace(generator().with_precision(precision), latents()).lower(lowering_platforms=(platform,))
+    lines = lowered.as_text().splitlines()
+    return [each for each in lines if "stablehlo.convolution" in each], [
+        each for each in lines if "stablehlo.dot_general" in each
+    ]
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_are_asked_for_the_highest_precision_unless_tf32_is_wanted(platform):
+    convolutions, others = products_on(platform, "float32")
+    assert len(convolutions) == len(generator().spec.layers)
+    assert all(each.count("precision HIGHEST") == 2 for each in convolutions)
+    assert others and all("precision = [HIGHEST, HIGHEST]" in each for each in others)
+    convolutions, others = products_on(platform, "tf32")
+    assert all(each.count("precision HIGH>") == 2 for each in convolutions)
+    assert all("precision = [HIGHEST, HIGHEST]" in each for each in others)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", "bf16"), ("float16", "f16")])
+def test_accelerators_read_and_write_half_precision_in_every_convolution_but_torgb_s_sums(precision, dtype):
+    convolutions, others = products_on("cuda", precision)
+    assert len(convolutions) == len(generator().spec.layers) - 1
+    for each in convolutions:
+        operands = each.rsplit(" : ", 1)[1]
+        assert operands.count(f"x{dtype}>") == 3 and "f32" not in operands.replace("bf16", "")
+    (rgb,) = (each for each in others if f"x{dtype}>" in each)
+    assert rgb.endswith("x3xf32>")
+
+
+@pytest.mark.parametrize("precision", HALF)
+def test_images_of_the_embedded_world_are_within_the_stated_error(precision):
+    bundle = open_bundle()
+    drawn, classifier = linkjax.load(bundle.path("generator")), linkjax.load(bundle.path("breeds"))
+    label = np.arange(4, dtype=np.int32)
+    w = drawn.mapping(np.random.default_rng(0).normal(size=(4, drawn.spec.z_dim)).astype(np.float32), label)
+    true, images = (each.synthesis(w) for each in (drawn, drawn.with_precision(precision)))
+    assert largest(images, true) <= tolerances.HALF_IMAGES[precision]
+    drawn_bytes, true_bytes = (np.asarray(linkjax.to_uint8(each)).astype(int) for each in (images, true))
+    assert np.abs(drawn_bytes - true_bytes).max() <= tolerances.HALF_LEVELS[precision]
+    r, expected = (np.asarray(classifier(classifier.preprocess(each)).penultimate) for each in (images, true))
+    assert largest(r, expected) <= tolerances.HALF_R[precision]

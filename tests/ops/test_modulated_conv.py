@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from linkjax import numerics
 from linkjax.ops import full_conv
 from linkjax.ops import modulated_conv as module
 from tests import tolerances
@@ -53,3 +54,20 @@ def test_a_style_of_another_size_changes_nothing():
     once = module.modulated_conv(*arrays)
     arrays[2] = arrays[2] * 1e4
     assert np.abs(module.modulated_conv(*arrays) - once).max() <= tolerances.RESAMPLING * np.abs(once).max()
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("float16", 2**-10), ("bfloat16", 2**-7)])
+def test_the_widest_layers_stay_in_half_precision_s_range_in_the_worst_case(precision, bound):
+    channels = 1024
+    random = np.random.default_rng(0)
+    kernel = np.abs(random.normal(size=(3, 3, channels, 8))).astype(np.float32) * 50
+    x = np.full((2, 4, 4, channels), 256, np.float32)  # all on the clamp, and all weights of one sign
+    styles = np.stack([np.full(channels, 1e5), random.normal(size=channels) * 1e-3]).astype(np.float32)
+    bias = np.zeros(8, np.float32)
+    arrays = (jnp.asarray(each) for each in (x, kernel, styles, bias, np.float32(3.0)))
+    x, kernel, styles, bias, gain = arrays
+    expected = module.modulated_conv(x, kernel, styles, bias, gain)
+    found = module.modulated_conv(x, kernel, styles, bias, gain, policy=numerics.policy(precision))
+    assert found.dtype == jnp.float32 and np.isfinite(found).all()
+    for each, true in zip(np.asarray(found), np.asarray(expected), strict=True):
+        assert np.abs(each - true).max() <= bound * np.abs(true).max()

@@ -1,5 +1,7 @@
 """Resampling against its definition: a banded matrix built sample by sample in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linkjax import numerics
 from linkjax.ops import resampling
 from tests import tolerances
 
@@ -108,3 +111,18 @@ def test_without_filters_a_layer_only_activates():
         x, None, None, up=1, down=1, padding=(0, 0, 0, 0), slope=1.0, gain=1.0, clamp=0.5
     )
     np.testing.assert_array_equal(found, np.clip(x, -0.5, 0.5))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_filters_between_maps_of_half_precision_lose_two_roundings(precision):
+    random = np.random.default_rng(4)
+    x = jnp.asarray(random.normal(size=(2, 14, 14, 3)), jnp.float32)
+    taps = jnp.asarray(np.hanning(14)[1:-1] / np.hanning(14).sum(), jnp.float32)
+    run = functools.partial(
+        resampling.filtered_leaky_relu, x, taps, taps, up=2, down=2, padding=(9, 9, 9, 9), slope=0.2,
+        gain=float(np.sqrt(2)), clamp=256.0,
+    )  # fmt: skip
+    expected, found = run(), run(dtype=numerics.policy(precision).dtype)
+    assert found.dtype == jnp.float32
+    away = np.abs(np.asarray(found - expected)).max() / np.abs(np.asarray(expected)).max()
+    assert 0 < away <= tolerances.HALF_FILTERS[precision]
