@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+_TESTS = str(Path(__file__).parent) + "/"
 _PACKAGE = str(Path(__file__).parents[1] / "linkjax") + "/"
 _ASKED = jax.lax.Precision.HIGH  # what `--precision tf32` asks for
 
@@ -34,9 +35,11 @@ def _watched(primitive: Any, bind: Any, found: list[str]) -> Any:
 
 
 def _in_linkjax() -> str | None:
-    """The innermost line of linkjax that is being run, if any."""
+    """The line of linkjax that is being run; None in a test's own code, called by linkjax or not."""
     frame = sys._getframe(2)
     while frame is not None:
+        if frame.f_code.co_filename.startswith(_TESTS) and frame.f_code.co_filename != __file__:
+            return None
         if frame.f_code.co_filename.startswith(_PACKAGE):
             return f"{frame.f_code.co_filename.removeprefix(_PACKAGE)}:{frame.f_lineno}"
         frame = frame.f_back

@@ -39,7 +39,7 @@ def test_a_product_below_the_highest_precision_is_noticed(monkeypatch):
 def test_what_linkjax_multiplies_is_watched():
     calls = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "_in_linkjax", lambda: calls.append(1))
+        patch.setattr(products, "_in_linkjax", lambda: calls.append(1))  # this file's own would not count
         jnp.matmul(jnp.ones((3, 5), jnp.float32), jnp.ones((5, 2), jnp.float32))
     assert calls
 
