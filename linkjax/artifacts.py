@@ -16,7 +16,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -35,6 +35,7 @@ from linkjax.shared_arrays import SharedGroup
 
 DATA = "data.zarr"
 _DONE = "done.jsonl"  # in an unfinished folder: one line per finished chunk of work
+WORK = "work"  # in an unfinished model: what its stage has reached so far
 _DAMAGED = "remove {path} to start anew, or give another --out"
 
 
@@ -213,6 +214,14 @@ class Writer:
     def _forget(self) -> None:
         for name in (RUN, _DONE):  # after the rename: a run killed before it goes on where it was
             (self.path / name).unlink(missing_ok=True)
+
+    def finish_model(self, save: Callable[[Claim], None]) -> None:
+        """Give the folder its name as a model, which `save` writes and publishes; what the work left behind goes."""
+        cluster.barrier()
+        cluster.on_first(lambda: shutil.rmtree(self.partial / DATA, ignore_errors=True))
+        save(self._claim)
+        cluster.on_first(self._forget)
+        cluster.on_first(lambda: shutil.rmtree(self.path / WORK, ignore_errors=True))
 
     @property
     def kind_stage(self) -> str:

@@ -5,7 +5,9 @@ FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted
 """
 
 import dataclasses
+import json
 import os
+import shutil
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.models import build, registry
 
 WEIGHTS = "weights"
+NOTE = "note.json"  # beside the arrays of an unfinished training
 
 
 def save_model(
@@ -113,6 +116,55 @@ def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def save_state(folder: Path, step: int, arrays: Mapping[str, Any], note: Mapping[str, Any]) -> None:
+    """Keep where a training is, `folder/step`, whole or not at all; the one before it goes.
+
+    Args:
+      arrays: name → array; note: what JSON holds.
+    """
+    if not cluster.first():  # it writes for all, who hold the same
+        return
+    new = folder / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    on_host = {name: np.asarray(array) for name, array in arrays.items()}
+    _save_arrays(new / WEIGHTS, on_host)
+    manifests.write_whole(new / NOTE, json.dumps({"note": note, "sha256": manifests.arrays_sha256(on_host)}))
+    os.rename(new, folder / str(step))
+    for older in _steps(folder)[:-1]:
+        shutil.rmtree(folder / str(older))
+
+
+def latest_state(folder: Path, like: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Arrays and note of the last `save_state`, on the host; None if there is none.
+
+    Args:
+      like: arrays (or their shapes and dtypes) of the same names.
+    Raises: InputError if it is damaged.
+    """
+    steps = _steps(folder)
+    if not steps:
+        return None
+    path = folder.absolute() / str(steps[-1])
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in like.items()}
+    try:
+        content = json.loads((path / NOTE).read_text(encoding="utf-8"))
+        with _checkpointer() as checkpointer:
+            found = {name: np.asarray(leaf) for name, leaf in checkpointer.restore(path / WEIGHTS, target).items()}
+        if manifests.arrays_sha256(found) != content["sha256"]:
+            raise ValueError("SHA-256 differs")
+    except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+        raise InputError(
+            f"{path}: this checkpoint of an unfinished training is damaged ({_first_line(error)}); remove {folder}"
+        ) from None
+    return found, content["note"]
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit()) if folder.is_dir() else []
 
 
 def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:

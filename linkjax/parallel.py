@@ -23,6 +23,26 @@ def mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
+def local_mesh() -> Mesh:
+    """The devices of this process alone, for work that needs no other: all of `mesh()` where there is one process."""
+    if cluster.count() == 1:
+        return mesh()
+    devices = jax.local_devices()
+    return jax.make_mesh((len(devices),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
+
+
+def gathered(tree: Any) -> list[Any]:
+    """Every process's own copy of a tree of arrays, on the host, in the order of the processes; all get all."""
+    tree = jax.tree.map(np.asarray, tree)
+    if cluster.count() == 1:
+        return [tree]
+    from jax.experimental import multihost_utils
+
+    with jax.enable_x64(True):
+        together = multihost_utils.process_allgather(tree)
+    return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), together) for i in range(cluster.count())]
+
+
 def replicate(tree: Any, on: Mesh) -> Any:
     """A copy of every array of `tree` on every device; of several processes each places its own copy on its own."""
     if cluster.count() == 1:
@@ -81,6 +101,24 @@ def sharded(function: Callable[..., Any], on: Mesh) -> Callable[..., Any]:
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
     return _sharded(function, settings, on)
+
+
+@functools.cache
+def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
+    """`states = run(states, items)`: every device adds its own items to its own state, and none waits for another.
+
+    Args:
+      add: (state, items) → state, pure.
+      on: the mesh; the states it holds carry a leading axis of one state a device, items are split as by `place`.
+    Returns: the compiled function, which gives the old states' memory to the new ones.
+    """
+
+    def own(states: Any, items: Any) -> Any:
+        state = add(jax.tree.map(lambda leaf: leaf[0], states), items)
+        return jax.tree.map(lambda leaf: leaf[None], state)
+
+    mapped = jax.shard_map(own, mesh=on, in_specs=(P(ITEM), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+    return jax.jit(mapped, donate_argnums=0)
 
 
 @functools.cache

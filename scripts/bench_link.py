@@ -1,16 +1,20 @@
 """Seconds to fit a link, against scikit-learn where it is installed, in one run.
 
   python scripts/bench_link.py [--samples 30000] [--units 2048] [--w-dim 512] [--repeats 3]
+    [--json docs/figures/link_cpu.json]
 
 About three minutes and 2 GB at the defaults on 2 cores. Every line is the best of the repeats, taken in turns so that
 other work on the machine falls on all alike; "cpu" is processor seconds over the number of cores, which such work
-disturbs less.
+disturbs less. OpenBLAS takes the processor for what OPENBLAS_CORETYPE says: unset it.
 """
 
 import argparse
 import gc
+import json
 import os
+import platform
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -56,7 +60,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("samples", 30_000), ("units", 2048), ("w-dim", 512), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
+    for name in {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ):
+        print(f"{name} is set: OpenBLAS, which both sides use, is tuned for another processor than this one")
     r, w = data(options.samples, options.units, options.w_dim)
     total = accumulate(r, w)
     spectrum = linear.decompose(total)
@@ -97,7 +104,14 @@ def main() -> None:
         f"  validation error of {alphas.size} alphas": lambda: linear.validation_errors(total, total, alphas, spectrum),
         "  elastic net, 10 steps": lambda: elastic_net.solve_elastic_net(total, 0.01, 0.5, max_iterations=10),
     }
-    report(parts, 1)
+    found |= report(parts, 1)
+    if options.json:
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, {device.platform}"
+        seconds = {
+            name.strip(): {"wall": round(wall, 3), "cpu": round(cpu, 3)} for name, (wall, cpu, _) in found.items()
+        }
+        shape = {"samples": options.samples, "units": options.units, "w_dim": options.w_dim}
+        options.json.write_text(json.dumps({"machine": machine, **shape, "seconds": seconds}, indent=1) + "\n")
     if "scikit-learn Ridge" in found:
         print(f"\n{'scikit-learn over linkjax':40} {'wall':>8} {'cpu':>8}  largest difference of the kernels")
         for method, reference in (("ols", "scikit-learn LinearRegression"), ("ridge", "scikit-learn Ridge")):

@@ -31,6 +31,7 @@ LAYERS = (
         "masks",
         "photographs",
         "sweeping",
+        "linking",
     ),
     ("report",),
     ("stages",),

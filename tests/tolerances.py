@@ -41,6 +41,8 @@ EVALUATION = 1e-10  # float64 sums of another order and formula
 STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
 STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
+# Relative to the largest: moments summed in another order; of an mlp also gradients, over a few steps of Adam.
+STAGE_DEVICES = 1e-4
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
 # Relative to the largest: a bisection by classes seen in bytes may take another branch near the end of its bracket.
 STAGE_MINIMAL = 2e-2

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from linkjax.analysis import elastic_net, fit_checks, linear, mlp, moments
+from linkjax.analysis import dual, elastic_net, fit_checks, linear, mlp, moments
 from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.linear import Solution, Spectrum
 from linkjax.analysis.mlp import Training
@@ -35,6 +35,7 @@ class Diagnostics:
     effective_rank: float  # exp(entropy of λ / Σλ)
     train_mse: float  # mean over samples and dimensions
     train_r2: float  # 1 − Σ squared errors / Σ squared deviations, over all dimensions; NaN if w is constant
+    val_mse: float | None  # the same on the held-out pairs, of the link that is returned; None without them
     validation: tuple[tuple[float, float], ...]  # (alpha, mean squared error on the held-out moments), as tried
     converged: bool  # False: an elastic net that stopped early, see kkt_residual
     iterations: int  # of the elastic net, from the kernel of the nearest alpha tried; 0 for direct solutions
@@ -54,6 +55,7 @@ def fit_link(
     products: Products = "float64",
     training: Training | None = None,
     seed: int = 0,
+    rank: int = 0,
 ) -> Link | MLPLink:
     """The link r → w that fits pairs best.
 
@@ -65,12 +67,14 @@ def fit_link(
       validation: held-out (r, w), for `alphas` and for the MLP's early stopping.
       alphas: choose alpha among these by the squared error on `validation`.
       products: see `moments.update`; "float32" is faster and meant for ridge.
+      rank: of a linear link at most, see `linear.reduce_rank`; 0: as it comes. alpha is chosen at full rank.
       training: of the MLP; seed: of its weights, its order of samples and its held-out share.
     Returns: `Link`, or `MLPLink` for "mlp", in float32.
     Errors: InputError for shapes that do not fit, fewer than 2 samples, NaN or infinite values, unknown methods.
-    Numerics: moments and solutions in float64; equal to scikit-learn's coefficients to 1e-6 of the largest.
+    Numerics: moments, or the samples' Gram matrix where they are fewer than the units, and solutions in float64; equal
+      to scikit-learn's coefficients to 1e-6 of the largest.
     """
-    fit_checks.options(method, alpha, l1_ratio, alphas, validation is not None)
+    fit_checks.options(method, alpha, l1_ratio, alphas, validation is not None, rank)
     r, w = fit_checks.pairs(r, w, "")
     held = None if validation is None else fit_checks.pairs(validation[0], validation[1], "validation ")
     if held is not None and (held[0].shape[1], held[1].shape[1]) != (r.shape[1], w.shape[1]):
@@ -81,6 +85,11 @@ def fit_link(
     if method == "mlp" and held is None:
         training = training or Training()
         (r, w), held = _hold_out(r, w, training.validation_share, seed)
+    if method in ("ols", "ridge") and r.shape[0] < r.shape[1] and not rank and products == "float64":
+        found = dual.decompose(np.asarray(r), np.asarray(w))
+        if alphas and held is not None:
+            alpha = dual.choose(found, np.asarray(held[0]), np.asarray(held[1]), alphas)
+        return _link(dual.solve(found, _used_alpha(method, alpha)), method, alpha, l1_ratio)
     total = accumulate(r, w, products)
     held_out = None if held is None else accumulate(*held, products)
     if method == "mlp":
@@ -90,7 +99,8 @@ def fit_link(
     start = None
     if alphas and held_out is not None:
         alpha, _, start = _choose(total, held_out, method, alphas, l1_ratio, spectrum)
-    return _link(_solve(total, method, alpha, l1_ratio, spectrum, start)[0], method, alpha, l1_ratio)
+    solution = _reduced(total, _solve(total, method, alpha, l1_ratio, spectrum, start)[0], method, alpha, rank)
+    return _link(solution, method, alpha, l1_ratio, rank)
 
 
 def fit_from_moments(
@@ -101,13 +111,14 @@ def fit_from_moments(
     *,
     held_out: Moments | None = None,
     alphas: Sequence[float] = (),
+    rank: int = 0,
 ) -> tuple[Link, Diagnostics]:
     """A linear link from streamed moments, with diagnostics; arguments and numerics as `fit_link`.
 
     Args:
       total: moments of the training pairs; held_out: of the validation pairs (needed for `alphas`).
     """
-    fit_checks.options(method, alpha, l1_ratio, alphas, held_out is not None)
+    fit_checks.options(method, alpha, l1_ratio, alphas, held_out is not None, rank)
     if method == "mlp":
         raise InputError("an MLP link cannot be fitted from moments; train it on pairs, or use ols, ridge, elastic_net")
     for name, part in (("training", total), ("validation", held_out)):
@@ -118,10 +129,14 @@ def fit_from_moments(
     if held_out is not None:
         alpha, curve, start = _choose(total, held_out, method, alphas or (alpha,), l1_ratio, spectrum)
     solution, net = _solve(total, method, alpha, l1_ratio, spectrum, start)
+    solution = _reduced(total, solution, method, alpha, rank)
+    held_out_mse = None
+    if held_out is not None:
+        held_out_mse = float(linear.squared_errors(held_out, solution).mean() / float(held_out.count))
     count, S_ww = float(total.count), np.asarray(total.S_ww)
     squared = linear.squared_errors(total, solution)
     eigenvalues, live = np.asarray(spectrum.eigenvalues), np.asarray(spectrum.live)
-    return _link(solution, method, alpha, l1_ratio), Diagnostics(
+    return _link(solution, method, alpha, l1_ratio, rank), Diagnostics(
         method=method,
         alpha=_used_alpha(method, alpha),
         l1_ratio=l1_ratio if method == "elastic_net" else 0.0,
@@ -132,6 +147,7 @@ def fit_from_moments(
         effective_rank=linear.effective_rank(eigenvalues),
         train_mse=float(squared.sum() / (count * squared.size)),
         train_r2=float(1 - squared.sum() / S_ww.sum()) if S_ww.sum() > 0 else float("nan"),
+        val_mse=held_out_mse,
         validation=curve,
         converged=net is None or bool(net.converged.all()),
         iterations=0 if net is None else int(net.iterations),
@@ -223,10 +239,14 @@ def _used_alpha(method: str, alpha: float) -> float:
     return 0.0 if method == "ols" else float(alpha)
 
 
-def _link(solution: Solution, method: str, alpha: float, l1_ratio: float) -> Link:
+def _reduced(total: Moments, solution: Solution, method: str, alpha: float, rank: int) -> Solution:
+    return linear.reduce_rank(total, solution, _used_alpha(method, alpha), rank) if rank else solution
+
+
+def _link(solution: Solution, method: str, alpha: float, l1_ratio: float, rank: int = 0) -> Link:
     units, w_dim = solution.kernel.shape
     ratio = float(l1_ratio) if method == "elastic_net" else 0.0
-    spec = LinkSpec(units, w_dim, method, _used_alpha(method, alpha), ratio)  # pyright: ignore[reportArgumentType]
+    spec = LinkSpec(units, w_dim, method, _used_alpha(method, alpha), ratio, rank=rank)  # pyright: ignore[reportArgumentType]
     return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)})
 
 

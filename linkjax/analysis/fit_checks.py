@@ -32,8 +32,10 @@ def check_finite(name: str, rows: Array | np.ndarray, first_sample: int = 0) -> 
         )
 
 
-def options(method: str, alpha: float, l1_ratio: float, alphas: Sequence[float], validated: bool) -> None:
-    """Method, penalties, and whether there is data to choose among them."""
+def options(
+    method: str, alpha: float, l1_ratio: float, alphas: Sequence[float], validated: bool, rank: int = 0
+) -> None:
+    """Method, penalties, whether there is data to choose among them, and rank."""
     if method not in METHODS:
         near = difflib.get_close_matches(str(method), METHODS, 1, 0.0)[0]
         raise InputError(f"link method {method!r} is not one of {', '.join(METHODS)}; did you mean {near!r}?")
@@ -45,6 +47,12 @@ def options(method: str, alpha: float, l1_ratio: float, alphas: Sequence[float],
     if alphas and method in ("ols", "mlp"):
         raise InputError(
             f"method {method} has no alpha to choose, found alphas {tuple(alphas)}; use ridge or elastic_net"
+        )
+    if rank < 0:
+        raise InputError(f"rank must be at least 1, or 0 for the method's own, found {rank}")
+    if rank and method not in ("ols", "ridge"):
+        raise InputError(
+            f"a reduced rank has a closed form for ols and ridge only, found method {method}; leave it out"
         )
     if alphas and not validated:
         raise InputError("choosing among alphas needs held-out pairs, found none; give validation data, or one alpha")

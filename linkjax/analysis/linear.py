@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
-from scipy.linalg import lapack
+from scipy.linalg.lapack import dpocon, dpotrf, dpotrs  # pyright: ignore[reportAttributeAccessIssue]
 
 from linkjax.analysis import double
 from linkjax.analysis.moments import Moments
@@ -86,6 +86,26 @@ def solve_ridge(moments: Moments, alpha: float, spectrum: Spectrum | None = None
             return solution
         spectrum = decompose(moments)
     return _from_spectrum(moments, spectrum, alpha)
+
+
+def reduce_rank(moments: Moments, solution: Solution, alpha: float, rank: int) -> Solution:
+    """The best link of at most `rank` for the same objective, from its solution of full rank.
+
+    kernel_k = kernel · V Vᵀ, with V [w_dim, rank] the leading eigenvectors of kernelᵀ (S_rr + alpha) kernel. A link B
+    is worse than the full one by tr (kernel − B)ᵀ (S_rr + alpha) (kernel − B), so by Eckart and Young this is the best
+    of its rank. `rank` directions of W then carry everything the link says.
+
+    Args:
+      solution: of `solve_ols` or `solve_ridge` with the same alpha (0: least squares).
+    Reference: Izenman, Reduced-rank regression for the multivariate linear model, 1975; Mukherjee, Zhu, Reduced rank
+    ridge regression and its kernel extensions, 2011.
+    """
+    moments, kernel = jax.tree.map(np.asarray, moments), np.asarray(solution.kernel)
+    fitted = kernel.T @ (moments.S_rr @ kernel + alpha * kernel)
+    _, vectors = np.linalg.eigh((fitted + fitted.T) / 2)
+    V = vectors[:, ::-1][:, :rank]
+    kernel = kernel @ V @ V.T
+    return Solution(kernel, moments.mean_w - moments.mean_r @ kernel)
 
 
 def solve_ridges(moments: Moments, alphas: ArrayLike, spectrum: Spectrum) -> Solution:
@@ -209,15 +229,15 @@ def _cholesky(moments: Moments, alpha: float) -> Solution | None:
     penalised[np.diag_indices_from(penalised)] += alpha
     norm = float(np.abs(penalised).sum(axis=0).max())
     # The transpose is the same matrix, laid out as LAPACK wants it; its lower triangle becomes the factor.
-    factor, failed = lapack.dpotrf(penalised.T, lower=1, clean=0, overwrite_a=1)
+    factor, failed = dpotrf(penalised.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         return None
-    reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
+    reciprocal, _ = dpocon(factor, norm, uplo="L")
     if not reciprocal * norm > max(_roundings(moments, norm)):
         largest, smallest = _extremes(moments.S_rr, alpha, factor)
         if not smallest > max(_roundings(moments, largest)):
             return None
-    kernel, _ = lapack.dpotrs(factor, moments.S_rw, lower=1)
+    kernel, _ = dpotrs(factor, moments.S_rw, lower=1)
     kernel = np.ascontiguousarray(kernel)
     if not np.isfinite(kernel).all():
         return None
@@ -229,6 +249,6 @@ def _extremes(S: Array | np.ndarray, alpha: float, factor: np.ndarray) -> tuple[
     high = low = np.random.default_rng(0).standard_normal((len(S), min(4, len(S))))
     for _ in range(8):
         high = np.linalg.qr(S @ high + alpha * high)[0]
-        low = np.linalg.qr(lapack.dpotrs(factor, low, lower=1)[0])[0]
+        low = np.linalg.qr(dpotrs(factor, low, lower=1)[0])[0]
     of_high, of_low = (np.sum(x * (S @ x + alpha * x), axis=0) for x in (high, low))
     return float(of_high.max()), float(of_low.min())

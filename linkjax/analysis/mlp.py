@@ -1,8 +1,9 @@
 """A nonlinear link, trained by minibatches from the best linear one."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,28 +69,32 @@ def start(moments: Moments, held_out: Moments, training: Training, seed: int) ->
     return fill(MLPLink, spec, weights | {name: np.float32(value) for name, value in linear_part.items()})
 
 
+class Saved(NamedTuple):
+    """Where a training is after an epoch: all that the rest of it depends on, beside the data."""
+
+    arrays: Mapping[str, Array | np.ndarray]  # weights, the optimiser's state, the best weights so far; by name
+    note: dict[str, Any]  # the history so far, as JSON holds it
+
+
 def fit_mlp(
     pairs: Pairs, validation: Pairs, moments: Moments, held_out: Moments, training: Training, seed: int = 0
 ) -> tuple[MLPLink, History]:
-    """An MLP link trained on arrays in memory: one compiled scan per epoch over a seeded permutation.
+    """An MLP link trained on arrays in memory, in an order of (seed, epoch); otherwise as `fit_mlp_stream`.
 
     Args:
       pairs: training data; moments: their moments.
       validation: data that decide when to stop and which weights to keep; held_out: their moments.
-    Returns: the link of the epoch with the lowest validation error, and the history. Since epoch 0 is the best ridge
-      link, the validation error is never above that one's.
     """
-    r, w = (jnp.asarray(array, jnp.float32) for array in pairs)
-    batch = min(training.batch, r.shape[0])
-    key = jax.random.key(seed)
+    r, w = (np.asarray(array, np.float32) for array in pairs)
+    batch = min(training.batch, len(r))
+    steps = len(r) // batch
 
-    def run(epoch: int, link: MLPLink, optimiser: optax.OptState) -> tuple[MLPLink, optax.OptState, float]:
-        link, optimiser, loss = _epoch(link, optimiser, r, w, jax.random.fold_in(key, epoch), training=training)
-        return link, optimiser, float(loss)
+    def batches(epoch: int) -> Iterable[Pairs]:
+        order = np.random.default_rng([seed, epoch]).permutation(len(r))[: steps * batch].reshape(steps, batch)
+        return ((r[rows], w[rows]) for rows in order)
 
-    val = jnp.asarray(validation[0], jnp.float32), jnp.asarray(validation[1], jnp.float32)
-    first = start(moments, held_out, training, seed)
-    return _train(first, run, lambda: _batches(val, batch), training, r.shape[0] // batch)
+    val = np.asarray(validation[0], np.float32), np.asarray(validation[1], np.float32)
+    return fit_mlp_stream(batches, lambda: _batches(val, batch), moments, held_out, training, steps, seed)
 
 
 def fit_mlp_stream(
@@ -100,49 +105,67 @@ def fit_mlp_stream(
     training: Training,
     steps: int,
     seed: int = 0,
+    *,
+    place: Callable[[Any], Any] = lambda tree: tree,
+    saved: Callable[[dict[str, Array]], Saved | None] = lambda like: None,
+    save: Callable[[int, Saved], None] = lambda epoch, state: None,
 ) -> tuple[MLPLink, History]:
     """An MLP link trained on data that do not fit in memory.
+
+    Batches may lie on the devices already, split among them: the gradient is then that of the whole batch, summed over
+    the devices.
 
     Args:
       batches: epoch → the training pairs in batches of one shape, in an order of that epoch's own.
       validation: → the validation pairs in batches.
       steps: batches per epoch, for the learning rate's schedule.
-    Returns: as `fit_mlp`.
+      place: puts weights and the optimiser's state where they are used (a copy on every device).
+      saved: what `save` kept of an earlier run, given arrays of its names and shapes; called once.
+      save: called after every epoch; a training that goes on from there gives the bits of one that was never stopped.
+    Returns: the link of the epoch with the lowest validation error, and the history. Since epoch 0 is the best ridge
+      link, the validation error is never above that one's.
     """
+    first = start(moments, held_out, training, seed)
+    graph, params, buffers = nnx.split(first, nnx.Param, ...)
+    state = {"params": params, "optimiser": _optimiser(training, steps).init(params), "kept": params}
+    earlier = saved(_named(state))
 
-    def run(epoch: int, link: MLPLink, optimiser: optax.OptState) -> tuple[MLPLink, optax.OptState, float]:
-        losses = []
-        for r, w in batches(epoch):
-            r, w = jnp.asarray(r, jnp.float32), jnp.asarray(w, jnp.float32)
-            link, optimiser, loss = _step(link, optimiser, r, w, training=training, steps=steps)
-            losses.append(loss)
-        return link, optimiser, float(np.mean(jax.device_get(losses)))
-
-    return _train(start(moments, held_out, training, seed), run, validation, training, steps)
-
-
-def _train(
-    link: MLPLink,
-    run: Callable[[int, MLPLink, optax.OptState], tuple[MLPLink, optax.OptState, float]],
-    validation: Callable[[], Iterable[Pairs]],
-    training: Training,
-    steps: int,
-) -> tuple[MLPLink, History]:
-    def error(candidate: MLPLink) -> float:
-        parts = [(_error(candidate, r, w), len(r)) for r, w in validation()]
+    def error(candidate: nnx.State) -> float:
+        link = nnx.merge(graph, candidate, buffers)
+        parts = [(_error(link, r, w), len(r)) for r, w in validation()]
         return float(sum(float(part) * n for part, n in parts) / sum(n for _, n in parts))
 
-    optimiser = _optimiser(training, steps).init(nnx.state(link, nnx.Param))
-    best, kept, train, held_out = 0, link, [], [error(link)]
-    for epoch in range(training.epochs):
-        link, optimiser, loss = run(epoch, link, optimiser)
-        train.append(loss)
-        held_out.append(error(link))
-        if held_out[-1] < held_out[best]:
-            best, kept = epoch + 1, link
-        if epoch + 1 - best >= training.patience or not np.isfinite(loss):
-            break
-    return kept, History(tuple(train), tuple(held_out), best)
+    if earlier is None:
+        train, held, best = [], [error(place(params))], 0
+    else:
+        state = _unnamed(state, earlier.arrays)
+        train, held, best = (earlier.note[name] for name in ("train", "validation", "best"))
+    state, buffers = place(state), place(buffers)
+    while len(train) < training.epochs and len(train) - best < training.patience and np.isfinite(train[-1:]).all():
+        losses = []
+        for r, w in batches(len(train)):
+            r, w = jnp.asarray(r, jnp.float32), jnp.asarray(w, jnp.float32)
+            state, loss = _step(graph, state, buffers, r, w, training=training, steps=steps)
+            losses.append(loss)
+        train.append(float(np.mean(jax.device_get(losses))))
+        held.append(error(state["params"]))
+        if held[-1] < held[best]:
+            best = len(train)
+            state["kept"] = jax.tree.map(jnp.copy, state["params"])
+        save(len(train), Saved(_named(state), {"train": train, "validation": held, "best": best}))
+    return nnx.merge(graph, jax.device_get(state["kept"]), jax.device_get(buffers)), History(
+        tuple(train), tuple(held), best
+    )
+
+
+def _named(tree: Any) -> dict[str, Array]:
+    """A flat dictionary of arrays: what a checkpoint holds must not depend on Flax's or optax's classes."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _unnamed(like: Any, arrays: Mapping[str, Any]) -> Any:
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    return jax.tree.unflatten(structure, [jnp.asarray(arrays[jax.tree_util.keystr(path)]) for path, _ in paths])
 
 
 def _optimiser(training: Training, steps: int) -> optax.GradientTransformation:
@@ -167,43 +190,25 @@ def _standardise(link: MLPLink, r: Array) -> Array:
     return (r - link.r_mean[...][None]) / link.r_scale[...][None]
 
 
-def _update(
-    link: MLPLink, optimiser: optax.OptState, r: Array, w: Array, training: Training, steps: int
-) -> tuple[MLPLink, optax.OptState, Array]:
-    graph, params, buffers = nnx.split(link, nnx.Param, ...)
+@functools.partial(jax.jit, static_argnames=("graph", "training", "steps"))
+def _step(
+    graph: Any, state: dict[str, Any], buffers: nnx.State, r: Array, w: Array, *, training: Training, steps: int
+) -> tuple[dict[str, Any], Array]:
     # Relative to the variance of w, or the size of the latents would decide how much Adam's epsilon matters.
-    size = jnp.mean(link.w_scale[...] ** 2)
+    size = jnp.mean(nnx.merge(graph, state["params"], buffers).w_scale[...] ** 2)
 
     def objective(params: nnx.State) -> Array:
         model = nnx.merge(graph, params, buffers)
         return _loss(model, _standardise(model, r), w) / size
 
-    loss, gradients = jax.value_and_grad(objective)(params)
+    loss, gradients = jax.value_and_grad(objective)(state["params"])
     with jax.numpy_dtype_promotion("standard"):  # optax raises float decay rates to integer step counts
-        updates, optimiser = _optimiser(training, steps).update(gradients, optimiser, params)
-    return nnx.merge(graph, optax.apply_updates(params, updates), buffers), optimiser, loss * size
+        updates, optimiser = _optimiser(training, steps).update(gradients, state["optimiser"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    return {"params": params, "optimiser": optimiser, "kept": state["kept"]}, loss * size
 
 
-_step = jax.jit(_update, static_argnames=("training", "steps"))
 _error = jax.jit(lambda link, r, w: _loss(link, _standardise(link, r), w))
-
-
-def _run_epoch(
-    link: MLPLink, optimiser: optax.OptState, r: Array, w: Array, key: Array, *, training: Training
-) -> tuple[MLPLink, optax.OptState, Array]:
-    batch = min(training.batch, r.shape[0])
-    steps = r.shape[0] // batch
-    rows = jax.random.permutation(key, r.shape[0])[: steps * batch].reshape(steps, batch)
-
-    def step(carry: tuple[MLPLink, optax.OptState], index: Array) -> tuple[tuple[MLPLink, optax.OptState], Array]:
-        link, optimiser, loss = _update(*carry, r[index], w[index], training, steps)
-        return (link, optimiser), loss
-
-    (link, optimiser), losses = jax.lax.scan(step, (link, optimiser), rows)
-    return link, optimiser, jnp.mean(losses)
-
-
-_epoch = jax.jit(_run_epoch, static_argnames=("training",))
 
 
 def _batches(pairs: Pairs, batch: int) -> Iterable[Pairs]:

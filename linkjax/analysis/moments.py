@@ -99,8 +99,8 @@ def merge(a: Moments, b: Moments) -> Moments:
     )
 
 
-@double.compiled(static=("products",))
-def _update(moments: Moments, r: Rows, w: Rows, mask: Rows, *, products: Products) -> Moments:
+def add(moments: Moments, r: Rows, w: Rows, mask: Rows, *, products: Products) -> Moments:
+    """`update`, to be traced inside a float64 program."""
     count = jnp.sum(mask, dtype=jnp.float64)
     share = count / jnp.maximum(moments.count + count, 1.0)
     mean_r, columns_r = deviations(r, mask, count, products)
@@ -117,6 +117,9 @@ def _update(moments: Moments, r: Rows, w: Rows, mask: Rows, *, products: Product
         moments.S_ww + jnp.sum(columns_w.astype(jnp.float64) ** 2, axis=1) + weight * delta_w**2,
         rounding,
     )
+
+
+_update = double.compiled(static=("products",))(add)
 
 
 def deviations(x: Rows, mask: Rows, count: Array, products: Products = "float64") -> tuple[Array, Array]:

@@ -34,6 +34,7 @@ class LinkSpec:
     l1_ratio: float = 0.0  # elastic net: share of the absolute-value penalty, 0..1
     hidden: tuple[int, ...] = ()  # mlp: widths of the hidden layers
     activation: str = "gelu"  # mlp: relu | gelu | silu | tanh
+    rank: int = 0  # of a linear link of reduced rank; 0: as the method gives it
 
     def __post_init__(self):
         if self.units < 1 or self.w_dim < 1:

@@ -1,34 +1,42 @@
 """link: fit r → w from streamed moments."""
 
 import dataclasses
+import functools
 import math
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import xarray as xr
 
-from linkjax import artifacts, checkpoint
-from linkjax.analysis import fit, linear, mlp, moments, stability
+from linkjax import artifacts, checkpoint, cluster
+from linkjax import config as configs
+from linkjax.analysis import fit, fit_checks, linear, moments, stability
 from linkjax.analysis.moments import Moments, Products
 from linkjax.claim import Claim
 from linkjax.config import positive
 from linkjax.errors import InputError
+from linkjax.linking import network, rows, summing, wide
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
 _READ_ROWS = 16384  # training pairs from which the steps of single units are told, evenly spread
+_FREE = ("rows",)
+_SAVE_SECONDS = 60.0  # between two notes of the sums so far
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Fit the link r → w on the training split of pairs; memory does not grow with their number (but for mlp)."""
+    """Fit the link r → w on the training split of pairs; memory does not grow with their number."""
 
     out: str
     """Folder to make."""
     pairs: str
     """Folder of `linkjax pairs`."""
+    classes: tuple[int, ...] | Literal["all"] = "all"
+    """Class ids to fit on: one link for a group of them, or for all that the pairs hold."""
     method: Literal["ols", "ridge", "elastic_net", "mlp"] = "ols"
     """Least squares; with a squared penalty; with a squared and an absolute one; or a small network."""
     alpha: float = 1.0
@@ -41,6 +49,8 @@ class Config:
     """How much less R² than the best is nearly as good."""
     l1_ratio: float = 0.5
     """Elastic net: share of the absolute-value penalty, 0 … 1."""
+    rank: int = 0
+    """ols and ridge: a link of at most this rank, in closed form; 0: full rank. alpha is chosen at full rank."""
     products: Products = "float64"
     """Precision of the products within a block; sums are always float64. float32 is for ridge: see the docs."""
     hidden: tuple[int, ...] = (512,)
@@ -49,11 +59,14 @@ class Config:
     """mlp: passes over the training pairs, at most."""
     seed: int = 0
     """mlp: random seed."""
-    rows: int = 4096
+    moments_gib: float = 16.0
+    """Where moments would need more memory than this, the link is fitted without: by the samples' own Gram matrix where
+    they are no more than the units (ols, ridge), else by streamed proximal gradients (elastic_net)."""
+    rows: int = 8192
     """Pairs per block read from disk; the result does not depend on it but for rounding."""
 
     def __post_init__(self) -> None:
-        positive(rows=self.rows, epochs=self.epochs)
+        positive(rows=self.rows, epochs=self.epochs, moments_gib=self.moments_gib)
         if self.choose == "stable" and (self.method != "ridge" or len(self.alphas) < 2):
             raise InputError("choose stable: expected ridge and two alphas or more to choose from; add --alphas")
         if not self.r2_loss >= 0:
@@ -69,100 +82,130 @@ def workload(config: Config, facts: Facts) -> Workload:
 
 def run(config: Config) -> None:
     """Write the link as a model, its diagnostics in the manifest."""
-    with Claim(Path(config.out), resumable=False) as claim:
-        _fit(config, claim)
-
-
-def _fit(config: Config, claim: Claim) -> None:
     pairs = inputs.pairs(config.pairs)
-    data, splits = pairs.open(), pairs.summary["splits"]
-    if config.alphas and "val" not in splits:
-        raise InputError(
-            f"alphas: choosing one needs a validation split, but {config.pairs} has none; make pairs with "
-            "--n-val above 0, or give one --alpha"
-        )
-    used = [split for split in ("train", "val") if split in splits]
-    with progress("pairs read", sum(splits[split][1] - splits[split][0] for split in used)) as advance:
-        sums = {split: accumulate(pairs, data, splits[split], config.rows, config.products, advance) for split in used}
-    if config.method == "mlp":
-        link, diagnostics = _fit_mlp(config, pairs, data, sums)
-    else:
-        link, found = fit.fit_from_moments(
-            sums["train"], config.method, config.alpha, config.l1_ratio, held_out=sums.get("val"), alphas=config.alphas
-        )
-        diagnostics = {**dataclasses.asdict(found), **_held_out(found, sums.get("val"))}
-        if config.method == "ridge" and len(config.alphas) > 1:
-            steps = _steps(pairs, sums["train"], diagnostics["validation_curve"])
-            diagnostics |= {"chosen_by": config.choose, "steps": [row._asdict() for row in steps]}
-            if config.choose == "stable":
-                alphas, r2, _, _, directness = zip(*steps, strict=True)
-                chosen = steps[stability.straightest(r2, directness, alphas, config.r2_loss)]
-                link, found = fit.fit_from_moments(
-                    sums["train"], config.method, chosen.alpha, config.l1_ratio, held_out=sums["val"]
-                )
-                fitted = {name: value for name, value in dataclasses.asdict(found).items() if name != "validation"}
-                diagnostics |= {**fitted, "val_mse": found.validation[0][1], "val_r2": chosen.r2}
-        if not found.converged:
-            print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
-    source = {
-        "config": dataclasses.asdict(config),
-        "pairs": pairs.id,
-        **pairs.manifest["weights"],
-        "diagnostics": _plain(diagnostics),
-        "classes": pairs.summary["classes"],
-    }
-    checkpoint.save_model(claim.path, link, source=source, claim=claim, precision=pairs.manifest["precision"])
+    ranges = _ranges(config, pairs)
+    precision = pairs.manifest["precision"]
+    with artifacts.Writer(
+        Path(config.out), "link", config, pairs.manifest["weights"], {"pairs": pairs.id}, _FREE, precision
+    ) as writer:
+        work = writer.partial / artifacts.WORK
+        if _too_wide(config, pairs):
+            link, diagnostics = wide.fit(config, pairs, ranges)
+        else:
+            with progress("pairs read", sum(map(rows.count, ranges.values()))) as advance:
+                sums = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}
+            if config.method == "mlp":
+                link, diagnostics = network.fit(config, pairs, ranges, sums, work)
+            else:
+                link, diagnostics = _fit_linear(config, pairs, ranges, sums)
+        source = {
+            "config": dataclasses.asdict(config),
+            "pairs": pairs.id,
+            **pairs.manifest["weights"],
+            "diagnostics": _plain(diagnostics),
+            "classes": pairs.summary["classes"] if config.classes == "all" else config.classes,
+        }
+
+        def save(claim: Claim) -> None:
+            if cluster.first():  # of a run killed while it wrote them
+                shutil.rmtree(claim.partial / checkpoint.WEIGHTS, ignore_errors=True)
+            settings = functools.partial(_write_settings, config)
+            checkpoint.save_model(claim.path, link, source=source, files=settings, claim=claim, precision=precision)
+
+        writer.finish_model(save)
     _print(diagnostics)
 
 
+def _ranges(config: Config, pairs: artifacts.Artifact) -> dict[str, list[rows.Range]]:
+    """Where the rows of each split to be read lie.
+
+    Raises: InputError for settings that do not fit each other or the pairs.
+    """
+    splits = pairs.summary["splits"]
+    if "val" not in splits and (config.alphas or config.method == "mlp"):
+        need = "alphas: choosing one needs" if config.alphas else "method mlp stops early on"
+        raise InputError(
+            f"{need} a validation split, but {config.pairs} has none; make pairs with --n-val above 0"
+            + (", or give one --alpha" if config.alphas else "")
+        )
+    fit_checks.options(config.method, config.alpha, config.l1_ratio, config.alphas, "val" in splits, config.rank)
+    classes = None if config.classes == "all" else config.classes
+    ranges = {split: rows.of_classes(pairs, split, classes) for split in ("train", "val") if split in splits}
+    if _too_wide(config, pairs):
+        wide.check(config, pairs, ranges)
+    return ranges
+
+
+def _too_wide(config: Config, pairs: artifacts.Artifact) -> bool:
+    return 2 * moments.nbytes(pairs.summary["units"], pairs.summary["w_dim"]) > config.moments_gib * 2**30
+
+
 def accumulate(
+    config: Config,
     pairs: artifacts.Artifact,
-    data: xr.Dataset,
-    rows: list[int],
-    block: int,
-    products: Products,
+    split: str,
+    ranges: list[rows.Range],
+    work: Path,
     advance: Callable[[int], None],
 ) -> Moments:
-    """Moments of a range of rows, block by block; the last one padded, so that one program does all."""
-    total = moments.empty(pairs.summary["units"], pairs.summary["w_dim"])
-    block = min(block, rows[1] - rows[0])
-    for start in range(rows[0], rows[1], block):
-        part = slice(start, min(start + block, rows[1]))
-        r, w = pairs.read(data, "r", part), pairs.read(data, "w", part)
-        mask = np.arange(block) < len(r)
-        padding = ((0, block - len(r)), (0, 0))
-        total = moments.update(total, np.pad(r, padding), np.pad(w, padding), mask, products=products)
+    """Moments of some rows, block by block, of all processes together; kept in `work` now and then, and at the end.
+
+    Of several processes each reads every n-th block, on its own devices; only the sums meet.
+    """
+    number, processes = cluster.index(), cluster.count()
+    blocks = rows.blocks(ranges, config.rows)[number::processes]
+    path = work / f"{split}-{number}-of-{processes}.npz"
+    wanted = {"rows": config.rows, "pairs": pairs.id}
+    so_far, done = moments.empty(pairs.summary["units"], pairs.summary["w_dim"]), 0
+    found = summing.load(path)
+    if found is not None and {name: found[1][name] for name in wanted} == wanted:
+        so_far, done = found[0], found[1]["blocks"]
+    advance(rows.count(blocks[:done]))
+    sums = summing.start(so_far, config.products, min(config.rows, rows.count(ranges)))
+    saved = time.monotonic()
+    for r, w in rows.read(pairs, blocks[done:]):
+        sums.add(r, w)
+        done += 1
         advance(len(r))
-    return total
+        if done == len(blocks) or time.monotonic() - saved > _SAVE_SECONDS:
+            summing.save(path, sums.moments(), {**wanted, "blocks": done})
+            saved = time.monotonic()
+    return summing.over_processes(sums.moments())
 
 
-def _fit_mlp(
-    config: Config, pairs: artifacts.Artifact, data: xr.Dataset, sums: dict[str, Moments]
+def _fit_linear(
+    config: Config, pairs: artifacts.Artifact, ranges: dict[str, list[rows.Range]], sums: dict[str, Moments]
 ) -> tuple[Any, dict[str, Any]]:
-    """A small network on pairs held in memory."""
-    if "val" not in sums:
-        raise InputError(
-            f"method mlp stops early on a validation split, but {config.pairs} has none; make pairs with "
-            "--n-val above 0"
-        )
-    train, held = (
-        tuple(pairs.read(data, name, slice(*pairs.summary["splits"][split])) for name in ("r", "w"))
-        for split in ("train", "val")
+    """A link in closed form, or an elastic net, from moments; pairs are read for the steps of single units alone."""
+    link, found = fit.fit_from_moments(
+        sums["train"],
+        config.method,
+        config.alpha,
+        config.l1_ratio,
+        held_out=sums.get("val"),
+        alphas=config.alphas,
+        rank=config.rank,
     )
-    training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
-    link, history = mlp.fit_mlp(train, held, sums["train"], sums["val"], training, config.seed)  # pyright: ignore
-    variance = float(np.asarray(sums["val"].S_ww).mean() / float(sums["val"].count))
-    best = history.validation[history.best]
-    return link, {
-        "method": "mlp",
-        "count": len(train[0]),
-        "train_mse": history.train[history.best - 1] if history.best else None,
-        "val_mse": best,
-        "val_r2": 1 - best / variance,
-        "linear_val_mse": history.validation[0],
-        "epochs": len(history.train),
-        "best_epoch": history.best,
-    }
+    if not found.converged:
+        print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
+    diagnostics = {**dataclasses.asdict(found), **_held_out(found, sums.get("val"))}
+    if config.method == "ridge" and len(config.alphas) > 1:
+        steps = _steps(pairs, ranges["train"], sums["train"], diagnostics["validation_curve"])
+        diagnostics |= {"chosen_by": config.choose, "steps": [row._asdict() for row in steps]}
+        if config.choose == "stable":
+            alphas, r2, _, _, directness = zip(*steps, strict=True)
+            chosen = steps[stability.straightest(r2, directness, alphas, config.r2_loss)]
+            link, found = fit.fit_from_moments(
+                sums["train"], config.method, chosen.alpha, config.l1_ratio, held_out=sums["val"], rank=config.rank
+            )
+            fitted = {name: value for name, value in dataclasses.asdict(found).items() if name != "validation"}
+            val_r2 = _held_out(found, sums["val"])["val_r2"] if config.rank else chosen.r2
+            diagnostics |= {**fitted, "val_r2": val_r2}
+    return link, diagnostics
+
+
+def _write_settings(config: Config, folder: Path) -> None:
+    configs.write_toml(folder / "config.toml", "link", config)
 
 
 def _held_out(found: fit.Diagnostics, held_out: Moments | None) -> dict[str, Any]:
@@ -171,8 +214,8 @@ def _held_out(found: fit.Diagnostics, held_out: Moments | None) -> dict[str, Any
         return {}
     variance = float(np.asarray(held_out.S_ww).mean() / float(held_out.count))
     curve = [(alpha, error, 1 - error / variance) for alpha, error in found.validation]
-    chosen = next(point for point in curve if point[0] == found.alpha)
-    return {"val_mse": chosen[1], "val_r2": chosen[2], "validation_curve": curve if len(curve) > 1 else None}
+    assert found.val_mse is not None
+    return {"val_r2": 1 - found.val_mse / variance, "validation_curve": curve if len(curve) > 1 else None}
 
 
 class _Step(NamedTuple):
@@ -185,15 +228,23 @@ class _Step(NamedTuple):
     directness: float
 
 
-def _steps(pairs: artifacts.Artifact, total: Moments, curve: list[tuple[float, float, float]]) -> list[_Step]:
-    """A row for each penalty tried, from one decomposition and some thousands of training pairs."""
-    w, r, label = (inputs.spread_rows(pairs, name, "train", _READ_ROWS) for name in ("w", "r", "label"))
+def _steps(
+    pairs: artifacts.Artifact,
+    ranges: list[rows.Range],
+    total: Moments,
+    curve: list[tuple[float, float, float]],
+) -> list[_Step]:
+    """A row for each penalty tried, from one decomposition and some thousands of the training pairs."""
+    among = np.concatenate([np.arange(*each) for each in ranges])
+    some = among[np.unique(np.linspace(0, len(among) - 1, min(_READ_ROWS, len(among))).round().astype(int))]
+    data = pairs.open()
+    w, r, label = (pairs.read(data, name, some) for name in ("w", "r", "label"))
     reading, spectrum = stability.read_pairs(w, r, label), linear.decompose(total)
-    rows = []
+    found = []
     for alpha, _, r2 in curve:
-        found = stability.measure(np.asarray(linear.solve_ridge(total, alpha, spectrum).kernel), reading)
-        rows.append(_Step(alpha, r2, *(float(np.nanmedian(values)) for values in found)))
-    return rows
+        measured = stability.measure(np.asarray(linear.solve_ridge(total, alpha, spectrum).kernel), reading)
+        found.append(_Step(alpha, r2, *(float(np.nanmedian(values)) for values in measured)))
+    return found
 
 
 def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:

@@ -104,3 +104,29 @@ def test_cholesky_and_decomposition_agree_up_to_the_condition_that_the_rule_allo
     quick, slow = linear.solve_ols(total), linear.solve_ols(total, spectrum)
     assert relative(r @ quick.kernel, r @ slow.kernel) < tol.LINK_SOLUTION
     assert bool(np.asarray(spectrum.live).all()) == (exponent < 9)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 40.0])
+def test_a_reduced_rank_is_the_best_of_that_rank_for_the_same_objective(alpha):
+    random = np.random.default_rng(0)
+    r = random.standard_normal((200, 9)) * np.arange(1, 10)
+    w = r @ random.standard_normal((9, 5)) + 8 * random.standard_normal((200, 5))
+    total = accumulate(r, w)
+    full = linear.solve_ridge(total, alpha)
+    reduced = linear.reduce_rank(total, full, alpha, 2)
+    assert np.linalg.matrix_rank(reduced.kernel) == 2
+    assert relative(linear.reduce_rank(total, full, alpha, 5).kernel, full.kernel) < tol.LINK_SOLUTION
+    # With the penalty as rows of its own, it is the truncated SVD of the fitted values.
+    dr, dw = r - r.mean(0), w - w.mean(0)
+    rows = np.concatenate([dr, np.sqrt(alpha) * np.eye(9)])
+    u, s, v = np.linalg.svd(rows @ full.kernel, full_matrices=False)
+    assert relative(rows @ reduced.kernel, (u[:, :2] * s[:2]) @ v[:2]) < tol.LINK_SOLUTION
+
+    def objective(kernel):
+        return ((dw - dr @ kernel) ** 2).sum() + alpha * (kernel**2).sum()
+
+    for seed in range(5):  # nothing near it of the same rank is better
+        left, right = np.linalg.svd(reduced.kernel)[0][:, :2], np.linalg.svd(reduced.kernel)[2][:2]
+        nudge = np.random.default_rng(seed).standard_normal((2, 5)) * 0.02
+        other = (left.T @ reduced.kernel @ right.T) @ (right + nudge)
+        assert objective(left @ other) > objective(reduced.kernel)

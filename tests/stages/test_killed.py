@@ -148,6 +148,6 @@ def test_no_finished_chunk_is_done_again(runs, stage):
     assert len(names) == len(set(names)) > KILLS[stage][-1]
 
 
-def test_a_link_killed_while_it_is_fitted_is_fitted_anew(runs):
+def test_a_link_killed_while_it_is_fitted_is_the_link_of_a_whole_run(runs):
     whole, killed, _ = runs
     assert manifest.read(whole / "link")["sha256"] == manifest.read(killed / "link")["sha256"]

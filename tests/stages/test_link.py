@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
+from linkjax import artifacts, checkpoint
 from linkjax.cli import main
+from linkjax.linking import rows, wide
+from linkjax.stages import link as link_stage
 from tests import tolerances
 from tests.stages.conftest import do
 
@@ -80,6 +82,177 @@ def test_an_mlp_link_is_trained_saved_and_loaded(world, tmp_path):
     assert link(splits(world)["test"][0]).shape == (40, 12)
     with pytest.raises(AttributeError, match="no single kernel"):
         _ = link.kernel
+
+
+@pytest.mark.parametrize("flags", [["--method", "ols"], ["--method", "mlp", "--epochs", "3", "--hidden", "8"]])
+def test_one_device_gives_the_link_of_eight(world, tmp_path, flags, one_device, monkeypatch):
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "one", "--rows", "32", *flags)
+    monkeypatch.undo()
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "eight", "--rows", "32", *flags)
+    one, eight = linkjax.load(tmp_path / "one"), linkjax.load(tmp_path / "eight")
+    r, _ = splits(world)["test"]
+    found, expected = np.asarray(eight(r)), np.asarray(one(r))
+    assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
+
+
+@pytest.fixture
+def read_and_killed(monkeypatch):
+    """`read_and_killed(n)`: the next run is stopped when it asks for its (n + 1)-th block; rows of the blocks read."""
+    read: list[int] = []
+    original = rows.read
+    monkeypatch.setattr(link_stage, "_SAVE_SECONDS", 0.0)
+
+    def arm(most):
+        read.clear()
+
+        def stopping(pairs, wanted):
+            for block in original(pairs, wanted):
+                if len(read) == most:
+                    raise KeyboardInterrupt
+                read.append(len(block[0]))
+                yield block
+
+        monkeypatch.setattr(rows, "read", stopping)
+        return read
+
+    return arm
+
+
+@pytest.mark.parametrize("devices", ["one", "eight"])
+def test_a_killed_link_goes_on_from_its_sums(world, tmp_path, capsys, read_and_killed, devices, request):
+    if devices == "one":
+        request.getfixturevalue("one_device")
+    out = tmp_path / "link"
+    command = ["link", "--pairs", world.pairs, "--out", str(out), "--method", "ridge", "--rows", "16"]
+    read_and_killed(6)
+    assert main(command) == 1 and "goes on where it was" in capsys.readouterr().err
+    assert not out.exists()
+    read = read_and_killed(10**6)
+    assert main(command) == 0
+    assert sum(read) == 160 - 6 * 16  # 5 classes of 24 + 8 pairs: no finished block is read again
+    assert not (tmp_path / "link.partial").exists() and not (out / "work").exists()
+    expected = np.asarray(linkjax.fit_link(*splits(world)["train"], method="ridge").kernel[...])
+    found = np.asarray(linkjax.load(out).kernel[...])
+    assert np.abs(found - expected).max() < tolerances.STAGE_LINK * np.abs(expected).max()
+
+
+def test_damaged_sums_are_named(world, tmp_path, capsys, read_and_killed):
+    command = ["link", "--pairs", world.pairs, "--out", str(tmp_path / "link"), "--rows", "16"]
+    read_and_killed(3)
+    assert main(command) == 1
+    (path,) = (tmp_path / "link.partial" / "work").glob("train-*.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert main(command) == 2 and f"{path.name}: these sums of an unfinished run are damaged" in capsys.readouterr().err
+
+
+def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_path, monkeypatch):
+    command = ["link", "--pairs", world.pairs, "--method", "mlp", "--epochs", "4", "--hidden", "8", "--seed", "3"]
+    do(*command, "--out", tmp_path / "whole")
+    original, saved = checkpoint.save_state, []
+
+    def killed(folder, step, arrays, note):
+        original(folder, step, arrays, note)
+        saved.append(step)
+        if saved == [1, 2]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_state", killed)
+    assert main([*command, "--out", str(tmp_path / "killed")]) == 1
+    assert (tmp_path / "killed.partial" / "work" / "mlp" / "2").exists()
+    do(*command, "--out", tmp_path / "killed")
+    assert saved == [1, 2, 3, 4]
+    whole, resumed = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("whole", "killed"))
+    assert whole["sha256"] == resumed["sha256"]
+    assert whole["source"]["diagnostics"] == resumed["source"]["diagnostics"]
+
+
+def test_a_link_is_fitted_on_some_classes(world, tmp_path, capsys):
+    made = artifacts.Artifact(world.pairs, "pairs")
+    data = made.open()
+    train = slice(*made.summary["splits"]["train"])
+    chosen = np.isin(made.read(data, "label", train), (0, 3))
+    expected = linkjax.fit_link(
+        made.read(data, "r", train)[chosen], made.read(data, "w", train)[chosen], method="ridge"
+    )
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "link", "--method", "ridge", "--classes", "0", "3")
+    found, size = (
+        np.asarray(linkjax.load(tmp_path / "link").kernel[...]),
+        np.abs(np.asarray(expected.kernel[...])).max(),
+    )
+    assert np.abs(found - np.asarray(expected.kernel[...])).max() < tolerances.STAGE_LINK * size
+    source = json.loads((tmp_path / "link" / "manifest.json").read_text())["source"]
+    assert source["classes"] == [0, 3] and source["diagnostics"]["count"] == 48
+    assert main(["link", "--pairs", world.pairs, "--out", str(tmp_path / "no"), "--classes", "0", "77"]) == 2
+    assert "found [77]" in capsys.readouterr().err and not (tmp_path / "no.partial").exists()
+
+
+def test_a_reduced_rank_is_asked_for_and_reported(world, tmp_path, capsys):
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "link", "--method", "ridge", "--rank", "3")
+    found = linkjax.load(tmp_path / "link")
+    assert found.spec.rank == 3 and np.linalg.matrix_rank(np.asarray(found.kernel[...]), tol=1e-4) == 3
+    r, w = splits(world)["val"]
+    diagnostics = json.loads((tmp_path / "link" / "manifest.json").read_text())["source"]["diagnostics"]
+    assert diagnostics["val_mse"] == pytest.approx(float(np.mean((np.asarray(found(r)) - w) ** 2)), rel=1e-4)
+    assert main(["link", "--pairs", world.pairs, "--out", str(tmp_path / "no"), "--method", "mlp", "--rank", "3"]) == 2
+    assert "closed form for ols and ridge only" in capsys.readouterr().err
+
+
+def test_an_elastic_net_of_units_too_many_for_moments_is_streamed(world, tmp_path):
+    flags = ["--pairs", world.pairs, "--method", "elastic_net", "--alpha", "0.05"]
+    do("link", *flags, "--out", tmp_path / "moments")
+    do("link", *flags, "--moments-gib", "1e-9", "--out", tmp_path / "without")
+    r, w = splits(world)["val"]
+    exact, streamed = (np.asarray(linkjax.load(tmp_path / name)(r)) for name in ("moments", "without"))
+    nothing, exact_error, error = (((a - w) ** 2).mean() for a in (splits(world)["train"][1].mean(0), exact, streamed))
+    # It stops by these very pairs, while slow directions may still be on their way.
+    assert nothing - error > 0.8 * (nothing - exact_error) > 0
+    found = json.loads((tmp_path / "without" / "manifest.json").read_text())["source"]["diagnostics"]
+    assert found["val_mse"] == pytest.approx(float(((streamed - w) ** 2).mean()), rel=1e-4)
+    assert found["val_r2"] == pytest.approx(1 - float(((streamed - w) ** 2).sum() / ((w - w.mean(0)) ** 2).sum()))
+
+
+@pytest.mark.parametrize("method", ["ols", "ridge"])
+def test_fewer_pairs_than_units_are_linked_without_moments(world, method):
+    made = artifacts.Artifact(world.pairs, "pairs")
+    config = link_stage.Config("", world.pairs, method=method, alphas=(0.1, 3.0) if method == "ridge" else (), rows=5)
+    ranges = {"train": [(0, 7), (40, 45)], "val": rows.of_classes(made, "val")}
+    wide.check(config, made, ranges)
+    found, diagnostics = wide.fit(config, made, ranges)
+    data = made.open()
+    r, w = (np.concatenate([made.read(data, name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
+    expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
+    assert found.spec == expected.spec and diagnostics["count"] == 12
+    size = np.abs(np.asarray(expected.kernel[...])).max()
+    assert np.abs(np.asarray(found.kernel[...]) - np.asarray(expected.kernel[...])).max() < tolerances.STAGE_LINK * size
+
+
+def test_what_cannot_be_fitted_without_moments_is_refused_before_anything_is_made(world, tmp_path, capsys):
+    for flags, message in (
+        (["--method", "ridge"], "120 pairs are more than the units"),
+        (["--method", "mlp"], "which method mlp starts from"),
+        (["--method", "elastic_net", "--alphas", "0.1", "1"], "needs one --alpha"),
+    ):
+        command = ["link", "--pairs", world.pairs, *flags, "--moments-gib", "1e-9", "--out", str(tmp_path / "no")]
+        assert main(command) == 2 and message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_epoch_shows_every_pair_once_in_an_order_of_its_own(world, monkeypatch):
+    monkeypatch.setattr(rows, "PIECE", 10)
+    monkeypatch.setattr(rows, "MIXED", 3)
+    made = artifacts.Artifact(world.pairs, "pairs")
+    ranges = rows.of_classes(made, "train", (1, 2, 4))
+    assert ranges == [(24, 72), (96, 120)]
+    epochs = [[*rows.shuffled(made, ranges, 7, 0, epoch)] for epoch in (0, 0, 1)]
+    first, again, other = (np.concatenate([r for r, _ in epoch]) for epoch in epochs)
+    assert (first == again).all() and (first != other).any()
+    stored = made.read(made.open(), "r")
+    rows_of = {row.tobytes(): index for index, row in enumerate(stored)}
+    seen = [rows_of[row.tobytes()] for row in first]
+    assert len(seen) == len(set(seen)) == 70 and set(seen) <= {*range(24, 72), *range(96, 120)}
+    assert len({r.shape for epoch in epochs for r, _ in epoch}) == 1
 
 
 def test_what_does_not_fit_is_refused(world, tmp_path, capsys):

@@ -1,0 +1,57 @@
+"""The nonlinear link, trained on pairs streamed from disk, on all devices, saved after every epoch."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linkjax import artifacts, checkpoint, parallel
+from linkjax.analysis import mlp
+from linkjax.analysis.moments import Moments
+from linkjax.linking import rows
+from linkjax.models.link import MLPLink
+
+
+def fit(
+    config: Any,
+    pairs: artifacts.Artifact,
+    ranges: Mapping[str, Sequence[rows.Range]],
+    sums: Mapping[str, Moments],
+    work: Path,
+) -> tuple[MLPLink, dict[str, Any]]:
+    """A small network on pairs streamed from disk, every batch split over all devices; resumed after its last epoch."""
+    on = parallel.mesh()
+    count = rows.count(ranges["train"])
+    training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
+    training = dataclasses.replace(training, batch=min(training.batch, count))
+
+    def saved(like: dict[str, Any]) -> mlp.Saved | None:
+        found = checkpoint.latest_state(work / "mlp", like)
+        return None if found is None else mlp.Saved(*found)
+
+    link, history = mlp.fit_mlp_stream(
+        lambda epoch: rows.on_devices(rows.shuffled(pairs, ranges["train"], training.batch, config.seed, epoch)),
+        lambda: rows.on_devices(rows.read(pairs, rows.blocks(ranges["val"], config.rows))),
+        sums["train"],
+        sums["val"],
+        training,
+        count // training.batch,
+        config.seed,
+        place=lambda tree: parallel.replicate(tree, on),
+        saved=saved,
+        save=lambda epoch, state: checkpoint.save_state(work / "mlp", epoch, state.arrays, state.note),
+    )
+    variance = float(np.asarray(sums["val"].S_ww).mean() / float(sums["val"].count))
+    best = history.validation[history.best]
+    return link, {
+        "method": "mlp",
+        "count": count,
+        "train_mse": history.train[history.best - 1] if history.best else None,
+        "val_mse": best,
+        "val_r2": 1 - best / variance,
+        "linear_val_mse": history.validation[0],
+        "epochs": len(history.train),
+        "best_epoch": history.best,
+    }

@@ -1,0 +1,101 @@
+"""Rows of stored pairs, in blocks: of some classes, read while the block before is being worked on, or shuffled."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from linkjax import artifacts, parallel
+from linkjax.errors import InputError
+
+Range = tuple[int, int]
+
+#: Pairs that lie together on disk and are read together, when order does not matter.
+PIECE = 1024
+#: Pieces mixed with each other: 32 of 2048 + 512 float32 values a row are 335 MB.
+MIXED = 32
+
+
+def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> list[Range]:
+    """Where the rows of a split lie, of some classes or of all: [start, stop) in ascending order, neighbours joined.
+
+    Raises: InputError for classes that the pairs do not hold.
+    """
+    missing = sorted(set(classes or ()) - set(pairs.summary["classes"]))
+    if missing:
+        raise InputError(
+            f"classes: expected some of {list(pairs.summary['classes'])[:20]}, which {pairs.path} holds, found "
+            f"{missing[:5]}"
+        )
+    groups = [group for group in pairs.summary["groups"] if group["split"] == split]
+    starts = [
+        (g["first_row"], g["first_row"] + g["wanted"]) for g in groups if classes is None or g["label"] in classes
+    ]
+    found: list[Range] = []
+    for start, stop in sorted(starts):
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, stop))
+    return found
+
+
+def count(ranges: Sequence[Range]) -> int:
+    """Rows in some ranges."""
+    return sum(stop - start for start, stop in ranges)
+
+
+def blocks(ranges: Sequence[Range], size: int) -> list[Range]:
+    """Ranges cut into blocks of at most `size` rows."""
+    return [(at, min(at + size, stop)) for start, stop in ranges for at in range(start, stop, size)]
+
+
+def read(pairs: artifacts.Artifact, wanted: Sequence[Range]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """r and w of block after block; the next one is read, by a thread, while the caller works on the last."""
+    data = pairs.open()
+
+    def one(block: Range) -> tuple[np.ndarray, np.ndarray]:
+        return pairs.read(data, "r", slice(*block)), pairs.read(data, "w", slice(*block))
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = None
+        for block in wanted:
+            following = reader.submit(one, block)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def on_devices(blocks: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Blocks split over all devices; those that the devices do not divide are worked on by each of them, whole."""
+    on = parallel.mesh()
+    for r, w in blocks:
+        items = {"r": r, "w": w}
+        items = parallel.place(items, on) if len(r) % on.size == 0 else parallel.replicate(items, on)
+        yield items["r"], items["w"]
+
+
+def shuffled(
+    pairs: artifacts.Artifact, ranges: Sequence[Range], batch: int, seed: int, epoch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of `batch` pairs in an order that (seed, epoch) alone decides; what is left over at the end is dropped.
+
+    Pieces of `PIECE` rows come in random order, and each `MIXED` of them are mixed row by row: a whole shuffle up to
+    32 768 pairs, near to one above, in constant memory.
+    """
+    random = np.random.default_rng([seed, epoch])
+    pieces = blocks(ranges, PIECE)
+    order = [pieces[index] for index in random.permutation(len(pieces))]
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for number, piece in enumerate(read(pairs, order), start=1):
+        kept.append(piece)
+        if number % MIXED and number < len(order):
+            continue
+        r, w = (np.concatenate(part) for part in zip(*kept, strict=True))
+        rows = random.permutation(len(r))
+        whole = len(rows) // batch * batch
+        for at in range(0, whole, batch):
+            yield r[rows[at : at + batch]], w[rows[at : at + batch]]
+        kept = [(r[rows[whole:]], w[rows[whole:]])]

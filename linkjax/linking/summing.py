@@ -1,0 +1,123 @@
+"""Moments of streamed pairs, summed where the computing is done: by the host's BLAS, or by every device for itself."""
+
+import functools
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from linkjax import parallel
+from linkjax.analysis import moments
+from linkjax.analysis.host_moments import Sums
+from linkjax.analysis.moments import Moments, Products
+from linkjax.errors import InputError
+
+
+class Summing(Protocol):
+    """What both ways have in common."""
+
+    def add(self, r: np.ndarray, w: np.ndarray) -> None:
+        """Count a block of pairs, [n, units] and [n, w_dim]."""
+        ...
+
+    def moments(self) -> Moments:
+        """The moments of all pairs so far."""
+        ...
+
+
+def start(like: Moments, products: Products, rows: int) -> Summing:
+    """Begin, or go on from the moments of an earlier run.
+
+    Args:
+      like: moments so far, `moments.empty` at the beginning.
+      rows: the most pairs of a block; one compiled program does all blocks.
+    """
+    on = parallel.local_mesh()
+    if on.size == 1 and on.devices.flat[0].platform == "cpu":
+        units, w_dim = like.S_rw.shape
+        return Sums(units, w_dim, products, like)
+    return DeviceSums(like, products, rows, on)
+
+
+class DeviceSums:
+    """Every device sums the moments of its share of each block; they are merged when asked for.
+
+    Memory: that of the moments on every device, and two blocks.
+    """
+
+    def __init__(self, like: Moments, products: Products, rows: int, on: Mesh):
+        self._like, self._mesh, self._rows = like, on, parallel.round_up(rows, on)
+        self._run = parallel.summing(_ADD[products], on)
+        zero = moments.empty(*like.S_rw.shape)
+        stacked = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (on.size, *leaf.shape)), zero)
+        with jax.enable_x64(True):
+            self._states = parallel.place(vars(stacked), on)
+            self._states = Moments(**self._states)
+
+    def add(self, r: np.ndarray, w: np.ndarray) -> None:
+        """Count a block; returns while the devices are still at it, so that the next one can be read."""
+        missing = self._rows - len(r)
+        mask = np.arange(self._rows) < len(r)
+        if missing:
+            r, w = (np.pad(rows, ((0, missing), (0, 0))) for rows in (r, w))
+        with jax.enable_x64(True):
+            self._states = self._run(self._states, parallel.place({"r": r, "w": w, "mask": mask}, self._mesh))
+
+    def moments(self) -> Moments:
+        """All devices' moments, merged in their order, on the host."""
+        host = jax.device_get(self._states)
+        return merged([self._like, *(jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(self._mesh.size))])
+
+
+def merged(parts: list[Moments]) -> Moments:
+    """The moments of all parts, in their order, on the host."""
+    return jax.device_get(functools.reduce(moments.merge, parts))
+
+
+def over_processes(mine: Moments) -> Moments:
+    """The moments of all processes' pairs; every process gets the same."""
+    return merged(parallel.gathered(mine))
+
+
+def save(path: Path, sums: Moments, note: Mapping[str, Any]) -> None:
+    """Write moments beside what they are of, whole or not at all."""
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in vars(sums).items()}
+    np.savez(content, note=np.array(json.dumps(note)), **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    with open(new, "wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def load(path: Path) -> tuple[Moments, dict[str, Any]] | None:
+    """What `save` wrote; None if nothing is there.
+
+    Raises: InputError if the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as data:  # every array carries a CRC-32
+            arrays = {name: data[name] for name in data.files}
+        note = json.loads(str(arrays.pop("note")))
+        return Moments(**arrays), note
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: these sums of an unfinished run are damaged ({error}); remove the file") from None
+
+
+def _add(state: Moments, items: Mapping[str, jax.Array], *, products: Products) -> Moments:
+    return moments.add(state, items["r"], items["w"], items["mask"], products=products)
+
+
+_ADD = {products: functools.partial(_add, products=products) for products in ("float64", "float32")}

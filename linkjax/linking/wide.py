@@ -1,0 +1,99 @@
+"""Links of so many units that their moments do not fit: by the samples' Gram matrix, or by streamed gradients."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from linkjax import artifacts, parallel
+from linkjax.analysis import dual, streamed_elastic_net
+from linkjax.analysis.linear import Solution
+from linkjax.errors import InputError
+from linkjax.linking import rows
+from linkjax.models.build import fill
+from linkjax.models.link import Link, LinkSpec
+
+Ranges = Mapping[str, Sequence[rows.Range]]
+Pairs = tuple[Any, Any]
+
+#: Pairs of one step of the streamed elastic net.
+BATCH = 256
+#: Steps of an epoch, at least: with few pairs the batches are smaller instead.
+STEPS = 16
+
+
+def check(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> None:
+    """Whether a link can be fitted without moments.
+
+    Raises: InputError if not, with what to do.
+    """
+    units, count = pairs.summary["units"], rows.count(ranges["train"])
+    advice = f"moments of {units} units need more than --moments-gib {config.moments_gib:g}"
+    if config.method in ("ols", "ridge") and count > units:
+        raise InputError(
+            f"{advice}, and {count} pairs are more than the units, so their own Gram matrix is no smaller; fit on "
+            "fewer --classes, raise --moments-gib, or use --method elastic_net (with --l1-ratio 0 it is ridge)"
+        )
+    if config.method == "mlp" or config.rank:
+        what = "method mlp" if config.method == "mlp" else "a reduced rank"
+        raise InputError(f"{advice}, which {what} starts from; raise --moments-gib, or convert a narrower classifier")
+    if config.method == "elastic_net" and (len(config.alphas) or "val" not in ranges):
+        raise InputError(f"{advice}; without them an elastic net needs one --alpha and a validation split to stop by")
+
+
+def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, dict[str, Any]]:
+    """The link and its diagnostics; settings that `check` let pass."""
+    found: dict[str, Any] = {"method": config.method, "alpha": config.alpha, "count": rows.count(ranges["train"])}
+    if config.method == "elastic_net":
+        solution = _streamed(config, pairs, ranges, found)
+    else:
+        solution = _dual(config, pairs, ranges, found)
+    if "val" in ranges:
+        found |= _held_out(solution, rows.read(pairs, rows.blocks(ranges["val"], config.rows)))
+    net, (units, w_dim) = config.method == "elastic_net", solution.kernel.shape
+    spec = LinkSpec(units, w_dim, config.method, found["alpha"], config.l1_ratio if net else 0.0)
+    return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)}), found
+
+
+def _dual(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any]) -> Solution:
+    """Least squares or ridge; the pairs are held in memory, which is less than their moments would be."""
+
+    def whole(split: str) -> tuple[np.ndarray, np.ndarray]:
+        r, w = zip(*rows.read(pairs, rows.blocks(ranges[split], config.rows)), strict=True)
+        return np.concatenate(r), np.concatenate(w)
+
+    made = dual.decompose(*whole("train"))
+    found["alpha"] = 0.0 if config.method == "ols" else config.alpha
+    if config.alphas:
+        found["alpha"] = dual.choose(made, *whole("val"), config.alphas)
+    return dual.solve(made, found["alpha"])
+
+
+def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any]) -> Solution:
+    batch = max(min(BATCH, rows.count(ranges["train"]) // STEPS), 1)
+    on = parallel.mesh()
+
+    def blocks(split: str) -> Iterator[Pairs]:
+        return rows.read(pairs, rows.blocks(ranges[split], config.rows))
+
+    made = streamed_elastic_net.solve(
+        lambda epoch: rows.on_devices(rows.shuffled(pairs, ranges["train"], batch, config.seed, epoch)),
+        lambda: rows.on_devices(blocks("val")),
+        streamed_elastic_net.measure(blocks("train")),
+        config.alpha,
+        config.l1_ratio,
+        place=lambda tree: parallel.replicate(tree, on),
+    )
+    found |= {"epochs": len(made.validation) - 1, "best_epoch": made.best, "l1_ratio": config.l1_ratio}
+    return made.solution
+
+
+def _held_out(solution: Solution, blocks: Iterator[Pairs]) -> dict[str, float]:
+    count, mean, squares, errors = 0, 0.0, 0.0, 0.0
+    for r, w in blocks:
+        errors += float(np.sum((w - r @ solution.kernel - solution.bias) ** 2))
+        w = w.astype(np.float64)
+        delta = w.mean(axis=0) - mean
+        squares += float(np.sum(w.var(axis=0)) * len(w) + count * len(w) / (count + len(w)) * np.sum(delta**2))
+        mean, count = mean + len(w) / (count + len(w)) * delta, count + len(w)
+    return {"val_mse": errors / (count * solution.bias.size), "val_r2": 1 - errors / squares}

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from linkjax.analysis import dual, linear
+from linkjax.analysis.fit import accumulate, fit_link
+from tests import tolerances as tol
+
+
+@pytest.fixture(scope="module")
+def few():
+    random = np.random.default_rng(0)
+    r = random.standard_normal((60, 150)).astype(np.float32) + 3
+    r[:, 40:] = r[:, :110] * 0.5  # and of lower rank than samples would allow in part
+    w = r[:, :5] @ random.standard_normal((5, 4)) + random.standard_normal((60, 4))
+    return r, w
+
+
+def relative(found, expected):
+    return np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 300.0])
+def test_the_dual_solution_is_that_of_the_moments(few, alpha, monkeypatch):
+    monkeypatch.setattr(dual, "COLUMNS", 64)
+    found, expected = dual.solve(dual.decompose(*few), alpha), linear.solve_ridge(accumulate(*few), alpha)
+    assert relative(found.kernel, expected.kernel) < tol.LINK_SOLUTION
+    assert relative(found.bias, expected.bias) < tol.LINK_SOLUTION
+
+
+def test_fit_link_takes_the_dual_where_units_outnumber_samples_and_makes_no_moments(few, monkeypatch):
+    from linkjax.analysis import fit
+
+    expected = fit_link(*few, "ridge", validation=few, alphas=(0.1, 5.0, 50.0))
+    r, w = few
+    wide = np.concatenate([r, np.zeros((60, 10), np.float32)], axis=1)
+    monkeypatch.setattr(fit, "accumulate", None)
+    found = fit_link(wide, w, "ridge", validation=(wide, w), alphas=(0.1, 5.0, 50.0))
+    assert found.spec.alpha == expected.spec.alpha == 0.1
+    assert relative(np.asarray(found.kernel[...])[:150], np.asarray(expected.kernel[...])) < tol.LINK_FLOAT32
+    least = fit_link(wide, w)
+    centred = r - r.mean(0, dtype=np.float64)
+    assert relative(np.asarray(least.kernel[...])[:150], np.linalg.pinv(centred) @ (w - w.mean(0))) < tol.LINK_FLOAT32
