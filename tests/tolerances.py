@@ -71,6 +71,6 @@ HALF_IMAGES = {"bfloat16": 2e-2, "float16": 4e-3}  # measured 0.8e-2 and 1.6e-3 
 # w 10⁴ times too long: a picture of edges between clamped values, which a rounding moves; measured 0.17 and 0.04
 HALF_EXTREME = {"bfloat16": 0.4, "float16": 0.1}
 HALF_DERIVATIVES = {"bfloat16": 1e-1, "float16": 3e-2}  # kinks of leaky ReLUs are crossed; measured 4e-2 and 1.2e-2
-HALF_LEVELS = {"bfloat16": 4, "float16": 1}  # of a byte, on the embedded world; measured 2 and 1
+HALF_LEVELS = {"bfloat16": 4, "float16": 1}  # of a byte, on the embedded world; measured 3 and 1
 HALF_R = {"bfloat16": 2e-2, "float16": 4e-3}  # of the largest activation there
 HALF_FILTERS = {"bfloat16": 1e-2, "float16": 1.5e-3}  # two roundings between float32 sums of gain about 1
