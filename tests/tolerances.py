@@ -74,3 +74,11 @@ HALF_DERIVATIVES = {"bfloat16": 1e-1, "float16": 3e-2}  # kinks of leaky ReLUs a
 HALF_LEVELS = {"bfloat16": 4, "float16": 1}  # of a byte, on the embedded world; measured 3 and 1
 HALF_R = {"bfloat16": 2e-2, "float16": 4e-3}  # of the largest activation there
 HALF_FILTERS = {"bfloat16": 1e-2, "float16": 1.5e-3}  # two roundings between float32 sums of gain about 1
+
+# -- motion, pixels unless said otherwise
+MOTION_MARGIN = 0.6  # share of scikit-image's endpoint error that ours may have; see scripts/compare_motion.py
+MOTION_SHIFT = 0.1  # mean endpoint error of a shift of a real texture, 0.6 and 2 pixels at 64²
+MOTION_NONE = 1e-3  # of equal images: their splines meet them to 1e-7, over the slope of the flattest pixels
+MOTION_AFFINE = 1e-4  # per pixel, and pixels: twenty float32 solves of order 1
+MOTION_BATCH = 1e-2  # thousands of float32 steps, compiled for other batch sizes: thresholds amplify a rounding
+STAGE_MOTION = 0.1  # a byte that rounds the other way moves the flow near it, in pictures of random weights most of all

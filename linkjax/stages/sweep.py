@@ -17,7 +17,7 @@ from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
-from linkjax.sweeping import arrays, pictures, programs
+from linkjax.sweeping import arrays, findings, motion, pictures, programs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
@@ -69,6 +69,8 @@ class Config:
     """Units whose images are stored: those that change the picture most."""
     picture_samples: int = 3
     """Anchors per stored unit."""
+    motion: Literal["pictures", "all"] = "pictures"
+    """How far parts move from the first step to the last: in the stored pictures, or for all (two more images each)."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     nonfinite: finite.Policy = "exclude"
@@ -105,15 +107,16 @@ def workload(config: Config, facts: Facts) -> Workload:
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
-    shown = config.picture_units * config.picture_samples * config.steps
+    shown = config.picture_units * config.picture_samples * (config.steps + 2)  # both ends again for motion
+    moved = 2 * units * anchors * (config.motion == "all")
     disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
     sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
     return Workload(
-        images + shown,
-        images + shown,
+        images + shown + moved,
+        images + shown + moved,
         disk,
         sums * math.ceil(_CHUNK * batch / anchors),
-        2 + (shown > 0),
+        2 + (shown > 0) + (shown + moved > 0),
     )
 
 
@@ -208,24 +211,31 @@ class Sweep:
         sizes = arrays.Sizes(
             self.count, len(self.units), self.config.steps, len(self.parts), len(self.metrics),
             len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.walk.taken), self.chunk,
+            self.config.motion == "all",
         )  # fmt: skip
         arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
         work = [(f"{start}", live[start : start + self.chunk], self._sweep_chunk) for start in self._starts(live)]
         work += [(f"random {start}", random[start : start + self.chunk], self._walk) for start in self._starts(random)]
-        with progress("images", (len(live) + len(random)) * self.count * self.config.steps) as advance:
+        if self.config.motion == "all":
+            work += [(f"motion {i}", live[i : i + self.chunk], self._measure_motion) for i in self._starts(live)]
+        images = sum(len(rows) * self._images_a_row(name) for name, rows, _ in work)
+        with progress("images", images) as advance:
             for name, rows, sweep_them in work:
                 note = self.writer.done(name)
                 if note is None:
                     note = sweep_them(rows, advance)
                     self.writer.mark(name, note)
                 else:
-                    advance(len(rows) * self.count * self.config.steps)
+                    advance(len(rows) * self._images_a_row(name))
                 self.tally.add(note)
         self._finish()
 
     def _starts(self, rows: np.ndarray) -> range:
         return range(0, len(rows), self.chunk)
+
+    def _images_a_row(self, work: str) -> int:
+        return self.count * (2 if work.startswith("motion") else self.config.steps)
 
     def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
         """Sweep some units over all anchors and steps, and store what came of them."""
@@ -285,6 +295,20 @@ class Sweep:
         arrays.put_rows(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
         return self._note(outputs, anchor, items["unit"])
 
+    def _measure_motion(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
+        """How far some units move every part, in all anchors."""
+        found = self._moved(rows, np.arange(self.count))["parts"]
+        arrays.put_rows(self.writer.group["motion"], rows, found.swapaxes(0, 1), axis=1)
+        advance(2 * len(rows) * self.count)
+        return {"count": 0, "named": []}  # these images were counted when they were swept
+
+    def _moved(self, rows: np.ndarray, samples: np.ndarray, field: bool = False) -> dict[str, np.ndarray]:
+        pairs = parallel.round_up(max(1, self.size // 2), self.mesh)  # of images
+        return motion.over(
+            self.models, rows, samples, self.units, self.values, mode=self.config.mode, batch_size=pairs, on=self.mesh,
+            field=field,
+        )  # fmt: skip
+
     def _grid(self, rows: int) -> tuple[np.ndarray, ...]:
         """Row, anchor and step of every item of some rows."""
         grid = np.meshgrid(np.arange(rows), np.arange(self.count), np.arange(self.config.steps), indexing="ij")
@@ -299,21 +323,14 @@ class Sweep:
         return functools.partial(programs.draw_items, mode=self.config.mode, definitions=self.config.definitions)
 
     def _draw(self, items: dict[str, np.ndarray], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
-        outputs = []
-        for batch, out in parallel.map_batches(
-            self._function, self.models, parallel.batches(items, self.size), self.size, self.mesh
-        ):
-            outputs.append(out)
-            advance(len(batch["unit"]))
-        return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        return parallel.map_items(self._function, self.models, items, self.size, self.mesh, advance)
 
     def _finish(self) -> None:
         group: Any = self.writer.group
         put = self.writer.put
         fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
         cautions = sweep.cautions(self.off_range, fidelity, group["fidelity_se"][...])
-        put("unit", ("unit",), self.units)
-        put("value", ("unit", "step"), self.values.astype(np.float32))
+        arrays.put_names(self.writer, self.units, self.values, self.anchors, self.parts, self.metrics)
         put("unit_std", ("unit_out",), np.asarray(self.ranges.std))
         put("flag", ("unit",), self.dead.astype(np.int8), meanings="0 fine, 1 dead: not swept")
         put("off_range", ("unit",), self.off_range, long_name="share of asked values its class never shows in training")
@@ -325,16 +342,6 @@ class Sweep:
         predicted = self._predicted()
         if predicted is not None:
             put("predicted", ("unit", "part", "metric"), predicted, long_name="effect by the screening, per σ")
-        put("label", ("sample",), self.anchors["label"])
-        put("sample_id", ("sample",), self.anchors["sample_id"])
-        put("part", ("part",), self.parts)
-        put(
-            "metric",
-            ("metric",),
-            list(self.metrics),
-            units=[metric.unit for metric in self.metrics.values()],
-            descriptions=[metric.description for metric in self.metrics.values()],
-        )
         put("baseline", ("sample", "part", "metric"), self.baseline)
         if self.labels is not None:
             put("baseline_labels", ("sample", "y", "x"), self.labels)
@@ -344,7 +351,15 @@ class Sweep:
         drawn = pictures.store(
             self.writer, self.models, shown, self.units, self.values, self.config.mode, self.size, self.mesh
         )
+        if drawn:
+            motion.store_pictures(self.writer, self._moved(shown.rows, shown.samples, field=True))
+            drawn += 2 * len(shown.rows) * len(shown.samples)
+        all_moved = self.config.motion == "all"
+        if all_moved:
+            motion.store_means(self.writer)
         live = ~self.dead
+        drawn += int(live.sum()) * self.count * (self.config.steps + 2 * all_moved)
+        drawn += len(self.walk.taken) * self.count * self.config.steps + self.count
         summary = {
             "mode": self.config.mode,
             "steps": self.config.steps,
@@ -359,22 +374,13 @@ class Sweep:
             if predicted is None
             else candidates.agreement(predicted, group["effect"][...], self.baseline),
             "batch_size": self.size,
-            "images": (int(live.sum()) + len(self.walk.taken)) * self.count * self.config.steps + self.count + drawn,
-            "median_fidelity": _median(fidelity[live]),
-            "fidelity_within_20_percent": float(np.mean(np.abs(fidelity[live] - 1) <= 0.2)) if live.any() else None,
-            "median_largest_side_effect": _median(np.abs(side[live])),
+            "images": drawn,
+            **findings.of_units(fidelity[live], side[live]),
             **self.tally.summary(),
         }
         self.writer.finish(summary)
         self.tally.tell()
-        for name, what in (("off_range_units", "are mostly asked for values"), ("disobedient_units", "surely follow")):
-            if summary[name]:
-                rest = " their class never shows" if name[0] == "o" else " less than half or more than one and a half"
-                print(f"{summary[name]} of {int(live.sum())} live units {what}{rest}; see caution in the result")
-        print(
-            f"{summary['images']} images; median fidelity slope {summary['median_fidelity']}, "
-            f"median largest side effect {summary['median_largest_side_effect']}, dead units {summary['dead_units']}"
-        )
+        findings.tell(summary)
 
     def _predicted(self) -> np.ndarray | None:
         """The screening's effects of the swept units, by this sweep's parts and metrics."""
@@ -384,8 +390,3 @@ class Sweep:
         names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
         effect = self.screening.read(data, "effect")[self.units]
         return candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
-
-
-def _median(values: np.ndarray) -> float | None:
-    values = values[np.isfinite(values)]
-    return round(float(np.median(values)), 4) if values.size else None

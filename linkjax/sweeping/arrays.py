@@ -1,10 +1,12 @@
 """The arrays of a sweep's result that are filled chunk by chunk."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from linkjax import artifacts
+from linkjax.analysis.image_metrics import ImageMetric
 
 
 class Sizes(NamedTuple):
@@ -20,6 +22,7 @@ class Sizes(NamedTuple):
     ranks: int  # side effects kept
     directions: int  # random ones
     chunk: int  # units swept together
+    motion: bool  # measured for all of them
 
 
 def make(writer: artifacts.Writer, sizes: Sizes) -> None:
@@ -48,6 +51,33 @@ def make(writer: artifacts.Writer, sizes: Sizes) -> None:
         text = "slope of the metric along a random direction, per unit of its length"
         shape, one = ((sizes.samples, n, parts, metrics) for n in (sizes.directions, min(chunk, sizes.directions)))
         each("random_slope", ("sample", "direction", "part", "metric"), shape, np.float32, one, long_name=text)
+    if sizes.motion:
+        shape, one = ((sizes.samples, n, parts, 2) for n in (units, chunk))
+        text = "mean displacement of a part from the first to the last step, its affine part removed, pixels"
+        each("motion", ("sample", "unit", "part", "axis"), shape, np.float32, one, long_name=text)
+
+
+def put_names(
+    writer: artifacts.Writer,
+    units: np.ndarray,
+    values: np.ndarray,
+    anchors: Mapping[str, np.ndarray],
+    parts: Sequence[str],
+    metrics: Mapping[str, ImageMetric],
+) -> None:
+    """What the dimensions stand for: units and their values, samples, parts, metrics, axes."""
+    put = writer.put
+    put("unit", ("unit",), units)
+    put("value", ("unit", "step"), values.astype(np.float32))
+    for name in ("label", "sample_id"):
+        put(name, ("sample",), anchors[name])
+    put("part", ("part",), parts)
+    put("axis", ("axis",), ("y", "x"))
+    how = {
+        "units": [metric.unit for metric in metrics.values()],
+        "descriptions": [metric.description for metric in metrics.values()],
+    }
+    put("metric", ("metric",), list(metrics), **how)
 
 
 def put_rows(array: Any, rows: np.ndarray, values: np.ndarray, axis: int) -> None:

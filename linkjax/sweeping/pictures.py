@@ -56,9 +56,8 @@ def store(
         return 0
     items = {"unit": units[row], "anchor": anchor, "value": values[row, step]}
     function = functools.partial(programs.swept, mode=mode)
-    batches = parallel.batches(items, batch_size)
-    w = [out for _, out in parallel.map_batches(function, models, batches, batch_size, on)]
-    images = drawing.pictures(models[0], np.concatenate(w), batch_size, on)
+    w = parallel.map_items(function, models, items, batch_size, on)
+    images = drawing.pictures(models[0], w, batch_size, on)
     shape = (len(shown.rows), len(shown.samples), steps, *images.shape[1:])
     writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), images.reshape(shape))
     writer.put("picture_unit", ("picture_unit",), units[shown.rows])

@@ -270,6 +270,11 @@ def sweep(folder: Path, pictures: int = 4, weights: Any = None, units: int = 40)
             writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), strips)
             writer.put("picture_unit", ("picture_unit",), unit[:pictures])
             writer.put("picture_sample", ("picture_sample",), np.array([0, 3, 7], np.int32))
+            field = np.where(rng.random((pictures, 3, 1, 16, 16)) < 0.1, np.nan, rng.normal(0, 1, (2, 16, 16)))
+            dims = ("picture_unit", "picture_sample")
+            writer.put("picture_motion_field", (*dims, "axis", "field_y", "field_x"), field.astype(np.float32))
+            moved = np.nanmean(field, axis=(-1, -2))[:, :, None] + np.array([1.0, -0.5])
+            writer.put("picture_motion", (*dims, "part", "axis"), moved.astype(np.float32))
         summary = {"mode": "residual", "steps": steps, "samples": samples, "units": units, "dead_units": 3}
         writer.finish({**summary, "median_fidelity": 0.86, "images": units * samples * steps})
     return folder

@@ -73,6 +73,8 @@ def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed
         a, b = whole[name], resumed[name]
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
         assert np.nanmax(np.abs(a - b)) < tolerances.STAGE_SWEEP * np.nanmax(np.abs(a)), name
+    moved = whole["picture_motion"], resumed["picture_motion"]
+    np.testing.assert_allclose(*moved, atol=tolerances.STAGE_MOTION)
 
 
 def test_chosen_units_and_the_absolute_mode(world, tmp_path):

@@ -13,6 +13,7 @@ from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histog
 from linkjax.report.figures.congruence import same_order
 from linkjax.report.figures.counterfactual import PlanePaths, along_and_across, plane_paths
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
+from linkjax.report.figures.motion import motion_arrows
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "heat_map",
     "histogram",
     "image_pairs",
+    "motion_arrows",
     "plane_paths",
     "png",
     "same_order",

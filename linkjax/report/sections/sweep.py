@@ -7,6 +7,7 @@ import numpy as np
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
+from linkjax.report.sections import motion
 from linkjax.report.source import Context, Source
 
 _TOP = 12  # units in a ranking
@@ -66,6 +67,7 @@ def section(source: Source, context: Context) -> Section:
     if len(shown) and np.isfinite(sweep.scaled[shown]).any():
         blocks.append(Row([_heat_map(sweep, shown)]))
     blocks += _strips(source, sweep, by_effect, context)
+    blocks += motion.blocks(source, context, sweep.unit[by_effect])
     if source.has("obtained") and len(by_fidelity):
         blocks.append(Row([_obedience(source, sweep, by_fidelity)]))
     if len(sweep.unit) <= _ALL:
@@ -81,7 +83,7 @@ def section(source: Source, context: Context) -> Section:
                 f"{number(int(live.sum()))} live of {number(len(sweep.unit))} units",
             )
         ],
-        terms=_terms(sweep),
+        terms=[*_terms(sweep), *([motion.TERM] if source.has("picture_motion") else [])],
         limits=[
             *(
                 ["Metrics here are of the whole image; they do not say which part of it changed."]

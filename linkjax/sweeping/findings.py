@@ -1,0 +1,38 @@
+"""The main numbers of a sweep, for its manifest and for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
+    """Medians over units: how far they do as asked, and what they move beside.
+
+    Args:
+      fidelity: of the live units [n].
+      side: their largest side effects [n, 1].
+    """
+    return {
+        "median_fidelity": _median(fidelity),
+        "fidelity_within_20_percent": float(np.mean(np.abs(fidelity - 1) <= 0.2)) if len(fidelity) else None,
+        "median_largest_side_effect": _median(np.abs(side)),
+    }
+
+
+def tell(summary: Mapping[str, Any]) -> None:
+    """Print them."""
+    live = summary["units"] - summary["dead_units"]
+    for name, what in (("off_range_units", "are mostly asked for values"), ("disobedient_units", "surely follow")):
+        if summary[name]:
+            rest = " their class never shows" if name[0] == "o" else " less than half or more than one and a half"
+            print(f"{summary[name]} of {live} live units {what}{rest}; see caution in the result")
+    print(
+        f"{summary['images']} images; median fidelity slope {summary['median_fidelity']}, "
+        f"median largest side effect {summary['median_largest_side_effect']}, dead units {summary['dead_units']}"
+    )
+
+
+def _median(values: np.ndarray) -> float | None:
+    values = values[np.isfinite(values)]
+    return round(float(np.median(values)), 4) if values.size else None
