@@ -14,7 +14,7 @@ from linkjax.ops import resize
 
 ATTACHMENT = 15.0  # weight of the data term, for luma in [0, 1]
 HUBER = 0.02  # of the displacement's gradient: below, its square is penalised, so that slopes have no stairs
-BRIGHTNESS = 0.04  # grey levels of 0 … 1 that cost as much to change as the displacement by a pixel
+BRIGHTNESS = 0.04  # change of luma that costs as much as a pixel of displacement; larger: more is taken for shading
 WARPS = 8  # linearisations of a level
 ITERATIONS = 25  # primal-dual steps of each
 _SMALLEST = 8  # pixels of the coarsest level's shorter side, at least

@@ -7,7 +7,7 @@ import numpy as np
 from linkjax.analysis.motion import over_samples
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Table, Term, Text
-from linkjax.report.numbers import NONE, number
+from linkjax.report.numbers import NONE
 from linkjax.report.source import Context, Source
 
 _UNITS = 8  # in the figure
@@ -85,7 +85,7 @@ def _table(source: Source, ids: np.ndarray, shown: list[int]) -> Table:
             for index in shown
         ],
         note=f"Mean over {over}: how far down (−: up), then how far to the right (−: left); ± is the larger of the two "
-        f"standard errors. In bold: longer than {number(_LEAST)} pixels and than twice that error.",
+        f"standard errors. In bold: longer than {_LEAST:g} pixels and than twice that error.",
     )
 
 
