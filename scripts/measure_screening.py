@@ -1,6 +1,7 @@
 """How far screening can be trusted, and what makes it better: against full sweeps of the embedded world.
 
     python scripts/measure_screening.py --out FOLDER [--json docs/figures/screening.json] [--classifiers breeds planted]
+        [--segmenter linkjax-demo/segmenter]
 
 Makes pairs and link (as `linkjax demo`), sweeps all units over 8 anchors of each class, and screens the same anchors
 at one and at several places, and along the sweep's paths; then narrower sweeps, to see what the step does. What is in
@@ -45,6 +46,8 @@ def chain(folder: Path, bundle: Bundle, classifier: str) -> dict[str, Any]:
 def measure(folder: Path, bundle: Bundle, classifier: str, settings: argparse.Namespace) -> dict:
     """All rows of one classifier: name → rank correlations."""
     linked = chain(folder, bundle, classifier)
+    if settings.segmenter is not None:
+        linked["segmenter"] = str(settings.segmenter)
     samples, steps = settings.samples, settings.steps
     plain = {"steps": steps, "random_directions": 0, "picture_units": 0, "batch_size": 50, "samples": samples}
 
@@ -76,6 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="of the sweeps")
     parser.add_argument("--places", nargs="+", type=int, default=[1, 2, 4], help="of the screenings")
     parser.add_argument("--path-points", nargs="*", type=int, default=[3])
+    parser.add_argument("--segmenter", type=Path, help="a head of the demo's own training; none: the embedded one")
     parser.add_argument("--no-narrow", action="store_true", help="leave the narrower sweeps out")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
