@@ -8,7 +8,6 @@ from linkjax.artifacts import Artifact
 from linkjax.cli import main
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(tmp_path, capsys, monkeypatch):
     def refuse(*address):
         raise AssertionError(f"the demo asked for the network: {address}")

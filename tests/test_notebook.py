@@ -10,7 +10,6 @@ NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
 
 
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own making
-@pytest.mark.xdist_group("notebook")
 def test_the_walkthrough_runs_and_finds_a_good_link():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
