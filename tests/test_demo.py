@@ -2,8 +2,6 @@
 
 import socket
 
-import pytest
-
 from linkjax.artifacts import Artifact
 from linkjax.cli import main
 
