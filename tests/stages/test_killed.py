@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(1200)
 KILLS = {
     "pairs": [3, 14],
     "link": [0],
-    "evaluate": [2, 6],
+    "evaluate": [4],
     "congruence": [3],
     "encode": [1],
     "pictures": [0],
@@ -120,7 +120,7 @@ def _kill(job: subprocess.Popen, base: Path, wanted: dict[str, list[int]]) -> di
                 while job.poll() is None and int((base / "pid").read_text()) == child:
                     time.sleep(0.002)
                 after.pop(0)
-        time.sleep(0.001)
+        time.sleep(0.005)
     return seen
 
 
