@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if cluster.count() > 1:  # JAX's own farewell would wait for the others, who wait for this process
             print(f"linkjax: {cluster.label()}failed", file=sys.stderr)
             traceback.print_exc()
-            cluster.leave(1)
+            return cluster.leave(1)
         raise
     return cluster.leave(code)
 

@@ -26,7 +26,7 @@ from tests import products
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linkjax")
 
 
@@ -45,6 +45,15 @@ def every_product_has_the_highest_precision():
 def parity() -> Path:
     """Outputs of the original programs on small random weights."""
     return Path(__file__).parent / "parity"
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """All stages on one device instead of eight."""
+    from linkjax import parallel
+
+    one = jax.make_mesh((1,), (parallel.ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+    monkeypatch.setattr(parallel, "mesh", lambda: one)
 
 
 class _ByFile(LoadScopeScheduling):

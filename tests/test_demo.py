@@ -6,7 +6,9 @@ from linkjax.artifacts import Artifact
 from linkjax.cli import main
 
 
-def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(tmp_path, capsys, monkeypatch):
+def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(
+    tmp_path, capsys, monkeypatch, one_device
+):
     def refuse(*address):
         raise AssertionError(f"the demo asked for the network: {address}")
 

@@ -46,6 +46,11 @@ class Sums:
         for begin in range(0, len(r), self._rows):
             self._add(r[begin : begin + self._rows], w[begin : begin + self._rows])
 
+    @property
+    def settled(self) -> bool:
+        """Whether no terms wait: going on from the moments of now gives the bits of not having asked for them."""
+        return self._pending == 0
+
     def moments(self) -> Moments:
         """What was summed; shares memory with this object."""
         self._flush()

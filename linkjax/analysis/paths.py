@@ -137,6 +137,7 @@ def walk(
         w = link(there)
         images, labels = sweep.draw_labelled(generator, segmenter, w)
         seen = classifier(classifier.preprocess(images))
+        fine = jnp.isfinite(images).all((1, 2, 3))
         pixels = numerics.to_uint8(images).astype(jnp.float32) / 255.0
         first = jnp.where(place == 0, pixels, first)
         p = jax.nn.softmax(seen.logits, axis=1)
@@ -156,7 +157,8 @@ def walk(
             "seen_r": projected(seen.penultimate, plane_r),
             "place_w": projected(w, plane_w),
             "seen_w": projected(link(seen.penultimate), plane_w),
-            "metrics": measurements.measure(pixels, first, labels, num_parts),
+            # an image that is not finite has no metrics, though its bytes have
+            "metrics": jnp.where(fine[:, None, None], measurements.measure(pixels, first, labels, num_parts), jnp.nan),
         }
 
     _, found = jax.lax.scan(at, jnp.zeros(shape.shape, jnp.float32), jnp.asarray(t, r.dtype))

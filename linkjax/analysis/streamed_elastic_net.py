@@ -64,6 +64,7 @@ def measure(pairs: Iterable[Pairs]) -> Scales:
 
 def solve(
     batches: Callable[[int], Iterable[Pairs]],
+    everything: Callable[[], Iterable[Pairs]],
     validation: Callable[[], Iterable[Pairs]],
     scales: Scales,
     alpha: float,
@@ -83,6 +84,7 @@ def solve(
     Args:
       batches: epoch → training pairs in batches of one shape, on the devices or not; a batch split over devices gives
         the gradient of the whole batch.
+      everything: → all training pairs in blocks, for the gradient g; batches may leave a remainder out.
       validation: → held-out pairs in blocks; their error decides when to stop and which link is kept.
       scales: of the training pairs, see `measure`.
       place: puts the weights where they are used.
@@ -115,12 +117,12 @@ def solve(
     errors, best, kept = [error(u)], 0, u
     for epoch in range(how.epochs):
         total, count = None, 0
-        for r, w in batches(epoch):
-            gradient = _gradient(problem, u, r, w)
-            total, count = gradient if total is None else total + gradient, count + 1
+        for r, w in everything():
+            gradient = _gradient(problem, u, r, w) * len(r)
+            total, count = gradient if total is None else total + gradient, count + len(r)
         assert total is not None, "a batch must not be larger than the data"
         moved = u
-        for r, w in batches(how.epochs + epoch):  # in another order
+        for r, w in batches(epoch):
             moved = _step(problem, moved, u, total / count, r, w, step)
         found = error(moved)
         if not found < 2 * errors[0]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts, checkpoint, parallel
-from linkjax.analysis import mlp
+from linkjax import artifacts, checkpoint, cluster, parallel
+from linkjax.analysis import fit_checks, mlp
 from linkjax.analysis.moments import Moments
 from linkjax.linking import rows
 from linkjax.models.link import MLPLink
@@ -22,6 +22,8 @@ def fit(
     work: Path,
 ) -> tuple[MLPLink, dict[str, Any]]:
     """A small network on pairs streamed from disk, every batch split over all devices; resumed after its last epoch."""
+    for split, found in sums.items():
+        fit_checks.moments(found, split)
     on = parallel.mesh()
     count = rows.count(ranges["train"])
     training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
@@ -29,6 +31,7 @@ def fit(
 
     def saved(like: dict[str, Any]) -> mlp.Saved | None:
         found = checkpoint.latest_state(work / "mlp", like)
+        cluster.barrier()  # before the first process writes the next one
         return None if found is None else mlp.Saved(*found)
 
     link, history = mlp.fit_mlp_stream(

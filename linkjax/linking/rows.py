@@ -82,8 +82,8 @@ def shuffled(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of `batch` pairs in an order that (seed, epoch) alone decides; what is left over at the end is dropped.
 
-    Pieces of `PIECE` rows come in random order, and each `MIXED` of them are mixed row by row: a whole shuffle up to
-    32 768 pairs, near to one above, in constant memory.
+    Pieces of `PIECE` rows come in random order, and each `MIXED` of them are mixed row by row: a whole shuffle of up
+    to 32 768 pairs that lie together, near to one above, in memory that does not grow with the pairs.
     """
     random = np.random.default_rng([seed, epoch])
     pieces = blocks(ranges, PIECE)

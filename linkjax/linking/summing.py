@@ -1,7 +1,6 @@
 """Moments of streamed pairs, summed where the computing is done: by the host's BLAS, or by every device for itself."""
 
 import functools
-import io
 import json
 import os
 import zipfile
@@ -19,9 +18,17 @@ from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.moments import Moments, Products
 from linkjax.errors import InputError
 
+#: Blocks after which what the devices summed is merged: moments kept there and gone on from give the same bits.
+MERGED = 64
+
 
 class Summing(Protocol):
     """What both ways have in common."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether going on from the moments of now gives the bits of a run that never asked for them."""
+        ...
 
     def add(self, r: np.ndarray, w: np.ndarray) -> None:
         """Count a block of pairs, [n, units] and [n, w_dim]."""
@@ -47,7 +54,7 @@ def start(like: Moments, products: Products, rows: int) -> Summing:
 
 
 class DeviceSums:
-    """Every device sums the moments of its share of each block; they are merged when asked for.
+    """Every device sums the moments of its share of each block; they are merged now and then, and when asked for.
 
     Memory: that of the moments on every device, and two blocks.
     """
@@ -55,11 +62,20 @@ class DeviceSums:
     def __init__(self, like: Moments, products: Products, rows: int, on: Mesh):
         self._like, self._mesh, self._rows = like, on, parallel.round_up(rows, on)
         self._run = parallel.summing(_ADD[products], on)
-        zero = moments.empty(*like.S_rw.shape)
-        stacked = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (on.size, *leaf.shape)), zero)
+        self._blocks = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        size = self._mesh.size
+        zero = moments.empty(*self._like.S_rw.shape)
+        stacked = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (size, *leaf.shape)), zero)
         with jax.enable_x64(True):
-            self._states = parallel.place(vars(stacked), on)
-            self._states = Moments(**self._states)
+            self._states = Moments(**parallel.place(vars(stacked), self._mesh))
+
+    @property
+    def settled(self) -> bool:
+        """True where the devices' sums have just been merged."""
+        return self._blocks % MERGED == 0
 
     def add(self, r: np.ndarray, w: np.ndarray) -> None:
         """Count a block; returns while the devices are still at it, so that the next one can be read."""
@@ -69,6 +85,10 @@ class DeviceSums:
             r, w = (np.pad(rows, ((0, missing), (0, 0))) for rows in (r, w))
         with jax.enable_x64(True):
             self._states = self._run(self._states, parallel.place({"r": r, "w": w, "mask": mask}, self._mesh))
+        self._blocks += 1
+        if self.settled:
+            self._like = self.moments()
+            self._clear()
 
     def moments(self) -> Moments:
         """All devices' moments, merged in their order, on the host."""
@@ -88,13 +108,11 @@ def over_processes(mine: Moments) -> Moments:
 
 def save(path: Path, sums: Moments, note: Mapping[str, Any]) -> None:
     """Write moments beside what they are of, whole or not at all."""
-    content = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in vars(sums).items()}
-    np.savez(content, note=np.array(json.dumps(note)), **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
     with open(new, "wb") as file:
-        file.write(content.getbuffer())
+        np.savez(file, note=np.array(json.dumps(note)), **arrays)
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)

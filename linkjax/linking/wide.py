@@ -1,5 +1,6 @@
 """Links of so many units that their moments do not fit: by the samples' Gram matrix, or by streamed gradients."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,14 @@ def check(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> None:
     if config.method in ("ols", "ridge") and count > units:
         raise InputError(
             f"{advice}, and {count} pairs are more than the units, so their own Gram matrix is no smaller; fit on "
-            "fewer --classes, raise --moments-gib, or use --method elastic_net (with --l1-ratio 0 it is ridge)"
+            "fewer --classes, raise --moments-gib, or use --method elastic_net (with --l1-ratio 0 it is ridge, of one "
+            f"--alpha {count} times smaller)"
         )
+    if config.choose == "stable":
+        raise InputError(f"{advice}, which --choose stable measures steps on; raise --moments-gib, or use --choose r2")
+    for split in ("train", "val"):
+        if split in ranges and rows.count(ranges[split]) < 2:
+            raise InputError(f"expected 2 or more pairs in the {split} split, found {rows.count(ranges[split])}")
     if config.method == "mlp" or config.rank:
         what = "method mlp" if config.method == "mlp" else "a reduced rank"
         raise InputError(f"{advice}, which {what} starts from; raise --moments-gib, or convert a narrower classifier")
@@ -56,7 +63,7 @@ def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, d
 
 
 def _dual(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any]) -> Solution:
-    """Least squares or ridge; the pairs are held in memory, which is less than their moments would be."""
+    """Least squares or ridge; the pairs, fewer than their units, are held in memory."""
 
     def whole(split: str) -> tuple[np.ndarray, np.ndarray]:
         r, w = zip(*rows.read(pairs, rows.blocks(ranges[split], config.rows)), strict=True)
@@ -78,6 +85,7 @@ def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dic
 
     made = streamed_elastic_net.solve(
         lambda epoch: rows.on_devices(rows.shuffled(pairs, ranges["train"], batch, config.seed, epoch)),
+        lambda: rows.on_devices(blocks("train")),
         lambda: rows.on_devices(blocks("val")),
         streamed_elastic_net.measure(blocks("train")),
         config.alpha,
@@ -96,4 +104,7 @@ def _held_out(solution: Solution, blocks: Iterator[Pairs]) -> dict[str, float]:
         delta = w.mean(axis=0) - mean
         squares += float(np.sum(w.var(axis=0)) * len(w) + count * len(w) / (count + len(w)) * np.sum(delta**2))
         mean, count = mean + len(w) / (count + len(w)) * delta, count + len(w)
-    return {"val_mse": errors / (count * solution.bias.size), "val_r2": 1 - errors / squares}
+    return {
+        "val_mse": errors / (count * solution.bias.size),
+        "val_r2": 1 - errors / squares if squares > 0 else math.nan,
+    }

@@ -289,7 +289,8 @@ class Evaluation:
         predicted = np.full(count, -1, np.int32)
         if self.classes:
             logits: Any = self.writer.group["logits"]
-            predicted = np.array([logits[int(row)].argmax() for row in rows], np.int32)
+            found = np.stack([logits[int(row)] for row in rows])
+            predicted = np.where(np.isfinite(found).all(axis=1), found.argmax(axis=1), -1).astype(np.int32)
         self.writer.put("picture_prediction_linked", ("picture",), predicted)
 
     def _finish(self, reports: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def run(config: Config) -> None:
         if _too_wide(config, pairs):
             link, diagnostics = wide.fit(config, pairs, ranges)
         else:
-            with progress("pairs read", sum(map(rows.count, ranges.values()))) as advance:
+            with progress("pairs read", _own_rows(config, ranges)) as advance:
                 sums = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}
             if config.method == "mlp":
                 link, diagnostics = network.fit(config, pairs, ranges, sums, work)
@@ -136,6 +136,15 @@ def _ranges(config: Config, pairs: artifacts.Artifact) -> dict[str, list[rows.Ra
     return ranges
 
 
+def _own_blocks(config: Config, ranges: list[rows.Range]) -> list[rows.Range]:
+    """Every n-th block of n processes: those that this one reads."""
+    return rows.blocks(ranges, config.rows)[cluster.index() :: cluster.count()]
+
+
+def _own_rows(config: Config, ranges: dict[str, list[rows.Range]]) -> int:
+    return sum(rows.count(_own_blocks(config, each)) for each in ranges.values())
+
+
 def _too_wide(config: Config, pairs: artifacts.Artifact) -> bool:
     return 2 * moments.nbytes(pairs.summary["units"], pairs.summary["w_dim"]) > config.moments_gib * 2**30
 
@@ -153,7 +162,7 @@ def accumulate(
     Of several processes each reads every n-th block, on its own devices; only the sums meet.
     """
     number, processes = cluster.index(), cluster.count()
-    blocks = rows.blocks(ranges, config.rows)[number::processes]
+    blocks = _own_blocks(config, ranges)
     path = work / f"{split}-{number}-of-{processes}.npz"
     wanted = {"rows": config.rows, "pairs": pairs.id}
     so_far, done = moments.empty(pairs.summary["units"], pairs.summary["w_dim"]), 0
@@ -167,7 +176,7 @@ def accumulate(
         sums.add(r, w)
         done += 1
         advance(len(r))
-        if done == len(blocks) or time.monotonic() - saved > _SAVE_SECONDS:
+        if done == len(blocks) or (sums.settled and time.monotonic() - saved > _SAVE_SECONDS):
             summing.save(path, sums.moments(), {**wanted, "blocks": done})
             saved = time.monotonic()
     return summing.over_processes(sums.moments())

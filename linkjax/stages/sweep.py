@@ -254,7 +254,7 @@ class Sweep:
         return self._note(outputs, anchor, items["unit"])
 
     def _note(self, outputs: dict[str, np.ndarray], anchor: np.ndarray, unit: np.ndarray) -> dict[str, Any]:
-        """Which items came to nothing: their anchor's class and id, and the unit; random directions lie beyond."""
+        """Which items came to nothing: their anchor's class and id, and the unit or random direction."""
         return finite.note(
             finite.rows(outputs["r"]), self.anchors["label"][anchor], self.anchors["sample_id"][anchor], unit
         )
@@ -293,7 +293,7 @@ class Sweep:
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
         arrays.put_rows(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
-        return self._note(outputs, anchor, items["unit"])
+        return self._note(outputs, anchor, np.array([f"random {each}" for each in rows[row]]))
 
     def _measure_motion(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
         """How far some units move every part, in all anchors."""
@@ -346,7 +346,7 @@ class Sweep:
         if self.labels is not None:
             put("baseline_labels", ("sample", "y", "x"), self.labels)
         change = list(self.metrics).index("change")
-        strength = np.mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], axis=(0, 2))
+        strength = findings.mean_of_finite(group["measured"][:, :, [0, self.config.steps - 1], 0, change], (0, 2))
         shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
         drawn = pictures.store(
             self.writer, self.models, shown, self.units, self.values, self.config.mode, self.size, self.mesh
@@ -389,4 +389,7 @@ class Sweep:
         data = self.screening.open()
         names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
         effect = self.screening.read(data, "effect")[self.units]
-        return candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
+        found = candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
+        if self.config.definitions == "original":  # what a screening calls luminance is another quantity
+            found[..., [list(self.metrics).index(name) for name in measurements.ORIGINAL_METRICS]] = np.nan
+        return found

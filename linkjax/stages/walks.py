@@ -238,6 +238,8 @@ class Walks:
         related = transitions.shared_by_relation(compared, pairs[:_MATRIX], live, rng, fdr=self.fdr)
         return {
             "pairs": tried,
+            "pairs_of_classes": count,
+            "compared_pairs": len(compared),
             "transition_units_per_pair": float(np.sum(recurring) / tried) if tried else None,
             "shared": [row._asdict() for row in related],
         }

@@ -22,6 +22,7 @@ from linkjax.demo.bundle import open_bundle
 from linkjax.stages import link as link_stage
 from linkjax.stages import pairs as pairs_stage
 from linkjax.stages import sweep as sweep_stage
+from tests.reference.compilations import compilations
 
 
 class World:
@@ -86,7 +87,7 @@ def stage(units: int, samples: int, repeats: int) -> tuple[list[Row], dict[str, 
     """The whole stage, files and all, in turns with bare synthesis of as many images; and what each run compiles."""
     world = World()
     generator = {"generator": world.paths["generator"], "classifier": world.paths["breeds"]}
-    compilations: dict[str, int] = {}
+    compiled_by: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
 
         def place(name: str) -> str:
@@ -107,7 +108,7 @@ def stage(units: int, samples: int, repeats: int) -> tuple[list[Row], dict[str, 
                         picture_units=0, random_directions=0, batch_size=50,
                     )
                 )  # fmt: skip
-            compilations[f"run {number + 1}"] = len(names)
+            compiled_by[f"run {number + 1}"] = len(names)
 
         draw = jax.jit(lambda generator, w: generator.synthesis(w))
         w = world.generator.mapping(np.zeros((50, world.generator.spec.z_dim), np.float32), np.arange(50) % 10)
@@ -124,9 +125,9 @@ def stage(units: int, samples: int, repeats: int) -> tuple[list[Row], dict[str, 
     rows[-1].note = (
         f"{images} images; {100 * share:.1f} % of bare synthesis' throughput, opening models and writing files "
         f"included ({100 * found['synthesis'].processor / found['the stage'].processor:.1f} % of processor time); "
-        f"programs compiled: {compilations}"
+        f"programs compiled: {compiled_by}"
     )
-    return rows, {"programs compiled by the sweep stage": compilations}
+    return rows, {"programs compiled by the sweep stage": compiled_by}
 
 
 def screened(repeats: int, tiny: bool) -> list[Row]:

@@ -73,14 +73,3 @@ def killed_after(monkeypatch):
 
     yield arm
     monkeypatch.undo()
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """All stages on one device instead of eight."""
-    import jax
-
-    from linkjax import parallel
-
-    one = jax.make_mesh((1,), (parallel.ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-    monkeypatch.setattr(parallel, "mesh", lambda: one)

@@ -6,8 +6,9 @@ import pytest
 
 import linkjax
 from linkjax import artifacts, checkpoint
+from linkjax.analysis import host_moments
 from linkjax.cli import main
-from linkjax.linking import rows, wide
+from linkjax.linking import rows, summing, wide
 from linkjax.stages import link as link_stage
 from tests import tolerances
 from tests.stages.conftest import do
@@ -101,6 +102,8 @@ def read_and_killed(monkeypatch):
     read: list[int] = []
     original = rows.read
     monkeypatch.setattr(link_stage, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(summing, "MERGED", 2)  # sums are kept where nothing waits to be added: every other block here
+    monkeypatch.setattr(host_moments, "PENDING", 2)
 
     def arm(most):
         read.clear()
@@ -119,7 +122,9 @@ def read_and_killed(monkeypatch):
 
 
 @pytest.mark.parametrize("devices", ["one", "eight"])
-def test_a_killed_link_goes_on_from_its_sums(world, tmp_path, capsys, read_and_killed, devices, request):
+def test_a_killed_link_goes_on_from_its_sums_with_the_same_bits(
+    world, tmp_path, capsys, read_and_killed, devices, request, monkeypatch
+):
     if devices == "one":
         request.getfixturevalue("one_device")
     out = tmp_path / "link"
@@ -134,6 +139,9 @@ def test_a_killed_link_goes_on_from_its_sums(world, tmp_path, capsys, read_and_k
     expected = np.asarray(linkjax.fit_link(*splits(world)["train"], method="ridge").kernel[...])
     found = np.asarray(linkjax.load(out).kernel[...])
     assert np.abs(found - expected).max() < tolerances.STAGE_LINK * np.abs(expected).max()
+    monkeypatch.setattr(link_stage, "_SAVE_SECONDS", 1e9)
+    do(*command[:3], "--out", tmp_path / "whole", *command[5:])
+    assert np.array_equal(found, np.asarray(linkjax.load(tmp_path / "whole").kernel[...]))
 
 
 def test_damaged_sums_are_named(world, tmp_path, capsys, read_and_killed):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from linkjax.analysis import measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
@@ -56,7 +57,7 @@ def blocks(source: Source, context: Context, own: slice) -> list[Any]:
         _boundaries(source, names),
         *[Row([plot]) for plot in _planes(source, context, own, reached, pairs)],
         _units(source, names),
-        _shared(rows[0]),
+        _shared(rows[0], source),
         *_overlap(source, names),
         *_parts(source, own, reached, pairs, names),
     ]
@@ -127,9 +128,11 @@ def _methods(rows: list[Mapping[str, Any]]) -> Table:
             "origin at the end", "transition units a pair", "shared with the way back",
         ),
         lines,
-        note="Medians over the searches that flipped. Target and origin: their probabilities in the image at t = 1. "
+        note="Medians over the searches that flipped; 'cross once' is a share of them, the last two columns are means "
+        "over pairs of classes. Target and origin: their probabilities in the image at t = 1. "
         "Shared with the way back: of the transition units of A → B and B → A, the share in common. A closed form "
-        "moves all samples of a pair along one line, and back along the same: its units recur by construction.",
+        "moves all samples of a pair along one line, and back along the same: its units recur by construction."
+        + _compared(rows[0]),
     )  # fmt: skip
 
 
@@ -262,7 +265,7 @@ def _units(source: Source, names: list[str]) -> Table:
     )
 
 
-def _shared(row: Mapping[str, Any]) -> Table | None:
+def _shared(row: Mapping[str, Any], source: Source) -> Table | None:
     if not row["shared"]:
         return None
     lines = [
@@ -280,8 +283,15 @@ def _shared(row: Mapping[str, Any]) -> Table | None:
         ("", "compared", "shared", "random sets", "surely"),
         lines,
         note="Shared: units in both sets over units in either, mean. Random sets are of live units, as large; p is how "
-        "often they share as much. Surely: pairs that share more than chance, false discoveries ≤ 5 %.",
+        "often they share as much. Surely: pairs that share more than chance, false discoveries ≤ "
+        f"{percent(float(source.settings.get('fdr', 0.05)))}.{_compared(row)}",
     )
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    """Says so where not all pairs of classes are compared with each other."""
+    compared, count = row.get("compared_pairs"), row.get("pairs_of_classes")
+    return f" Of the first {number(compared)} of {number(count)} pairs." if compared and compared < count else ""
 
 
 def _overlap(source: Source, names: list[str]) -> list[Any]:
@@ -315,6 +325,8 @@ def _parts(source: Source, own: slice, reached: np.ndarray, pairs: np.ndarray, n
     parts, metrics = source.names("part"), source.names("metric")
     area = np.isin(metrics, ["area"])[None, None]
     spread = _spread(np.where(area, np.log(np.maximum(start, 0.0) + 0.5), start))  # areas change by a log ratio
+    for name, period in measurements.PERIODS.items():
+        spread = np.where(np.isin(metrics, [name])[None], _circular_spread(start, period), spread)
     spread = np.where(np.isin(metrics, ["area_share"])[None] | ~(spread > 0), np.nan, spread)  # told by the area
     scaled = change / spread[None]
     table = np.full((len(pairs), *spread.shape), np.nan)
@@ -350,6 +362,17 @@ def _spread(values: np.ndarray) -> np.ndarray:
     centred = np.where(known, values - _mean(values)[None], 0.0)
     count = known.sum(axis=0)
     return np.where(count > 1, np.sqrt((centred**2).sum(axis=0) / np.maximum(count, 1)), np.nan)
+
+
+def _circular_spread(angles: np.ndarray, period: float) -> np.ndarray:
+    """Circular standard deviation, P/2π · √(−2 ln |mean exp(2πi x/P)|), as `_spread` takes the ordinary one.
+
+    Reference: Mardia and Jupp, Directional Statistics, 2000, section 2.3.
+    """
+    turns = 2 * np.pi * angles / period
+    length = np.hypot(_mean(np.cos(turns)), _mean(np.sin(turns)))
+    several = np.isfinite(angles).sum(axis=0) > 1
+    return np.where(several, period / (2 * np.pi) * np.sqrt(-2 * np.log(np.clip(length, 1e-12, 1.0))), np.nan)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
