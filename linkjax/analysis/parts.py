@@ -10,7 +10,7 @@ from linkjax.errors import InputError
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.models.segmenter import Segmenter, SegmenterSpec
-from linkjax.models.stylegan_xl import Generator, layer_outputs
+from linkjax.models.stylegan_xl import Generator, in_cache, layer_outputs
 from linkjax.ops.resize import resize, resize_nearest
 
 
@@ -29,9 +29,13 @@ def draw_with_parts(
       synthesis and a few maps of `num_parts` channels. With the few-shot network all maps are joined: 4 · map_size² ·
       in_channels bytes an image (0.83 GiB for the imagenet256 architecture, as in the original).
     """
+    return in_cache(generator.spec, _draw, (generator, segmenter), jnp.asarray(w, jnp.float32))
+
+
+def _draw(models: tuple[Generator, Segmenter | LinearSegmenter], w: Array) -> tuple[Array, Array]:
+    generator, segmenter = models
     images, maps = features_for(generator, segmenter.spec, w)
-    scores = segmenter(maps)
-    return images, resize(scores, images.shape[1], images.shape[2])
+    return images, resize(segmenter(maps), images.shape[1], images.shape[2])
 
 
 def features_for(

@@ -54,6 +54,12 @@ class LayerSpec:
         return max(0, (self.out_size - int(self.out_sampling_rate)) // 2)
 
     @property
+    def bytes_at_once(self) -> int:
+        """float32 bytes of an image that the largest pass of the filters reads and writes: across, then down."""
+        height, _ = self.mid_size
+        return 4 * self.out_channels * height * (self.in_size + self.conv_kernel - 1 + self.out_size)
+
+    @property
     def mid_size(self) -> tuple[int, int]:
         """Height and width of the grid on which the nonlinearity acts."""
         full = (self.in_size + self.conv_kernel - 1) * self.up_factor - (self.up_taps - 1)

@@ -1,11 +1,16 @@
 """A function of one image over a batch, a few images at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+from jax.custom_derivatives import SymbolicZero
 
 T = TypeVar("T")
+
+#: Bytes that one pass over images may read and write together so that a CPU's last cache holds them.
+CACHE_BYTES = 16 << 20
 
 
 def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = None) -> T:
@@ -22,3 +27,47 @@ def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = 
         at_once = 1 if jax.default_backend() == "cpu" else 32
     # batch_size=1 would put a batch axis of one around every operation
     return jax.lax.map(function, images, batch_size=None if at_once == 1 else at_once)
+
+
+def map_in_cache(function: Callable[[Any, Any], T], shared: Any, batch: Any, bytes_each: int) -> T:
+    """`function(shared, batch)`; on a CPU of equal shares of the batch, one after another, that stay in the cache.
+
+    A share is the largest that divides the batch, so that one program does them all. Batches whose single image does
+    not fit, one image, and other backends are not divided: there the shared part's own work would only be repeated.
+    Derivatives are those of the whole batch: passes back through shares would keep, and stack, what each has computed
+    (2.5 times as slow, measured).
+
+    Args:
+      function: pure, of whatever it depends on: (shared, [b, ...]) → pytree of [b, ...], each item for itself.
+      shared: pytree of arrays, the weights.
+      batch: pytree of arrays [B, ...].
+      bytes_each: of the largest pass over one image, read and written.
+    """
+    count = len(jax.tree.leaves(batch)[0])
+    fit = CACHE_BYTES // bytes_each if jax.default_backend() == "cpu" else 0
+    share = max((n for n in range(1, min(fit, count) + 1) if count % n == 0), default=count) if fit > 1 else count
+    return function(shared, batch) if share == count else _in_shares(function, share, shared, batch)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _in_shares(function: Callable[[Any, Any], Any], share: int, shared: Any, batch: Any) -> Any:
+    shares = jax.tree.map(lambda x: x.reshape(-1, share, *x.shape[1:]), batch)
+    made = jax.lax.map(functools.partial(function, shared), shares)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), made)
+
+
+def _whole_tangent(function: Callable[[Any, Any], Any], share: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """Along what moves alone: tangents of the rest are symbolic zeros."""
+    del share
+    leaves, tree = jax.tree.flatten(primals)
+    along = jax.tree.leaves(tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
+    moving = [i for i, tangent in enumerate(along) if not isinstance(tangent, SymbolicZero)]
+
+    def of(*moved: jax.Array) -> Any:
+        values = dict(zip(moving, moved, strict=True))
+        return function(*jax.tree.unflatten(tree, [values.get(i, leaf) for i, leaf in enumerate(leaves)]))
+
+    return jax.jvp(of, tuple(leaves[i] for i in moving), tuple(along[i] for i in moving))
+
+
+_in_shares.defjvp(_whole_tangent, symbolic_zeros=True)
