@@ -1,7 +1,7 @@
 """What linkjax's programs cost, against plain PyTorch and others, and how near they come to what the machine can do.
 
     python scripts/bench.py                                  # all but imagenet256: about 6 minutes on 2 cores
-    python scripts/bench.py --only synthesis256 --full-size --repeats 1   # about 4 minutes: PyTorch takes 48 s an image
+    python scripts/bench.py --only synthesis256 sweep256 --full-size --repeats 1   # PyTorch takes 48 s an image
     python scripts/bench.py --full-size --precision float32 tf32 bfloat16 float16 --batches 1 2 4 8 16 32  # on a GPU
 
 Everything is measured in one run: the machine's ceilings (matrix products in each precision, memory, copies between
@@ -31,8 +31,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import encode, links, machine, record, sweeps, synthesis
 
 ROOT = Path(__file__).parents[1]
-#: In the order in which they run.
-CASES = ("synthesis64", "synthesis64wide", "synthesis256", "encode", "sweep", "screening", "regions", "link")
+#: In the order in which they run; those of 256² with --full-size only.
+CASES = (
+    "synthesis64",
+    "synthesis64wide",
+    "synthesis256",
+    "encode",
+    "sweep",
+    "sweep256",
+    "screening",
+    "regions",
+    "link",
+)
 
 
 def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dict]:
@@ -49,6 +59,9 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
             rows += sweeps.program(given.repeats, given.batches, precision)
         more, notes = sweeps.stage(*((2, 1, 1) if given.tiny else (32, 2, max(2, given.repeats // 2))))
         return rows + more, notes
+    elif case == "sweep256":
+        for precision in given.precision:
+            rows += sweeps.program(given.repeats, given.batches, precision, full_size=True)
     elif case == "screening":
         rows = sweeps.screened(given.repeats, given.tiny)
     elif case == "regions":
@@ -56,6 +69,11 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
     else:
         rows = links.measure(*((200, 16, 4) if given.tiny else (given.samples, 2048, 512)), repeats=given.repeats)
     return rows, {}
+
+
+def _allowed(case: str, given: argparse.Namespace) -> bool:
+    toy = given.tiny and case in synthesis.ARCHITECTURES
+    return given.full_size or toy or not case.endswith("256")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,13 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see whether everything runs")
     parser.add_argument("--out", type=Path, help="JSON; docs/figures/bench_<machine>.json if not given")
     given = parser.parse_args(arguments)
-    cases = [
-        case
-        for case in CASES
-        if case in (given.only or CASES) and (case != "synthesis256" or given.full_size or given.tiny)
-    ]
+    cases = [case for case in CASES if case in (given.only or CASES) and _allowed(case, given)]
     if not cases:
-        parser.error("synthesis256 needs --full-size: 4 GB of memory, and minutes of PyTorch on a CPU")
+        parser.error("synthesis256 and sweep256 need --full-size: 4 GB of memory, and minutes of PyTorch on a CPU")
     ceilings = machine.ceilings(given.precision, given.tiny)
     about = {"machine": machine.name(), "versions": machine.versions(), "ceilings": ceilings}
     print(f"{about['machine']}, {about['versions']}, load {os.getloadavg()[0]:.1f}, {jax.default_backend()}")

@@ -19,6 +19,12 @@ from linkjax import numerics
 from linkjax.analysis import measurements, parts, screening, sweep
 from linkjax.analysis.regions import measure_region_batch
 from linkjax.demo.bundle import open_bundle
+from linkjax.models import build
+from linkjax.models.classifier import Classifier, classifier_spec
+from linkjax.models.generator_spec import imagenet_spec
+from linkjax.models.linear_segmenter import LinearSegmenter
+from linkjax.models.link import Link, LinkSpec
+from linkjax.models.stylegan_xl import Generator
 from linkjax.stages import link as link_stage
 from linkjax.stages import pairs as pairs_stage
 from linkjax.stages import sweep as sweep_stage
@@ -34,10 +40,21 @@ class World:
         self.generator, self.classifier, self.segmenter = (linkjax.load(path) for path in self.paths.values())
 
 
-def program(repeats: int, batches: list[int], precision: str) -> list[Row]:
+class RandomWorld:
+    """The imagenet256 architecture, ResNet-50 and a linear head for ten parts, with random weights."""
+
+    def __init__(self) -> None:
+        self.generator = build.random(Generator, imagenet_spec(256), 0)
+        self.classifier = build.random(Classifier, classifier_spec("resnet50"), 1)
+        names = tuple(f"part {i}" for i in range(10))
+        self.segmenter = build.random(LinearSegmenter, parts.linear_spec(self.generator.spec, names), 2)
+
+
+def program(repeats: int, batches: list[int], precision: str, full_size: bool = False) -> list[Row]:
     """The one program of a sweep, and its parts, against synthesis at the same batch: is the rest below 15 %?"""
-    world = World()
-    batch = max(batches) if batches else 16
+    world = RandomWorld() if full_size else World()
+    case = "sweep256" if full_size else "sweep"
+    batch = max(batches) if batches else 1 if full_size else 16
     generator, classifier, segmenter = world.generator, world.classifier, world.segmenter
     if precision != "float32":
         generator = generator.with_precision(precision)
@@ -47,7 +64,8 @@ def program(repeats: int, batches: list[int], precision: str) -> list[Row]:
     images = generator.synthesis(w)
     x = classifier.preprocess(images)
     r = classifier(x).penultimate
-    link = linkjax.fit_link(*(rng.normal(size=(500, each.shape[1])).astype(np.float32) for each in (r, w)))
+    spec = LinkSpec(r.shape[1], w.shape[1], "ols")
+    link = build.fill(Link, spec, {"kernel": np.zeros((r.shape[1], w.shape[1]), np.float32), "bias": np.asarray(w[0])})
     unit, value, pixels = jnp.arange(batch), jnp.ones(batch, jnp.float32), numerics.to_uint8(images)
     floats = pixels.astype(jnp.float32) / 255.0
     labels = jnp.argmax(parts.draw_with_parts(generator, segmenter, w)[1], axis=-1)
@@ -67,10 +85,12 @@ def program(repeats: int, batches: list[int], precision: str) -> list[Row]:
         "all of a sweep": (step, models, w, r, pixels, unit, value),
     }
     made = {name: (*compiled(*each), each[1:]) for name, each in programs.items()}
-    found, _ = in_turns({name: (lambda run=run, a=a: run(*a)) for name, (run, _, a) in made.items()}, repeats, 2)
+    found, _ = in_turns(
+        {name: (lambda run=run, a=a: run(*a)) for name, (run, _, a) in made.items()}, repeats, 1 if full_size else 2
+    )
     about = {"synthesis": {"operations": operations(generator.spec, jax.default_backend() == "cpu")}}
     rows = [
-        row("sweep", f"program: {name}", "linkjax", seconds, batch, compile_seconds=made[name][1], precision=precision,
+        row(case, f"program: {name}", "linkjax", seconds, batch, compile_seconds=made[name][1], precision=precision,
             **about.get(name, {}))
         for name, seconds in found.items()
     ]  # fmt: skip
