@@ -26,6 +26,10 @@ from linkjax.ops.resampling import filtered_leaky_relu
 
 T = TypeVar("T")
 
+#: Bytes of one pass over an image above which derivatives compute the inside of each layer anew, and keep its input
+#: alone: at 256² a gradient then needs a fifth of the memory (25 GiB an image without), for one more forward pass.
+KEPT_BYTES = 64 << 20
+
 
 class Affine(nnx.Module):
     """y = x · kernel · (lr_multiplier / √in) + bias · lr_multiplier: weights as trained, scaled when used."""
@@ -245,10 +249,19 @@ def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, 
     rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
     x = synthesis.input(rows[:, 0])
     outputs = {"input": x}
+    call = _call if _largest_pass(synthesis.spec) <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
     # In the order of the spec: a Dict comes back from a compiled call with its keys sorted, L10 before L2.
     for i, name in enumerate(synthesis.spec.layer_names, start=1):
-        outputs[name] = x = synthesis.layers[name](x, rows[:, i], policy)
+        outputs[name] = x = call(synthesis.layers[name], x, rows[:, i], policy)
     return outputs
+
+
+def _call(layer: Layer, x: Array, w: Array, policy: numerics.Policy) -> Array:
+    return layer(x, w, policy)
+
+
+def _largest_pass(spec: GeneratorSpec) -> int:
+    return max(layer.bytes_at_once for layer in spec.layers)
 
 
 def in_cache(spec: GeneratorSpec, draw: Callable[[Any, Array], T], models: Any, w: Float[Array, "B ..."]) -> T:
@@ -259,7 +272,7 @@ def in_cache(spec: GeneratorSpec, draw: Callable[[Any, Array], T], models: Any, 
     Args:
       draw: pure, from models and rows of w to a pytree of what `spec`'s generator draws, row by row.
     """
-    return map_in_cache(draw, models, w, max(layer.bytes_at_once for layer in spec.layers))
+    return map_in_cache(draw, models, w, _largest_pass(spec))
 
 
 def _images(synthesis: "Synthesis", w: Array) -> Array:
