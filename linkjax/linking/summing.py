@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from linkjax import parallel
+from linkjax import cluster, parallel
 from linkjax.analysis import moments
 from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.moments import Moments, Products
@@ -20,6 +20,9 @@ from linkjax.errors import InputError
 
 #: Blocks after which what the devices summed is merged: moments kept there and gone on from give the same bits.
 MERGED = 64
+#: Bytes of the rows, of all processes, that are gathered at once.
+SLAB = 256 << 20
+_HEAD = ("count", "mean_r", "mean_w", "S_ww", "rounding")  # what grows with the units, not with their square
 
 
 class Summing(Protocol):
@@ -102,8 +105,54 @@ def merged(parts: list[Moments]) -> Moments:
 
 
 def over_processes(mine: Moments) -> Moments:
-    """The moments of all processes' pairs; every process gets the same."""
-    return merged(parallel.gathered(mine))
+    """The moments of all processes' pairs; every process gets the same bits.
+
+    Memory: the process's own moments, the result, and a few times `SLAB` bytes on the host and on every device,
+    however many processes there are.
+    """
+    if cluster.count() == 1:
+        return jax.device_get(mine)
+    units, w_dim = mine.S_rw.shape
+    slab = max(SLAB // (8 * cluster.count() * max(units, w_dim)), 1)
+    return by_slabs(lambda take: parallel.gathered(take(mine)), slab)
+
+
+def by_slabs(gathered: Callable[[Callable[[Moments], Any]], list[Any]], slab: int) -> Moments:
+    """Moments merged in order, as `merged` does, of which only some rows are ever together in one place.
+
+    The weights and the distances of the means in Chan's rule are told by counts and means alone: these come whole, and
+    then S_rr and S_rw, `slab` rows at a time.
+
+    Args:
+      gathered: take → what it takes of each part's moments, in their order.
+    """
+    heads = gathered(lambda part: {name: getattr(part, name) for name in _HEAD})
+    total = heads[0]
+    ranks: list[tuple[np.ndarray, np.ndarray]] = []  # of each later part: √weight · δ of r and of w
+    for head in heads[1:]:
+        count = total["count"] + head["count"]
+        share = head["count"] / max(count, 1.0)
+        root = np.sqrt(total["count"] * share)
+        delta_r, delta_w = head["mean_r"] - total["mean_r"], head["mean_w"] - total["mean_w"]
+        ranks.append((root * delta_r, root * delta_w))
+        total = {
+            "count": count,
+            "mean_r": total["mean_r"] + share * delta_r,
+            "mean_w": total["mean_w"] + share * delta_w,
+            "S_ww": total["S_ww"] + head["S_ww"] + ranks[-1][1] ** 2,
+            "rounding": np.maximum(total["rounding"], head["rounding"]),
+        }
+    units, w_dim = len(total["mean_r"]), len(total["mean_w"])
+    S: dict[str, Any] = {"S_rr": np.empty((units, units)), "S_rw": np.empty((units, w_dim))}
+    for start in range(0, units, slab):
+        some = slice(start, start + slab)
+        for name, column in (("S_rr", 0), ("S_rw", 1)):
+            first, *others = gathered(lambda part, name=name, some=some: np.asarray(getattr(part, name)[some]))
+            S[name][some] = first
+            for other, rank in zip(others, ranks, strict=True):
+                S[name][some] += other
+                S[name][some] += rank[0][some, None] * rank[column][None]
+    return Moments(**S, **total)
 
 
 def save(path: Path, sums: Moments, note: Mapping[str, Any]) -> None:
