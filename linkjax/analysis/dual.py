@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import eigh
+from scipy.linalg.blas import dsyrk  # pyright: ignore[reportAttributeAccessIssue]
 
 from linkjax.analysis.linear import Solution
 
-#: Units whose deviations are held in float64 at once.
+#: Units that are held in float64 at once.
 COLUMNS = 4096
+#: Samples up to which SciPy's LAPACK, which overwrites what it is given, can count its workspace in 32 bits.
+IN_PLACE = 2**15 - 1
 
 
 class Dual(NamedTuple):
@@ -26,17 +30,29 @@ class Dual(NamedTuple):
     D: np.ndarray  # [n, w_dim]  vectorsᵀ (w − mean_w)
 
 
+def nbytes(n: int) -> int:
+    """Bytes that `decompose` needs of n samples beside these: n² values, and twice as many for LAPACK's dsyevd.
+
+    Above `IN_PLACE` two copies of the n² values come to that.
+    """
+    return (24 if n <= IN_PLACE else 40) * n * n
+
+
 def decompose(r: Float[np.ndarray, "n units"], w: Float[np.ndarray, "n w_dim"]) -> Dual:
     """The eigendecomposition that gives the link of every alpha.
 
-    n² · units + about 9 n³ operations; memory 16 · n² bytes beside the samples.
+    n² · units + about 9 n³ operations; memory `nbytes` and some columns beside the samples.
     """
     mean_r, mean_w = r.mean(axis=0, dtype=np.float64), w.mean(axis=0, dtype=np.float64)
-    gram = np.zeros((len(r), len(r)))
+    gram = np.zeros((len(r), len(r)), order="F")  # as LAPACK wants it, to be worked on in place; its lower half alone
     for columns in _columns(r.shape[1]):
-        d = r[:, columns] - mean_r[columns]
-        gram += d @ d.T
-    eigenvalues, vectors = np.linalg.eigh(gram)
+        gram = dsyrk(
+            1.0, (r[:, columns] - mean_r[columns]).T, trans=True, beta=1.0, c=gram, overwrite_c=True, lower=True
+        )
+    if len(r) > IN_PLACE:
+        eigenvalues, vectors = np.linalg.eigh(gram)
+    else:
+        eigenvalues, vectors = eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
     return Dual(r, mean_r, mean_w, eigenvalues, vectors, vectors.T @ (w - mean_w))
 
 
@@ -66,7 +82,8 @@ def choose(dual: Dual, r: np.ndarray, w: np.ndarray, alphas: Sequence[float]) ->
     errors = []
     for alpha in alphas:
         solution = solve(dual, alpha)
-        errors.append(float(np.mean((w - r @ solution.kernel - solution.bias) ** 2)))
+        found = sum(r[:, columns] @ solution.kernel[columns] for columns in _columns(r.shape[1]))  # in float64
+        errors.append(float(np.mean((w - found - solution.bias) ** 2)))
     return alphas[min(range(len(alphas)), key=lambda index: (errors[index], -alphas[index]))]
 
 

@@ -11,10 +11,12 @@ from linkjax.errors import InputError
 
 Range = tuple[int, int]
 
-#: Pairs that lie together on disk and are read together, when order does not matter.
+#: Pairs that lie together on disk and are read together, when order does not matter; at most.
 PIECE = 1024
-#: Pieces mixed with each other: 32 of 2048 + 512 float32 values a row are 335 MB.
+#: Whole pieces whose rows are mixed with each other: 32 768 rows, of 2048 + 512 float32 values 335 MB.
 MIXED = 32
+#: Bytes of the rows held at once; fewer rows where they are so wide that these hold no more.
+BYTES = 512 << 20
 
 
 def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> list[Range]:
@@ -50,6 +52,12 @@ def blocks(ranges: Sequence[Range], size: int) -> list[Range]:
     return [(at, min(at + size, stop)) for start, stop in ranges for at in range(start, stop, size)]
 
 
+def fitting(pairs: artifacts.Artifact, wanted: int) -> int:
+    """As many rows as wanted, or the largest power of two (which devices mostly divide) that `BYTES` hold."""
+    fit = max(BYTES // (4 * (pairs.summary["units"] + pairs.summary["w_dim"])), 1)
+    return wanted if wanted <= fit else 1 << (fit.bit_length() - 1)
+
+
 def read(pairs: artifacts.Artifact, wanted: Sequence[Range]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """r and w of block after block; the next one is read, by a thread, while the caller works on the last."""
     data = pairs.open()
@@ -82,20 +90,28 @@ def shuffled(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of `batch` pairs in an order that (seed, epoch) alone decides; what is left over at the end is dropped.
 
-    Pieces of `PIECE` rows come in random order, and each `MIXED` of them are mixed row by row: a whole shuffle of up
-    to 32 768 pairs that lie together, near to one above, in memory that does not grow with the pairs.
+    Pieces of rows that lie together come in random order, and are mixed row by row once `PIECE · MIXED` rows are there,
+    or what `BYTES` hold of wider ones: a whole shuffle of up to 32 768 pairs, wherever they lie, and near to one above.
+
+    Memory: `BYTES`, the piece that is read ahead, and a batch, whatever the number of pairs.
     """
     random = np.random.default_rng([seed, epoch])
-    pieces = blocks(ranges, PIECE)
+    room = fitting(pairs, PIECE * MIXED)
+    stored = pairs.open()["r"].encoding["chunks"][0]  # a smaller piece would be read as slowly as all of these rows
+    pieces = blocks(ranges, min(PIECE, room, max(room // MIXED, stored)))
     order = [pieces[index] for index in random.permutation(len(pieces))]
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for number, piece in enumerate(read(pairs, order), start=1):
-        kept.append(piece)
-        if number % MIXED and number < len(order):
+    most = min(room, count(ranges)) + batch - 1
+    r, w = (np.empty((most, pairs.summary[width]), np.float32) for width in ("units", "w_dim"))
+    held = fresh = 0  # rows in r and w, and those of them that were read since the last were mixed
+    for piece, following in zip(read(pairs, order), [*order[1:], None], strict=True):
+        size = len(piece[0])
+        r[held : held + size], w[held : held + size] = piece
+        held, fresh = held + size, fresh + size
+        if following is not None and fresh + following[1] - following[0] <= room:
             continue
-        r, w = (np.concatenate(part) for part in zip(*kept, strict=True))
-        rows = random.permutation(len(r))
-        whole = len(rows) // batch * batch
+        rows = random.permutation(held)
+        whole = held // batch * batch
         for at in range(0, whole, batch):
             yield r[rows[at : at + batch]], w[rows[at : at + batch]]
-        kept = [(r[rows[whole:]], w[rows[whole:]])]
+        held, fresh = held - whole, 0
+        r[:held], w[:held] = r[rows[whole:]], w[rows[whole:]]

@@ -38,6 +38,12 @@ def check(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> None:
         )
     if config.choose == "stable":
         raise InputError(f"{advice}, which --choose stable measures steps on; raise --moments-gib, or use --choose r2")
+    needed = dual.nbytes(count) / 2**30
+    if config.method in ("ols", "ridge") and needed > config.moments_gib:
+        raise InputError(
+            f"{advice}, and so does the Gram matrix of {count} pairs with its decomposition ({needed:.3g} GiB); fit on "
+            "fewer --classes, raise --moments-gib, or use --method elastic_net"
+        )
     for split in ("train", "val"):
         if split in ranges and rows.count(ranges[split]) < 2:
             raise InputError(f"expected 2 or more pairs in the {split} split, found {rows.count(ranges[split])}")
@@ -56,18 +62,26 @@ def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, d
     else:
         solution = _dual(config, pairs, ranges, found)
     if "val" in ranges:
-        found |= _held_out(solution, rows.read(pairs, rows.blocks(ranges["val"], config.rows)))
+        found |= _held_out(solution, _blocks(config, pairs, ranges["val"]))
     net, (units, w_dim) = config.method == "elastic_net", solution.kernel.shape
     spec = LinkSpec(units, w_dim, config.method, found["alpha"], config.l1_ratio if net else 0.0)
     return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)}), found
+
+
+def _blocks(config: Any, pairs: artifacts.Artifact, ranges: Sequence[rows.Range]) -> Iterator[Pairs]:
+    return rows.read(pairs, rows.blocks(ranges, rows.fitting(pairs, config.rows)))
 
 
 def _dual(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any]) -> Solution:
     """Least squares or ridge; the pairs, fewer than their units, are held in memory."""
 
     def whole(split: str) -> tuple[np.ndarray, np.ndarray]:
-        r, w = zip(*rows.read(pairs, rows.blocks(ranges[split], config.rows)), strict=True)
-        return np.concatenate(r), np.concatenate(w)
+        r, w = (np.empty((rows.count(ranges[split]), pairs.summary[width]), np.float32) for width in ("units", "w_dim"))
+        at = 0
+        for some_r, some_w in _blocks(config, pairs, ranges[split]):
+            r[at : at + len(some_r)], w[at : at + len(some_r)] = some_r, some_w
+            at += len(some_r)
+        return r, w
 
     made = dual.decompose(*whole("train"))
     found["alpha"] = 0.0 if config.method == "ols" else config.alpha
@@ -81,7 +95,7 @@ def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dic
     on = parallel.mesh()
 
     def blocks(split: str) -> Iterator[Pairs]:
-        return rows.read(pairs, rows.blocks(ranges[split], config.rows))
+        return _blocks(config, pairs, ranges[split])
 
     made = streamed_elastic_net.solve(
         lambda epoch: rows.on_devices(rows.shuffled(pairs, ranges["train"], batch, config.seed, epoch)),

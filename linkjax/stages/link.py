@@ -61,7 +61,8 @@ class Config:
     """mlp: random seed."""
     moments_gib: float = 16.0
     """Where moments would need more memory than this, the link is fitted without: by the samples' own Gram matrix where
-    they are no more than the units (ols, ridge), else by streamed proximal gradients (elastic_net)."""
+    they are no more than the units and that fits in as much (ols, ridge), else by streamed proximal gradients
+    (elastic_net)."""
     rows: int = 8192
     """Pairs per block read from disk; the result does not depend on it but for rounding."""
 

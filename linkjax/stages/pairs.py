@@ -18,7 +18,8 @@ from linkjax.errors import InputError, LinkjaxError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
-ROWS = 1024  # samples per stored chunk
+ROWS = 1024  # samples per stored chunk, at most
+_CHUNK_BYTES = 16 << 20  # of activations in one: those of more than 4096 units are stored in smaller chunks
 _CHUNK = 8  # batches between two notes of what is done
 
 
@@ -252,7 +253,7 @@ def _groups(config: Config, labels: tuple[int, ...]) -> list[_Group]:
 
 
 def _make_arrays(writer: artifacts.Writer, total: int, units: int, w_dim: int) -> None:
-    rows = min(ROWS, total)
+    rows = min(ROWS, total, max(_CHUNK_BYTES // (4 * units), 1))
     writer.array("w", ("sample", "w"), (total, w_dim), np.float32, (rows, w_dim), long_name="latent, stored once")
     writer.array("r", ("sample", "unit"), (total, units), np.float32, (rows, units), long_name="activation")
     for name, dtype in (

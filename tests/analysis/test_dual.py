@@ -19,9 +19,11 @@ def relative(found, expected):
     return np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
 
 
+@pytest.mark.parametrize("in_place", [60, 59])
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 300.0])
-def test_the_dual_solution_is_that_of_the_moments(few, alpha, monkeypatch):
+def test_the_dual_solution_is_that_of_the_moments(few, alpha, in_place, monkeypatch):
     monkeypatch.setattr(dual, "COLUMNS", 64)
+    monkeypatch.setattr(dual, "IN_PLACE", in_place)
     found, expected = dual.solve(dual.decompose(*few), alpha), linear.solve_ridge(accumulate(*few), alpha)
     assert relative(found.kernel, expected.kernel) < tol.LINK_SOLUTION
     assert relative(found.bias, expected.bias) < tol.LINK_SOLUTION

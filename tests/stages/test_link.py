@@ -8,6 +8,7 @@ import linkjax
 from linkjax import artifacts, checkpoint
 from linkjax.analysis import host_moments
 from linkjax.cli import main
+from linkjax.errors import InputError
 from linkjax.linking import rows, summing, wide
 from linkjax.stages import link as link_stage
 from tests import tolerances
@@ -236,6 +237,14 @@ def test_fewer_pairs_than_units_are_linked_without_moments(world, method):
     assert np.abs(np.asarray(found.kernel[...]) - np.asarray(expected.kernel[...])).max() < tolerances.STAGE_LINK * size
 
 
+def test_a_gram_matrix_larger_than_moments_may_be_is_refused(world):
+    made = artifacts.Artifact(world.pairs, "pairs")
+    config = link_stage.Config("", world.pairs, moments_gib=24 * 12**2 / 2**30)
+    wide.check(config, made, {"train": [(0, 12)]})
+    with pytest.raises(InputError, match="so does the Gram matrix of 13 pairs"):
+        wide.check(config, made, {"train": [(0, 13)]})
+
+
 def test_what_cannot_be_fitted_without_moments_is_refused_before_anything_is_made(world, tmp_path, capsys):
     for flags, message in (
         (["--method", "ridge"], "120 pairs are more than the units"),
@@ -245,22 +254,6 @@ def test_what_cannot_be_fitted_without_moments_is_refused_before_anything_is_mad
         command = ["link", "--pairs", world.pairs, *flags, "--moments-gib", "1e-9", "--out", str(tmp_path / "no")]
         assert main(command) == 2 and message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_every_epoch_shows_every_pair_once_in_an_order_of_its_own(world, monkeypatch):
-    monkeypatch.setattr(rows, "PIECE", 10)
-    monkeypatch.setattr(rows, "MIXED", 3)
-    made = artifacts.Artifact(world.pairs, "pairs")
-    ranges = rows.of_classes(made, "train", (1, 2, 4))
-    assert ranges == [(24, 72), (96, 120)]
-    epochs = [[*rows.shuffled(made, ranges, 7, 0, epoch)] for epoch in (0, 0, 1)]
-    first, again, other = (np.concatenate([r for r, _ in epoch]) for epoch in epochs)
-    assert (first == again).all() and (first != other).any()
-    stored = made.read(made.open(), "r")
-    rows_of = {row.tobytes(): index for index, row in enumerate(stored)}
-    seen = [rows_of[row.tobytes()] for row in first]
-    assert len(seen) == len(set(seen)) == 70 and set(seen) <= {*range(24, 72), *range(96, 120)}
-    assert len({r.shape for epoch in epochs for r, _ in epoch}) == 1
 
 
 def test_what_does_not_fit_is_refused(world, tmp_path, capsys):

@@ -5,6 +5,7 @@ import linkjax
 from linkjax import artifacts
 from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
+from linkjax.stages import pairs as stage
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, do
 
@@ -121,3 +122,15 @@ def test_wrong_settings_are_one_sentence_and_exit_code_2(world, tmp_path, capsys
     error = capsys.readouterr().err.strip()
     assert said in error and error.count("\n") == 0
     assert not (tmp_path / "pairs").exists()
+
+
+@pytest.mark.parametrize(("units", "rows"), [(2048, 1024), (4096, 1024), (94080, 44)])
+def test_wide_activations_are_stored_in_chunks_of_fewer_rows(units, rows):
+    made = {}
+
+    class Writer:
+        def array(self, name, dims, shape, dtype, chunks, **attributes):
+            made[name] = chunks
+
+    stage._make_arrays(Writer(), 5000, units, 512)
+    assert made["r"] == (rows, units) and made["w"] == (rows, 512) and made["label"] == (rows,)
