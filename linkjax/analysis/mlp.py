@@ -109,6 +109,7 @@ def fit_mlp_stream(
     place: Callable[[Any], Any] = lambda tree: tree,
     saved: Callable[[dict[str, Array]], Saved | None] = lambda like: None,
     save: Callable[[int, Saved], None] = lambda epoch, state: None,
+    agree: Callable[[Any], Any] = lambda value: value,
 ) -> tuple[MLPLink, History]:
     """An MLP link trained on data that do not fit in memory.
 
@@ -121,6 +122,7 @@ def fit_mlp_stream(
       steps: batches per epoch, for the learning rate's schedule.
       place: puts weights and the optimiser's state where they are used (a copy on every device).
       saved: what `save` kept of an earlier run, given arrays of its names and shapes; called once.
+      agree: of several processes, makes a value that decides how to go on the same in all.
       save: called after every epoch; a training that goes on from there gives the bits of one that was never stopped.
     Returns: the link of the epoch with the lowest validation error, and the history. Since epoch 0 is the best ridge
       link, the validation error is never above that one's.
@@ -136,7 +138,7 @@ def fit_mlp_stream(
         return float(sum(float(part) * n for part, n in parts) / sum(n for _, n in parts))
 
     if earlier is None:
-        train, held, best = [], [error(place(params))], 0
+        train, held, best = [], [agree(error(place(params)))], 0
     else:
         state = _unnamed(state, earlier.arrays)
         train, held, best = (earlier.note[name] for name in ("train", "validation", "best"))
@@ -147,8 +149,9 @@ def fit_mlp_stream(
             r, w = jnp.asarray(r, jnp.float32), jnp.asarray(w, jnp.float32)
             state, loss = _step(graph, state, buffers, r, w, training=training, steps=steps)
             losses.append(loss)
-        train.append(float(np.mean(jax.device_get(losses))))
-        held.append(error(state["params"]))
+        trained, validated = agree([float(np.mean(jax.device_get(losses))), error(state["params"])])
+        train.append(trained)
+        held.append(validated)
         if held[-1] < held[best]:
             best = len(train)
             state["kept"] = jax.tree.map(jnp.copy, state["params"])

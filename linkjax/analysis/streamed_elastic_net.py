@@ -72,6 +72,7 @@ def solve(
     how: Steps | None = None,
     *,
     place: Callable[[Any], Any] = lambda tree: tree,
+    agree: Callable[[Any], Any] = lambda value: value,
 ) -> Found:
     """Minimises what `elastic_net.solve_elastic_net` does, by proximal gradients with reduced variance (SVRG).
 
@@ -88,6 +89,7 @@ def solve(
       validation: → held-out pairs in blocks; their error decides when to stop and which link is kept.
       scales: of the training pairs, see `measure`.
       place: puts the weights where they are used.
+      agree: of several processes, makes a value that decides how to go on the same in all.
     Numerics: float32; memory 5 · units · w_dim values. Slow directions (small eigenvalues) are reached late: stopping
       early leaves them near 0, as more ridge would.
     Reference: Xiao, Zhang, A proximal stochastic gradient method with progressive variance reduction, 2014.
@@ -107,12 +109,12 @@ def solve(
         }
     )
     u = place(jnp.zeros((units, w_dim), jnp.float32))
-    curvature = _largest(problem, batches) + float(np.max(ridge * inverse**2))
+    curvature = agree(_largest(problem, batches) + float(np.max(ridge * inverse**2)))
     step = 1.0 / (3.0 * curvature)
 
     def error(weights: Array) -> float:
         parts = [(_error(problem, weights, r, w), len(r)) for r, w in validation()]
-        return float(sum(float(part) * n for part, n in parts) / sum(n for _, n in parts))
+        return agree(float(sum(float(part) * n for part, n in parts) / sum(n for _, n in parts)))
 
     errors, best, kept = [error(u)], 0, u
     for epoch in range(how.epochs):

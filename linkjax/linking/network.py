@@ -43,6 +43,7 @@ def fit(
         count // training.batch,
         config.seed,
         place=lambda tree: parallel.replicate(tree, on),
+        agree=cluster.agreed,
         saved=saved,
         save=lambda epoch, state: checkpoint.save_state(work / "mlp", epoch, state.arrays, state.note),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts, parallel
+from linkjax import artifacts, cluster, parallel
 from linkjax.analysis import dual, streamed_elastic_net
 from linkjax.analysis.linear import Solution
 from linkjax.errors import InputError
@@ -105,6 +105,7 @@ def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dic
         config.alpha,
         config.l1_ratio,
         place=lambda tree: parallel.replicate(tree, on),
+        agree=cluster.agreed,
     )
     found |= {"epochs": len(made.validation) - 1, "best_epoch": made.best, "l1_ratio": config.l1_ratio}
     return made.solution

@@ -58,6 +58,28 @@ def test_noise_keeps_the_linear_start_and_stops_early():
     assert history.validation[-1] > history.validation[history.best]
 
 
+def test_what_another_process_measured_decides_when_to_stop_and_what_is_kept():
+    random = np.random.default_rng(0)
+    train = random.standard_normal((64, 5)), random.standard_normal((64, 2))
+    sums, said = accumulate(*train), []
+
+    def fit(held, agree):
+        training = Training(hidden=(8,), epochs=12, batch=16, patience=3, learning_rate=0.02)
+        batches = lambda epoch: ((train[0][rows], train[1][rows]) for rows in np.arange(64).reshape(4, 16))  # noqa: E731
+        return mlp.fit_mlp_stream(batches, lambda: iter([held]), sums, sums, training, 4, agree=agree)
+
+    def first(value):
+        said.append(value)
+        return value
+
+    held = random.standard_normal((400, 5)), random.standard_normal((400, 2))
+    link, history = fit(held, first)
+    assert len(history.train) < 12 and len(fit(train, lambda value: value)[1].train) == 12
+    told = iter(said)
+    again, other = fit(train, lambda value: next(told))  # on its own it would not have stopped
+    assert other == history and (np.asarray(again(train[0])) == np.asarray(link(train[0]))).all()
+
+
 def test_streamed_batches_train_as_arrays_in_memory_do(data):
     train, held = data
     sums = accumulate(*train), accumulate(*held)

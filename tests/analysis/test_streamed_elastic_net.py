@@ -63,6 +63,28 @@ def test_it_stops_when_held_out_pairs_gain_no_more(data):
     assert found.validation[found.best] < 0.7 * found.validation[0]
 
 
+def test_what_another_process_measured_decides_when_to_stop(data):
+    train, held = data
+    scales, said = streamed_elastic_net.measure(iter([train])), []
+
+    def solve(validation, agree):
+        return streamed_elastic_net.solve(
+            batches(train), lambda: halves(train), lambda: iter([validation]), scales, 0.01, 0.5,
+            Steps(epochs=20, patience=1, tolerance=0.02), agree=agree,
+        )  # fmt: skip
+
+    def first(value):
+        said.append(value)
+        return value
+
+    one = solve(held, first)
+    told = iter(said)
+    other = solve((held[0], 3 * held[1]), lambda value: next(told))
+    assert other.validation == one.validation and other.best == one.best
+    np.testing.assert_array_equal(other.solution.kernel, one.solution.kernel)
+    assert len(one.validation) < 20 and len(said) == len(one.validation) + 1
+
+
 def test_eight_devices_take_the_steps_of_one(data):
     train, held = data
     scales, on = streamed_elastic_net.measure(iter([train])), parallel.mesh()
