@@ -16,7 +16,8 @@ from linkjax import cluster
 class SharedGroup:
     """A group as the stages see it: `group[name][index] = values`, `.oindex[…] = values`, `group[name][index]`.
 
-    All processes call alike, so a read after writes waits until all have written.
+    All processes call alike, so a read after writes waits until all have written. In `cluster.on_first` nobody can be
+    waited for: there, writing and reading what was just written are errors.
     """
 
     def __init__(self, group: zarr.Group):
@@ -50,12 +51,19 @@ class SharedArray:
         return self.settled()[index]
 
     def __setitem__(self, index: Any, values: Any) -> None:
+        if cluster.alone():
+            raise RuntimeError("shared arrays are written by all processes, not by the first alone")
         self._group.unsettled = True
         write_share(self._array, index, values, cluster.index(), cluster.count())
 
     def settled(self) -> zarr.Array:
-        """The array, once every process has written what it had to."""
+        """The array, once every process has written what it had to.
+
+        Raises: RuntimeError in work of the first process alone, if the processes have not met since they wrote.
+        """
         if self._group.unsettled:
+            if cluster.alone():
+                raise RuntimeError("shared arrays: read before `cluster.on_first` what its work needs")
             cluster.barrier()
             self._group.unsettled = False
         return self._array

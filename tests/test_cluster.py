@@ -1,14 +1,17 @@
+import itertools
+
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linkjax import cluster
 from linkjax.cli import main
 from linkjax.cluster import joining, lost
 from linkjax.cluster.joining import Job
 from linkjax.errors import InputError
-from linkjax.shared_arrays import write_share
+from linkjax.shared_arrays import SharedGroup, write_share
 
 SLURM = {
     "SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "4", "SLURM_LOCALID": "0", "SLURM_NODEID": "2",
@@ -100,6 +103,39 @@ def test_a_chunk_is_written_by_one_process_alone():
         expected = np.arange(10) // 2 % 3 == process
         np.testing.assert_array_equal(array[...].all(axis=1), expected)
         np.testing.assert_array_equal(array[...].any(axis=1), expected)
+
+
+class Client:
+    """The runtime's, of process 0: what it was asked for."""
+
+    def __init__(self):
+        self.met, self.told = [], []
+
+    def wait_at_barrier(self, name, timeout):
+        self.met.append(name)
+
+    def key_value_set(self, name, value):
+        self.told.append(name)
+
+
+def test_work_of_the_first_process_alone_reads_no_array_that_others_may_still_be_writing(monkeypatch):
+    client = Client()
+    monkeypatch.setattr(cluster, "_state", cluster._State(2, 0, client, itertools.count()))
+    zarr_group = zarr.open_group({}, mode="w")
+    zarr_group.create_array("a", shape=(4,), chunks=(1,), dtype=np.float32, fill_value=0.0)
+    group = SharedGroup(zarr_group)
+    group["a"][...] = 1.0
+    for read in (lambda: group["a"][...], lambda: group["a"].oindex[[0, 1]]):
+        with pytest.raises(RuntimeError, match="read before"):
+            cluster.on_first(read)
+    assert group.unsettled and not client.met and not cluster.alone()
+    np.testing.assert_array_equal(group["a"][...], [1, 0, 1, 0])  # waits for the others, whose chunks are the rest
+    assert len(client.met) == 1
+    assert cluster.on_first(lambda: group["a"][...].tolist()) == [1, 0, 1, 0]  # nothing written since they met
+    with pytest.raises(RuntimeError, match="written by all"):
+        cluster.on_first(lambda: group["a"].__setitem__(0, 2.0))
+    np.testing.assert_array_equal(group["a"][...], [1, 0, 1, 0])
+    assert len(client.met) == 1 and len(client.told) == 4
 
 
 def test_errors_of_the_network_are_known_from_others():

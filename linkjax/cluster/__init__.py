@@ -118,8 +118,13 @@ def on_first(work: Callable[[], Any]) -> Any:
     return result
 
 
+def alone() -> bool:
+    """Whether this is inside `on_first` of several processes: the others wait, and may not be as far as this one."""
+    return _state is not None and _state.alone
+
+
 def agreed(value: Any) -> Any:
-    """Process 0's value, for what depends on time or free memory and must be the same everywhere."""
+    """Process 0's value, for what depends on time, free memory or rounding and must be the same everywhere."""
     return on_first(lambda: value)
 
 
