@@ -101,6 +101,7 @@ class Samples(NamedTuple):
     label: np.ndarray  # [classes]
     sample_id: np.ndarray  # [classes, m]
     left_out: dict[str, Any]  # samples that are not finite, as `finite.note` names them
+    with_them: int = 0  # finite ones at the same places of other classes, left out so that all keep equal numbers
 
 
 def run(config: Config) -> None:
@@ -147,14 +148,14 @@ def read_samples(pairs: artifacts.Artifact, most: int) -> Samples:
     ids, names = ids[..., 0], np.repeat(label, each)
     left_out = finite.note(finite.rows(*(x.reshape(len(names), -1) for x in (r, w))), names, ids.ravel())
     bad = ~(np.isfinite(r).all(axis=2) & np.isfinite(w).all(axis=2))
-    if bad.any():  # the same place of every class, so that classes keep their equal numbers
-        kept = ~bad.any(axis=0)
+    kept = ~bad.any(axis=0)  # the same place of every class, so that classes keep their equal numbers
+    if bad.any():
         if kept.sum() * len(groups) < 4:
             raise InputError(
                 f"{pairs.path}: {int(bad.sum())} of {bad.size} test samples are not finite; make pairs again"
             )
         r, w, ids = r[:, kept], w[:, kept], ids[:, kept]
-    return Samples(r, w, label, ids, left_out)
+    return Samples(r, w, label, ids, left_out, int((~kept).sum()) * len(groups) - int(bad.sum()))
 
 
 class Congruence:
@@ -176,7 +177,7 @@ class Congruence:
         self.routes = ("link", "W", *(name for name in links if name != "link"))
         self.chunk = writer.done("paths per chunk") or max(1, self.size * _CHUNK // config.steps)
         writer.mark("paths per chunk", self.chunk)
-        self.tally = finite.Tally(config.nonfinite, "samples or paths from them")
+        self.tally = finite.Tally(config.nonfinite, "samples, links or paths from them")
         self.tally.add(samples.left_out)
         self.rows: list[tuple[str, str, congruence.Estimate]] = []
 
@@ -267,26 +268,27 @@ class Congruence:
         self.writer.put("same_class", ("pair",), first // m == second // m)
 
     def _fit(self) -> None:
-        """R² of every link on the compared samples, and the other's gain, by the same resamples."""
+        """R² of every link on the samples that all links keep finite, and the other's gain, by the same resamples."""
         r, w = (x.reshape(-1, x.shape[2]) for x in (self.samples.r, self.samples.w))
         classes, m = self.samples.r.shape[:2]
         counts, _ = congruence.resampled(self._rng(3), classes, m, self.config.draws)
         counts = counts.reshape(len(counts), -1).astype(np.float64)
         away = ((w - w.mean(axis=0, keepdims=True)) ** 2).sum(axis=1, dtype=np.float64)
         none = np.zeros(0)
+        linked = {name: drawing.linked(link, r, self.size, self.mesh) for name, link in self.links.items()}
+        good = finite.rows(*linked.values())
+        self.tally.add(finite.note(good, np.repeat(self.samples.label, m), self.samples.sample_id.ravel()))
+        far, count = np.where(good, away, 0.0), int(good.sum())
         values, spreads = {}, {}
-        for name, link in self.links.items():
-            linked = drawing.linked(link, r, self.size, self.mesh).astype(np.float64)
-            good = finite.rows(linked)
-            error = ((w - np.where(good[:, None], linked, w)) ** 2).sum(axis=1)
-            far = np.where(good, away, 0.0)
+        for name, found in linked.items():
+            error = ((w - np.where(good[:, None], found.astype(np.float64), w)) ** 2).sum(axis=1)
             values[name] = 1 - error.sum() / far.sum()
             spreads[name] = congruence.explained(error, far, counts)
-            self.rows.append(("fit", name, congruence.estimate(values[name], spreads[name], none, len(w))))
+            self.rows.append(("fit", name, congruence.estimate(values[name], spreads[name], none, count)))
         if "other link" in values:
             gain = values["other link"] - values["link"]
             spread = spreads["other link"] - spreads["link"]
-            self.rows.append(("gain", "other link", congruence.estimate(gain, spread, none, len(w))))
+            self.rows.append(("gain", "other link", congruence.estimate(gain, spread, none, count)))
 
     def _measure_paths(self, ends: np.ndarray) -> None:
         config, count = self.config, len(ends)
@@ -305,7 +307,8 @@ class Congruence:
             disorder = straightness.disordered(straightness.gram(path), rng, config.permutations)
             others = straightness.of_other_pairs(path, asked, rng, config.permutations)
             for name, values, null in zip(found._fields, found, (*disorder, *others), strict=True):
-                each = congruence.estimate(_mean(values), _mean(values[again]), _mean(null), count)
+                known = int(np.isfinite(values).sum())
+                each = congruence.estimate(_mean(values), _mean(values[again]), _mean(null), known)
                 self.rows.append((name, route, each))
         put = self.writer.put
         put("progress", ("route", "path", "step"), np.stack(progress_of).astype(np.float32))
@@ -332,12 +335,15 @@ class Congruence:
             "steps": self.config.steps,
             "images": images,
             **self.tally.summary(),
+            "left_out_for_balance": self.samples.with_them,
             "rows": [
                 {"question": question, "scope": scope, **{key: _number(value) for key, value in each._asdict().items()}}
                 for question, scope, each in self.rows
             ],
         })  # fmt: skip
         self.tally.tell()
+        if self.samples.with_them:
+            print(f"left out {self.samples.with_them} finite samples more, so that classes keep equal numbers")
         shown = {(question, scope): each for question, scope, each in self.rows}
         for key in (("distances", "all"), ("neighbours", "all"), ("r2", "link"), ("gain", "other link")):
             if key in shown:

@@ -1,8 +1,11 @@
 """Weights that make certain samples overflow: they are counted, named, left out, or end the run."""
 
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import zarr
 
 import linkjax
 from linkjax import artifacts, checkpoint, loading
@@ -146,8 +149,27 @@ def test_congruence_names_where_paths_start(world, linked, tmp_path, capsys):
     stopped(capsys, *flags)
     do(*flags)
     summary = artifacts.Artifact(tmp_path / "congruence", "congruence").summary
-    assert 0 < summary["nonfinite"] < 16  # the route through W is sound
-    assert "samples or paths from them" in capsys.readouterr().out
+    rows = {(row["question"], row["scope"]): row["count"] for row in summary["rows"]}
+    lost = summary["nonfinite"] - (20 - rows["fit", "link"])
+    assert rows["fit", "link"] < 20 and 0 < lost == 8 - rows["r2", "link"]  # linked samples, and paths through the link
+    assert rows["r2", "W"] == 8 and summary["left_out_for_balance"] == 0  # the route through W is sound
+    assert "samples, links or paths from them" in capsys.readouterr().out
+
+
+def test_congruence_counts_the_samples_left_out_so_that_classes_keep_equal_numbers(world, tmp_path, capsys):
+    shutil.copytree(world.pairs, tmp_path / "pairs")
+    made = artifacts.Artifact(tmp_path / "pairs", "pairs")
+    start, _ = made.summary["splits"]["test"]  # 8 samples of each of 5 classes
+    zarr.open_group(tmp_path / "pairs" / artifacts.DATA)["r"][[start + 1, start + 9, start + 20], 0] = np.nan
+    flags = ["congruence", *world.models, "--pairs", tmp_path / "pairs", "--link", world.link, "--paths", "0"]
+    do(*flags, "--out", tmp_path / "congruence", "--draws", "20", "--permutations", "20")
+    summary = artifacts.Artifact(tmp_path / "congruence", "congruence").summary
+    assert (summary["samples_per_class"], summary["samples"]) == (6, 30)
+    assert summary["nonfinite"] == 3 and summary["left_out_for_balance"] == 7  # places 1 and 4, of 5 classes
+    assert "left out 7 finite samples more" in capsys.readouterr().out
+    do("report", "--pairs", world.pairs, "--congruence", tmp_path / "congruence", "--out", tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "so that classes keep equal numbers: 7 samples" in page
 
 
 def test_screen_leaves_out_anchors_whose_derivatives_are_not_finite(world, tmp_path, capsys):

@@ -46,7 +46,10 @@ def section(source: Source, context: Context) -> Section:
         )
     ]
     if summary["nonfinite"]:
-        blocks.append(Notice(f"Left out as not finite: {number(summary['nonfinite'])} samples or paths."))
+        blocks.append(Notice(f"Left out as not finite: {number(summary['nonfinite'])} samples, links or paths."))
+    if summary.get("left_out_for_balance"):
+        more = number(summary["left_out_for_balance"])
+        blocks.append(Notice(f"Left out beside them, so that classes keep equal numbers: {more} samples."))
     blocks += [Row([_plot(source, found)]), _table(rows, summary)]
     everything = found["distances", "all"]
     facts = [
