@@ -44,7 +44,8 @@ def save_model(
       model: a model of `linkjax.models.registry`, with its `spec`.
       source: where the weights came from (file name, SHA-256, licence, or the stage's settings and numbers).
       files: writes what else belongs into the folder (pictures, tables), before it gets its name.
-      claim: on `path`, of a caller who has held it while working (not resumable); none: it is taken now.
+      claim: on `path`, of a caller who has held it while working; one that is resumable (a link's, with its sums) must
+        have rid its folder of weights that a killed run had begun to write. None: it is taken now, not resumable.
       precision: of the images it was made from, as a manifest tells it; none: float32.
     Raises: InputError if `path` exists or another run writes it; LinkjaxError if the disk does not take it.
     """
