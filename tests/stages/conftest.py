@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import linkjax
+from linkjax import checkpoint, manifest
 from linkjax.cli import main
 from tests import worlds
+from tests.stages import photographs as files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,13 @@ EVALUATE = ["--shuffled-samples", "10", "--pictures", "4"]
 SWEEP = ["--samples", "1", "--steps", "3", "--picture-units", "2", "--picture-samples", "2", "--random-directions", "4"]
 COUNTERFACTUAL = ["--samples", "1", "--max-steps", "20", "--check-every", "5", "--start", "zero", "--pictures", "3"]
 
+ENCODE = ["--pictures", "4"]
+SCREEN = ["--samples", "2", "--path-units", "2", "--path-points", "1"]
+SELECT = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"]
+NETWORK = ["--method", "mlp", "--hidden", "4", "--epochs", "1"]
+CONGRUENCE = ["--paths", "4", "--steps", "3", "--draws", "20", "--permutations", "19"]
+PARTS = ("background", "left", "right")
+
 
 def do(*arguments: str) -> None:
     """A command that must succeed."""
@@ -51,6 +61,59 @@ def world(tmp_path_factory) -> World:
     do("sweep", *made.linked, "--out", made.sweep, *SWEEP)
     do("counterfactual", *made.linked, "--out", made.counterfactual, *COUNTERFACTUAL)
     return made
+
+
+@pytest.fixture(scope="session")
+def photographs(world) -> Path:
+    """A folder of photographs."""
+    return files.folder(world.folder / "photographs", count=20)
+
+
+@pytest.fixture(scope="session")
+def segmenter(world) -> str:
+    """A random segmenter with soft borders."""
+    sha256 = manifest.read(world.folder / "generator")["sha256"]
+    made = worlds.segmenter(linkjax.load(world.generator), PARTS)
+    for kernel in made.kernels.values():
+        kernel[...] = 0.1 * kernel[...]
+    checkpoint.save_model(world.folder / "segmenter", made, source={"weights": {"generator": sha256}})
+    return world.segmenter
+
+
+@pytest.fixture(scope="session")
+def encoding(world, photographs) -> str:
+    """The photographs, encoded."""
+    flags = ["--evaluation", world.evaluation, "--photographs", photographs, *ENCODE, "--batch-size", "8"]
+    do("encode", *world.linked, *flags, "--out", world.encoding)
+    return world.encoding
+
+
+@pytest.fixture(scope="session")
+def screening(world, segmenter) -> str:
+    """All units of the link, screened."""
+    do("screen", *world.linked, "--segmenter", segmenter, *SCREEN, "--batch-size", "8", "--out", world.screening)
+    return world.screening
+
+
+@pytest.fixture(scope="session")
+def selection(world) -> str:
+    """What is found in the sweep."""
+    do("select", "--sweep", world.sweep, *SELECT, "--out", world.selection)
+    return world.selection
+
+
+@pytest.fixture(scope="session")
+def network(world) -> str:
+    """A small network as link."""
+    do("link", "--pairs", world.pairs, *NETWORK, "--out", world.network)
+    return world.network
+
+
+@pytest.fixture(scope="session")
+def congruence(world, network) -> str:
+    """The link's congruence, and the network's beside it."""
+    do("congruence", *world.linked, "--other-link", network, *CONGRUENCE, "--out", world.congruence)
+    return world.congruence
 
 
 @pytest.fixture

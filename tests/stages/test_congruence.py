@@ -6,18 +6,12 @@ from linkjax import artifacts
 from linkjax.analysis import straightness
 from linkjax.cli import main
 from tests import tolerances
-from tests.stages.conftest import do
-
-SETTINGS = ["--paths", "4", "--steps", "3", "--draws", "20", "--permutations", "19"]
+from tests.stages.conftest import CONGRUENCE, do
 
 
 @pytest.fixture(scope="module")
-def made(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("congruence")
-    do("link", "--pairs", world.pairs, "--out", folder / "other", "--method", "mlp", "--hidden", "4", "--epochs", "1")
-    flags = ["congruence", *world.linked, "--other-link", str(folder / "other"), *SETTINGS]
-    do(*flags, "--out", folder / "congruence")
-    return folder, flags
+def flags(world, network):
+    return ["congruence", *world.linked, "--other-link", network, *CONGRUENCE]
 
 
 def read(path):
@@ -26,8 +20,8 @@ def read(path):
     return {name: found.read(data, name) for name in data.variables}, found
 
 
-def test_a_path_is_what_the_classifier_sees_between_two_samples(world, made):
-    arrays, found = read(made[0] / "congruence")
+def test_a_path_is_what_the_classifier_sees_between_two_samples(world, network, congruence):
+    arrays, found = read(congruence)
     assert artifacts.names(found.open(), "route") == ["link", "W", "other link"]
     assert arrays["encoded"].shape == (3, 4, 3, 16) and found.summary["images"] == 36
     assert arrays["path_within"].tolist() == [True, True, False, False]
@@ -40,7 +34,7 @@ def test_a_path_is_what_the_classifier_sees_between_two_samples(world, made):
     apart = np.abs(arrays["encoded"][1, :, 0][:, None] - r[None]).max(axis=2)
     first = apart.argmin(axis=1)
     assert apart.min(axis=1).max() < tolerances.STAGE_R * np.abs(r).max()
-    again = linkjax.load(made[0] / "other")(r[first[:1]])
+    again = linkjax.load(network)(r[first[:1]])
     expected = np.asarray(classifier(classifier.preprocess(generator.synthesis(again))).penultimate)
     assert np.abs(arrays["encoded"][2, 0, 0] - expected).max() < tolerances.STAGE_R * np.abs(r).max()
     last = np.abs(arrays["encoded"][1, :, -1][:, None] - r[None]).max(axis=2).argmin(axis=1)
@@ -49,8 +43,8 @@ def test_a_path_is_what_the_classifier_sees_between_two_samples(world, made):
     np.testing.assert_allclose(arrays["progress"][0], progress, rtol=1e-4, atol=1e-5)
 
 
-def test_the_table_has_every_question_and_the_gain_is_the_difference_of_fits(made):
-    _, found = read(made[0] / "congruence")
+def test_the_table_has_every_question_and_the_gain_is_the_difference_of_fits(congruence):
+    _, found = read(congruence)
     rows = {(row["question"], row["scope"]): row for row in found.summary["rows"]}
     assert {question for question, _ in rows} == {
         "distances", "neighbours", "chord", "r2", "direction", "reach", "fit", "gain",
@@ -62,13 +56,13 @@ def test_the_table_has_every_question_and_the_gain_is_the_difference_of_fits(mad
         assert row["low"] <= row["high"]
 
 
-def test_a_kill_one_device_and_batch_size_change_nothing(made, tmp_path, killed_after, one_device):
-    flags = [*made[1], "--out", str(tmp_path / "congruence"), "--batch-size", "2"]
+def test_a_kill_one_device_and_batch_size_change_nothing(flags, congruence, tmp_path, killed_after, one_device):
+    flags = [*flags, "--out", str(tmp_path / "congruence"), "--batch-size", "2"]
     killed_after(9)
     assert main(flags) == 1
     killed_after(10**6)
     do(*flags)
-    whole, resumed = read(made[0] / "congruence")[0], read(tmp_path / "congruence")[0]
+    whole, resumed = read(congruence)[0], read(tmp_path / "congruence")[0]
     assert set(whole) == set(resumed)
     scale = np.abs(whole["encoded"]).max()
     assert np.abs(whole["encoded"] - resumed["encoded"]).max() < tolerances.STAGE_R * scale

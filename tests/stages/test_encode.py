@@ -15,16 +15,8 @@ from tests.stages.photographs import folder, picture
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    return folder(tmp_path_factory.mktemp("photographs"), count=20)
-
-
-@pytest.fixture(scope="module")
-def made(world, photographs, tmp_path_factory):
-    out = tmp_path_factory.mktemp("encoded") / "encoding"
-    flags = ["--evaluation", world.evaluation, "--photographs", photographs, "--pictures", "4", "--batch-size", "8"]
-    do("encode", *world.linked, *flags, "--out", out)
-    return artifacts.Artifact(out, "encoding")
+def made(encoding):
+    return artifacts.Artifact(encoding, "encoding")
 
 
 def framed(root) -> np.ndarray:

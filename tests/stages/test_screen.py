@@ -3,39 +3,23 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
+from linkjax import artifacts, checkpoint
 from linkjax.analysis import screening
 from linkjax.cli import main
 from linkjax.stages import screen
 from tests import tolerances, worlds
-from tests.stages.conftest import do
-
-NAMES = ("background", "left", "right")
-FLAGS = ["--samples", "2", "--path-units", "2", "--path-points", "1"]
+from tests.stages.conftest import PARTS, SCREEN, do
 
 
 @pytest.fixture(scope="module")
-def segmenter(world, tmp_path_factory):
-    out = tmp_path_factory.mktemp("segmenter") / "segmenter"
-    sha256 = manifest.read(world.folder / "generator")["sha256"]
-    made = worlds.segmenter(linkjax.load(world.generator), NAMES)
-    for kernel in made.kernels.values():  # soft borders
-        kernel[...] = 0.1 * kernel[...]
-    checkpoint.save_model(out, made, source={"weights": {"generator": sha256}})
-    return str(out)
-
-
-@pytest.fixture(scope="module")
-def made(world, segmenter, tmp_path_factory):
-    out = tmp_path_factory.mktemp("screened") / "screening"
-    do("screen", *world.linked, "--segmenter", segmenter, "--out", out, *FLAGS, "--batch-size", "8")
-    return artifacts.Artifact(out, "screening")
+def made(screening):
+    return artifacts.Artifact(screening, "screening")
 
 
 def test_effects_are_derivatives_times_the_kernel_per_standard_deviation(world, segmenter, made):
     data = made.open()
     assert data["effect"].dims == ("unit", "part", "metric") and made.summary["products"] == "forward"
-    assert artifacts.names(data, "metric") == list(screening.METRICS) and artifacts.names(data, "part") == list(NAMES)
+    assert artifacts.names(data, "metric") == list(screening.METRICS) and artifacts.names(data, "part") == list(PARTS)
     generator, link = linkjax.load(world.generator), linkjax.load(world.link)
     pairs = artifacts.Artifact(world.pairs, "pairs")
     rows = np.flatnonzero(np.isin(pairs.read(pairs.open(), "sample_id"), made.read(data, "sample_id")[:2]))
@@ -59,13 +43,13 @@ def test_the_mean_over_all_anchors_is_that_of_the_classes(made):
     effect, error = made.read(data, "effect"), made.read(data, "effect_se")
     assert np.allclose(effect, expected, rtol=1e-4, atol=1e-7, equal_nan=True)
     assert np.isfinite(effect[:, :, 0]).all() and (error[np.isfinite(error)] >= 0).all()
-    assert made.read(data, "path_effect").shape == (2, len(NAMES), len(screening.METRICS))
+    assert made.read(data, "path_effect").shape == (2, len(PARTS), len(screening.METRICS))
 
 
 def test_a_kill_one_device_and_another_batch_size_change_nothing(
     world, segmenter, made, tmp_path, killed_after, one_device
 ):
-    flags = ["screen", *world.linked, "--segmenter", segmenter, "--out", str(tmp_path / "out"), *FLAGS]
+    flags = ["screen", *world.linked, "--segmenter", segmenter, "--out", str(tmp_path / "out"), *SCREEN]
     killed_after(1)  # a chunk is at least four batches
     assert main([*flags, "--batch-size", "1"]) == 1
     killed_after(10**6)
@@ -118,7 +102,7 @@ def test_the_page_shows_the_screening(world, made, tmp_path):
 
 
 def test_wrong_use_is_one_sentence_and_leaves_nothing(world, segmenter, tmp_path, capsys):
-    other = worlds.segmenter(linkjax.load(world.generator), NAMES)
+    other = worlds.segmenter(linkjax.load(world.generator), PARTS)
     checkpoint.save_model(tmp_path / "other", other, source={"weights": {"generator": "0" * 64}})
     cases = [
         ([], "make one with linkjax segment"),

@@ -13,16 +13,12 @@ from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs
 from tests import tolerances, worlds
-from tests.stages.conftest import do
-
-FLAGS = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"]
+from tests.stages.conftest import SELECT, do
 
 
 @pytest.fixture(scope="module")
-def made(world, tmp_path_factory):
-    out = tmp_path_factory.mktemp("selected") / "selection"
-    do("select", "--sweep", world.sweep, "--out", out, *FLAGS)
-    return artifacts.Artifact(out, "selection")
+def made(selection):
+    return artifacts.Artifact(selection, "selection")
 
 
 def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(world, made):
@@ -61,7 +57,7 @@ def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
     sweep = ["--segmenter", tmp_path / "segmenter", "--out", tmp_path / "sweep", "--picture-units", "0"]
     do("sweep", *world.linked, *sweep, "--samples", "2", "--steps", "2", "--random-directions", "4")
     query = ["--query", "left_ear.area or abs(image.luminance) > 0", "--no-ablation"]
-    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *FLAGS, *query)
+    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, *query)
     swept, found = (artifacts.Artifact(tmp_path / name, name) for name in ("sweep", "selection"))
     assert artifacts.names(found.open(), "part") == ["image", "background", "left ear", "right"]
     a, b = (each.read(each.open(), "effect") for each in (swept, found))
@@ -78,7 +74,7 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
     linked = [*world.models, "--pairs", world.pairs, "--link", tmp_path / "mlp"]
     sweep = ["--out", tmp_path / "sweep", "--picture-units", "0", "--samples", "2", "--steps", "2"]
     do("sweep", *linked, *sweep, "--random-directions", "4")
-    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *FLAGS, "--no-ablation")
+    do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, "--no-ablation")
     found = artifacts.Artifact(tmp_path / "selection", "selection")
     cosine, flag = (found.read(found.open(), name) for name in ("cosine", "flag"))
     link, swept = linkjax.load(tmp_path / "mlp"), artifacts.Artifact(tmp_path / "sweep", "sweep")
@@ -93,7 +89,7 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
 
 
 def test_a_kill_one_device_and_batch_size_change_nothing(world, made, tmp_path, killed_after, one_device):
-    flags = ["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *FLAGS, "--batch-size", "2"]
+    flags = ["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *SELECT, "--batch-size", "2"]
     killed_after(5)
     assert main(flags) == 1
     killed_after(10**6)

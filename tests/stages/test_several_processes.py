@@ -1,15 +1,28 @@
 """Two processes of two devices, on loopback, against the one process of eight devices that made `world`."""
 
+import json
 import signal
 import time
 
 import numpy as np
 import pytest
 
+import linkjax
 from linkjax import artifacts, checkpoint
 from linkjax.cli import main
 from tests import processes, tolerances
-from tests.stages.conftest import COUNTERFACTUAL, EVALUATE, PAIRS, SWEEP, do
+from tests.stages.conftest import (
+    CONGRUENCE,
+    COUNTERFACTUAL,
+    ENCODE,
+    EVALUATE,
+    NETWORK,
+    PAIRS,
+    SCREEN,
+    SELECT,
+    SWEEP,
+    do,
+)
 
 # Batches are halved with the devices, so that every device runs the same program as in `world`.
 HALF = ["--batch-size", "8"]
@@ -36,13 +49,14 @@ def assert_same(path, world_path, kind, relative=0.0):
 
 
 @pytest.fixture(scope="module")
-def together(world, tmp_path_factory):
+def together(world, photographs, segmenter, network, tmp_path_factory):
     """Every stage in two processes that go on from each other's files."""
     folder = tmp_path_factory.mktemp("together")
     models, pairs, link = world.models, str(folder / "pairs"), str(folder / "link")
     # With the link of `world`: one of two processes is its like to rounding only, and what follows would be too.
     linked = [*models, "--pairs", pairs, "--link", world.link]
     pictures = [str(folder / "pictures")]
+    seen = ["--evaluation", world.evaluation, "--photographs", photographs]
     ended = processes.run_together(
         [
             ["pairs", *models, "--out", pairs, *PAIRS[:-1], "12"],
@@ -52,6 +66,12 @@ def together(world, tmp_path_factory):
             ["counterfactual", *linked, "--out", folder / "counterfactual", *COUNTERFACTUAL, *HALF],
             ["segment", "--generator", world.generator, "--draw", "3", "--out", *pictures, *HALF],
             ["report", "--pairs", pairs, "--link", link, "--out", folder / "report"],
+            ["encode", *linked, "--out", folder / "encoding", *seen, *ENCODE, "--batch-size", "4"],
+            ["screen", *linked, "--segmenter", segmenter, "--out", folder / "screening", *SCREEN, "--batch-size", "4"],
+            ["select", "--sweep", world.sweep, "--out", folder / "selection", *SELECT, "--batch-size", "32"],
+            ["link", "--pairs", pairs, "--out", folder / "network", *NETWORK],
+            ["congruence", *linked, "--other-link", network, "--out", folder / "congruence", *CONGRUENCE, *HALF],
+            ["plan", *world.models, "--out", folder / "plan"],
         ],
         processes.job(),
     )
@@ -66,6 +86,25 @@ def test_two_processes_give_the_numbers_of_one(world, together, kind):
     relative = tolerances.STAGE_SWEEP if kind == "sweep" else 0.0
     made, one = assert_same(together[0] / kind, getattr(world, kind), kind, relative)
     assert made.manifest["device"]["count"] == 4 and made.manifest["weights"] == one.manifest["weights"]
+
+
+@pytest.mark.parametrize("kind", ["encoding", "screening", "selection", "congruence"])
+def test_two_processes_give_the_numbers_of_one_in_the_other_stages(together, kind, request):
+    made, one = assert_same(together[0] / kind, request.getfixturevalue(kind), kind)
+    assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
+
+
+def test_the_network_of_two_processes_is_that_of_one(world, together, network):
+    """Gradients and moments are summed in another order."""
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    r = pairs.read(pairs.open(), "r")
+    found, expected = (np.asarray(linkjax.load(path)(r)) for path in (together[0] / "network", network))
+    assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
+
+
+def test_two_processes_measure_a_plan_together(together):
+    found = json.loads((together[0] / "plan" / "plan.json").read_text())
+    assert found["measured"]["devices"] == 4 and found["measured"]["seconds_per_image"] > 0
 
 
 def test_the_link_of_two_processes_is_that_of_one(world, together):
@@ -84,6 +123,9 @@ def test_only_the_first_process_prints_and_no_output_is_left_unfinished(together
         len(list((folder / "pictures" / "images").glob("*.png"))) == 3 and (folder / "report" / "index.html").exists()
     )
     assert not list(folder.glob("*.partial")) and not list(folder.rglob("lock"))
+    assert zeroth.out.count("compiles in") == 1  # the plan's table
+    lines = (folder / "encoding" / "photographs.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 21 and (folder / "selection" / "selected.parquet").exists()
 
 
 def begin_and_kill(world, folder, environments, victim):
