@@ -43,6 +43,8 @@ def test_reads_that_would_not_be_contiguous_are_refused():
         _kernel()(x, taps, taps, **how)
 
 
+# JAX 0.11 says that this way to a GPU will go; the kernel is a candidate of a benchmark, which no stage takes.
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_kernel_is_lowered_for_a_gpu_without_one(dtype):
     taps = jnp.ones(24), jnp.ones(12)
