@@ -1,5 +1,6 @@
 """The Pallas kernel that bench_layers.py times on accelerators computes what linkjax's filters do."""
 
+import dataclasses
 import importlib.util
 import math
 from pathlib import Path
@@ -49,5 +50,14 @@ def test_reads_that_would_not_be_contiguous_are_refused():
 def test_the_kernel_is_lowered_for_a_gpu_without_one(dtype):
     taps = jnp.ones(24), jnp.ones(12)
     how = {"up": 4, "down": 2, "padding": (-6, -9, -6, -9), "slope": 0.2, "gain": math.sqrt(2), "clamp": 256.0}
-    traced = jax.jit(lambda x: _kernel()(x, *taps, **how)).trace(jax.ShapeDtypeStruct((1, 38, 38, 48), dtype))
-    assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
+    with jax.sharding.use_abstract_mesh(_of_a_gpu()):
+        traced = jax.jit(lambda x: _kernel()(x, *taps, **how)).trace(jax.ShapeDtypeStruct((1, 38, 38, 48), dtype))
+        assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def _of_a_gpu():
+    """JAX 0.11 asks which GPU it lowers for; 0.10 neither asks nor knows of platforms."""
+    told = {"device_kind": "NVIDIA H100 80GB HBM3", "num_cores": 132, "platform": "gpu"}
+    known = {field.name for field in dataclasses.fields(jax.sharding.AbstractDevice)}
+    device = jax.sharding.AbstractDevice(**{name: value for name, value in told.items() if name in known})
+    return jax.sharding.AbstractMesh((), (), abstract_device=device)
