@@ -1,6 +1,7 @@
 """JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -26,7 +27,10 @@ from tests import products
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=25)
+# A whole collection walks all that JAX keeps of every program so far: a second and more, late in a run.
+gc.set_threshold(100_000, 50, 100)
+
+settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("linkjax")
 
 

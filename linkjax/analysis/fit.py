@@ -160,12 +160,12 @@ def accumulate(
     r: Array | np.ndarray, w: Array | np.ndarray, products: Products = "float64", block: int | None = None
 ) -> Moments:
     """Moments of arrays in memory, block by block: by the host's BLAS where the host computes, else on the device."""
-    block = min(block or BLOCK, r.shape[0])
     if jax.default_backend() == "cpu" and isinstance(r, np.ndarray) and isinstance(w, np.ndarray):
         sums = Sums(r.shape[1], w.shape[1], products)
-        for begin in range(0, r.shape[0], block):
-            sums.add(r[begin : begin + block], w[begin : begin + block])
+        for begin in range(0, r.shape[0], block or r.shape[0]):
+            sums.add(r[begin:][:block], w[begin:][:block])
         return sums.moments()
+    block = min(block or BLOCK, r.shape[0])
     total = moments.empty(r.shape[1], w.shape[1])
     for rows_r, rows_w, mask in _blocks(r, w, block):  # the last is padded, so that one program does all
         total = moments.update(total, rows_r, rows_w, mask, products=products)

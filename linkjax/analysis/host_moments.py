@@ -11,7 +11,9 @@ from linkjax.analysis.moments import FLOAT32_ROUNDING, Moments, Products
 Rows = np.ndarray
 
 #: Bytes of deviations held at once: enough that the product outweighs the addition of its result.
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 256 << 20
+#: Bytes of deviations that are made, and summed while they lie in the cache.
+CACHED_BYTES = 4 << 20
 #: Rank-one terms that are added together, as one product.
 PENDING = 64
 
@@ -19,7 +21,9 @@ PENDING = 64
 class Sums:
     """Moments summed in place: no block makes, or walks more than once, an array of [units, units].
 
-    Chan's rank-one terms √(n_a n_b / (n_a + n_b)) · δ are kept as rows and added as one product now and then.
+    A block's products are of its deviations from a shift known beforehand (the mean so far; at first that of the first
+    rows), so that its rows are read once. With d their mean, Σ (x − m)(x − m)ᵀ = Σ (x − shift)(x − shift)ᵀ − n dᵀd.
+    This term and Chan's, n_a n_b / (n_a + n_b) · δδᵀ, are kept as rows and added as one product now and then.
     Memory: that of the moments, one product in the precision asked for, and `CHUNK_BYTES`.
     """
 
@@ -33,13 +37,12 @@ class Sums:
             self.count, self.rounding = float(like.count), float(like.rounding)
             for name in ("mean_r", "mean_w", "S_rr", "S_rw", "S_ww"):
                 getattr(self, name)[...] = getattr(like, name)
-        self._pending_r, self._pending_w = np.zeros((PENDING, units)), np.zeros((PENDING, w_dim))
-        self._pending = 0
+        self._pending: list[tuple[float, np.ndarray, np.ndarray]] = []  # weight, of r, of w
         self._rows = max(CHUNK_BYTES // (np.dtype(products).itemsize * units), 1)
         self._buffers: tuple[np.ndarray, ...] | None = None
 
     def add(self, r: Float[Rows, "n units"], w: Float[Rows, "n w_dim"]) -> None:
-        """More pairs, no padding; formula, numerics and reference as `moments.update`.
+        """More pairs, no padding; numerics and reference as `moments.update`.
 
         n · units² + 2 · n · units · w_dim operations: the symmetric product (xSYRK) is half a general one.
         """
@@ -49,7 +52,7 @@ class Sums:
     @property
     def settled(self) -> bool:
         """Whether no terms wait: going on from the moments of now gives the bits of not having asked for them."""
-        return self._pending == 0
+        return not self._pending
 
     def moments(self) -> Moments:
         """What was summed; shares memory with this object."""
@@ -64,43 +67,58 @@ class Sums:
             self._buffers = tuple(np.empty(shape, self.products) for shape in shapes)
         d_r, d_w, rr, rw = self._buffers
         d_r, d_w = d_r[:n], d_w[:n]
-        mean_r, mean_w = _deviations(r, d_r), _deviations(w, d_w)
-        share = n / (self.count + n)
-        scale = np.sqrt(self.count * share)
-        delta_r, delta_w = mean_r - self.mean_r, mean_w - self.mean_w
+        shift_r, shift_w = self._shift(r, self.mean_r), self._shift(w, self.mean_w)
+        off_r, _ = _deviations(r, shift_r, d_r, squares=False)
+        off_w, squares = _deviations(w, shift_w, d_w, squares=True)
         self.S_rr += np.matmul(d_r.T, d_r, out=rr)  # the same array twice: NumPy calls xSYRK
         self.S_rw += np.matmul(d_r.T, d_w, out=rw)
-        self.S_ww += np.square(d_w).sum(axis=0, dtype=np.float64) + (scale * delta_w) ** 2
-        self._pending_r[self._pending], self._pending_w[self._pending] = scale * delta_r, scale * delta_w
-        self._pending += 1
-        if self._pending == len(self._pending_r):
-            self._flush()
+        self.S_ww += squares
+        self._keep(-n, off_r, off_w)
+        delta_r, delta_w = shift_r + off_r - self.mean_r, shift_w + off_w - self.mean_w
+        share = n / (self.count + n)
+        self._keep(self.count * share, delta_r, delta_w)
         self.mean_r += share * delta_r
         self.mean_w += share * delta_w
         self.count += n
         if self.products == "float32":
             self.rounding = max(self.rounding, FLOAT32_ROUNDING)
+        if len(self._pending) >= PENDING:
+            self._flush()
+
+    def _shift(self, x: Rows, mean: np.ndarray) -> np.ndarray:
+        """What rows are measured from: rounded, so that the deviations from it are exact to their own rounding."""
+        start = mean if self.count else _first_mean(x)
+        return start.astype(self.products).astype(np.float64)
+
+    def _keep(self, weight: float, of_r: np.ndarray, of_w: np.ndarray) -> None:
+        self.S_ww += weight * of_w**2
+        if weight:
+            self._pending.append((weight, of_r, of_w))
 
     def _flush(self) -> None:
-        rows_r, rows_w = self._pending_r[: self._pending], self._pending_w[: self._pending]
         if self._pending:
-            self.S_rr += rows_r.T @ rows_r
-            self.S_rw += rows_r.T @ rows_w
-        self._pending = 0
+            weights = np.array([weight for weight, _, _ in self._pending])[:, None]
+            rows_r, rows_w = (np.stack([term[part] for term in self._pending]) for part in (1, 2))
+            self.S_rr += (rows_r * weights).T @ rows_r
+            self.S_rw += (rows_r * weights).T @ rows_w
+        self._pending = []
 
 
-def _deviations(x: Rows, out: np.ndarray) -> np.ndarray:
-    """A block's mean, float64; its deviations from it go to `out`, in the precision of that.
+def _first_mean(x: Rows) -> np.ndarray:
+    return x[:1024].mean(axis=0, dtype=np.float64)
 
-    In float32 the rows are shifted by the mean that one BLAS product gives; what that leaves is measured on the shifted
-    rows, where it has as many digits as their spread, and is too small to matter to their squares.
+
+def _deviations(x: Rows, shift: np.ndarray, out: Rows, squares: bool) -> tuple[np.ndarray, np.ndarray]:
+    """x − shift in `out`, rounded to its type; the mean of that, and on request the sums of its squares, float64.
+
+    Some rows at a time, small enough that they are summed in the cache: float32 sums are of these rows only.
     """
-    if out.dtype == np.float64:
-        out[...] = x
-        mean = out.sum(axis=0) / len(x)
-        out -= mean
-        return mean
-    ones = np.full(len(x), 1 / len(x), np.float32)
-    shift = ones @ np.asarray(x, np.float32)
-    np.subtract(x, shift, out=out, casting="same_kind")
-    return shift.astype(np.float64) + ones @ out
+    step = max(CACHED_BYTES // (out.itemsize * out.shape[1]), 1)
+    ones, shift = np.ones(step, out.dtype), shift.astype(out.dtype)
+    total, square = np.zeros(out.shape[1]), np.zeros(out.shape[1])
+    for begin in range(0, len(x), step):
+        some = np.subtract(x[begin : begin + step], shift, out=out[begin : begin + step], casting="same_kind")
+        total += ones[: len(some)] @ some
+        if squares:
+            square += np.einsum("nw,nw->w", some, some)
+    return total / len(x), square

@@ -19,7 +19,8 @@ def bench():
     sys.path.pop(0)
 
 
-def test_a_toy_run_compares_sides_names_the_machine_and_keeps_other_cases(bench, tmp_path):
+def test_a_toy_run_compares_sides_names_the_machine_and_keeps_other_cases(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda: 0)  # between all that is timed; it takes seconds where much was imported
     out = tmp_path / "figures.json"
     out.write_text(json.dumps({"cases": {"screening": {"rows": [1]}}, "notes": {}}))
     toy = ["--tiny", "--repeats", "1", "--out", str(out)]
