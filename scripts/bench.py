@@ -1,8 +1,8 @@
 """What linkjax's programs cost, against plain PyTorch and others, and how near they come to what the machine can do.
 
     python scripts/bench.py                                  # all but imagenet256: about 6 minutes on 2 cores
-    python scripts/bench.py --only synthesis256 sweep256 --full-size --repeats 1   # PyTorch takes 48 s an image
-    python scripts/bench.py --full-size --precision float32 tf32 bfloat16 float16 --batches 1 2 4 8 16 32  # on a GPU
+    python scripts/bench.py --only synthesis256 sweep256 --full-size --repeats 1   # 5 minutes
+    python scripts/bench.py --full-size --precision float32 tf32 bfloat16 float16 --batches 1 4 8 16 32 64  # on a GPU
 
 Everything is measured in one run: the machine's ceilings (matrix products in each precision, memory, copies between
 host and device), then every case with its opponents in turns, after a warm-up, waiting for each result; the median of
@@ -79,7 +79,7 @@ def _allowed(case: str, given: argparse.Namespace) -> bool:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=CASES, help="these cases; all, if not given")
-    parser.add_argument("--full-size", action="store_true", help="the imagenet256 architecture too: 4 GB of memory")
+    parser.add_argument("--full-size", action="store_true", help="the imagenet256 architecture too: 6 GB of memory")
     parser.add_argument("--precision", nargs="+", default=["float32"], choices=tuple(machine.BYTES))
     parser.add_argument("--batches", nargs="+", type=int, default=[], help="batches to try; one fit for a CPU if none")
     parser.add_argument("--archs", nargs="+", default=list(encode.ARCHITECTURES), help="classifiers of encode")
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     cases = [case for case in CASES if case in (given.only or CASES) and _allowed(case, given)]
     if not cases:
-        parser.error("synthesis256 and sweep256 need --full-size: 4 GB of memory, and minutes of PyTorch on a CPU")
+        parser.error("synthesis256 and sweep256 need --full-size: 6 GB of memory, and minutes of PyTorch on a CPU")
     ceilings = machine.ceilings(given.precision, given.tiny)
     about = {"machine": machine.name(), "versions": machine.versions(), "ceilings": ceilings}
     print(f"{about['machine']}, {about['versions']}, load {os.getloadavg()[0]:.1f}, {jax.default_backend()}")

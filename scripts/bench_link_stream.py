@@ -3,7 +3,7 @@
     python scripts/bench_link_stream.py [--samples 1000000] [--folder /tmp] [--json docs/figures/link_stream.json]
 
 Writes `--samples` pairs of 2048 units → 512 once, chunk by chunk, in ten equal classes (float32 of 10 significant bits:
-about 7 GB for a million, removed afterwards), and fits ridge links on one, three and all of the classes, each in a
+4.1 GiB for a million, removed afterwards), and fits ridge links on one, three and all of the classes, each in a
 process of its own. Under five minutes for a million on 2 idle cores, half of it spent writing.
 """
 

@@ -15,8 +15,9 @@ from linkjax.analysis.linear import Solution
 
 #: Units that are held in float64 at once.
 COLUMNS = 4096
-#: Samples up to which SciPy's LAPACK, which overwrites what it is given, can count its workspace in 32 bits.
-IN_PLACE = 2**15 - 1
+#: Samples up to which SciPy's LAPACK, which overwrites what it is given, can count its workspace in 32 bits:
+#: 1 + 6 n + 2 n² values.
+IN_PLACE = 2**15 - 2
 
 
 class Dual(NamedTuple):

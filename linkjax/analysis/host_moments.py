@@ -12,8 +12,10 @@ Rows = np.ndarray
 
 #: Bytes of deviations held at once: enough that the product outweighs the addition of its result.
 CHUNK_BYTES = 256 << 20
-#: Bytes of deviations that are made, and summed while they lie in the cache.
-CACHED_BYTES = 4 << 20
+#: Rows whose deviations are made, and summed while they lie in the cache; float32 sums are of no more.
+CACHED_ROWS = 512
+#: Rows whose squares are summed in float32.
+SQUARED_ROWS = 64
 #: Rank-one terms that are added together, as one product.
 PENDING = 64
 
@@ -21,9 +23,9 @@ PENDING = 64
 class Sums:
     """Moments summed in place: no block makes, or walks more than once, an array of [units, units].
 
-    A block's products are of its deviations from a shift known beforehand (the mean so far; at first that of the first
-    rows), so that its rows are read once. With d their mean, Σ (x − m)(x − m)ᵀ = Σ (x − shift)(x − shift)ᵀ − n dᵀd.
-    This term and Chan's, n_a n_b / (n_a + n_b) · δδᵀ, are kept as rows and added as one product now and then.
+    A block's products are of its deviations from a shift, the mean of some of its rows, so that all rows are read once.
+    With d the mean of the deviations, Σ (x − m)(x − m)ᵀ = Σ (x − shift)(x − shift)ᵀ − n dᵀd. This term and Chan's,
+    n_a n_b / (n_a + n_b) · δδᵀ, are kept as rows and added as one product now and then.
     Memory: that of the moments, one product in the precision asked for, and `CHUNK_BYTES`.
     """
 
@@ -38,7 +40,7 @@ class Sums:
             for name in ("mean_r", "mean_w", "S_rr", "S_rw", "S_ww"):
                 getattr(self, name)[...] = getattr(like, name)
         self._pending: list[tuple[float, np.ndarray, np.ndarray]] = []  # weight, of r, of w
-        self._rows = max(CHUNK_BYTES // (np.dtype(products).itemsize * units), 1)
+        self._rows = max(CHUNK_BYTES // (np.dtype(products).itemsize * (units + w_dim)), 1)
         self._buffers: tuple[np.ndarray, ...] | None = None
 
     def add(self, r: Float[Rows, "n units"], w: Float[Rows, "n w_dim"]) -> None:
@@ -48,6 +50,8 @@ class Sums:
         """
         for begin in range(0, len(r), self._rows):
             self._add(r[begin : begin + self._rows], w[begin : begin + self._rows])
+        if len(self._pending) >= PENDING:  # only here, where a caller may ask whether anything waits
+            self._flush()
 
     @property
     def settled(self) -> bool:
@@ -67,7 +71,7 @@ class Sums:
             self._buffers = tuple(np.empty(shape, self.products) for shape in shapes)
         d_r, d_w, rr, rw = self._buffers
         d_r, d_w = d_r[:n], d_w[:n]
-        shift_r, shift_w = self._shift(r, self.mean_r), self._shift(w, self.mean_w)
+        shift_r, shift_w = _shift(r, self.products), _shift(w, self.products)
         off_r, _ = _deviations(r, shift_r, d_r, squares=False)
         off_w, squares = _deviations(w, shift_w, d_w, squares=True)
         self.S_rr += np.matmul(d_r.T, d_r, out=rr)  # the same array twice: NumPy calls xSYRK
@@ -82,13 +86,6 @@ class Sums:
         self.count += n
         if self.products == "float32":
             self.rounding = max(self.rounding, FLOAT32_ROUNDING)
-        if len(self._pending) >= PENDING:
-            self._flush()
-
-    def _shift(self, x: Rows, mean: np.ndarray) -> np.ndarray:
-        """What rows are measured from: rounded, so that the deviations from it are exact to their own rounding."""
-        start = mean if self.count else _first_mean(x)
-        return start.astype(self.products).astype(np.float64)
 
     def _keep(self, weight: float, of_r: np.ndarray, of_w: np.ndarray) -> None:
         self.S_ww += weight * of_w**2
@@ -104,21 +101,23 @@ class Sums:
         self._pending = []
 
 
-def _first_mean(x: Rows) -> np.ndarray:
-    return x[:1024].mean(axis=0, dtype=np.float64)
+def _shift(x: Rows, products: Products) -> np.ndarray:
+    """Near the mean of a block, from rows all over it; rounded, so that deviations from it round but once."""
+    some = x[:: max(len(x) // 256, 1)]
+    return some.mean(axis=0, dtype=np.float64).astype(products).astype(np.float64)
 
 
 def _deviations(x: Rows, shift: np.ndarray, out: Rows, squares: bool) -> tuple[np.ndarray, np.ndarray]:
-    """x − shift in `out`, rounded to its type; the mean of that, and on request the sums of its squares, float64.
-
-    Some rows at a time, small enough that they are summed in the cache: float32 sums are of these rows only.
-    """
-    step = max(CACHED_BYTES // (out.itemsize * out.shape[1]), 1)
-    ones, shift = np.ones(step, out.dtype), shift.astype(out.dtype)
+    """x − shift in `out`, rounded to its type; the mean of that, and on request the sums of its squares, float64."""
+    ones, shift = np.ones(CACHED_ROWS, out.dtype), shift.astype(out.dtype)
     total, square = np.zeros(out.shape[1]), np.zeros(out.shape[1])
-    for begin in range(0, len(x), step):
-        some = np.subtract(x[begin : begin + step], shift, out=out[begin : begin + step], casting="same_kind")
+    for begin in range(0, len(x), CACHED_ROWS):
+        rows = slice(begin, begin + CACHED_ROWS)
+        some = np.subtract(x[rows], shift, out=out[rows], casting="same_kind")
         total += ones[: len(some)] @ some
         if squares:
-            square += np.einsum("nw,nw->w", some, some)
+            whole = len(some) // SQUARED_ROWS * SQUARED_ROWS
+            groups = some[:whole].reshape(-1, SQUARED_ROWS, some.shape[1])
+            square += np.einsum("gnw,gnw->gw", groups, groups).sum(axis=0, dtype=np.float64)
+            square += np.einsum("nw,nw->w", some[whole:], some[whole:])
     return total / len(x), square

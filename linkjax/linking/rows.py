@@ -100,6 +100,8 @@ def shuffled(
     stored = pairs.open()["r"].encoding["chunks"][0]  # a smaller piece would be read as slowly as all of these rows
     pieces = blocks(ranges, min(PIECE, room, max(room // MIXED, stored)))
     order = [pieces[index] for index in random.permutation(len(pieces))]
+    if not order:
+        return
     most = min(room, count(ranges)) + batch - 1
     r, w = (np.empty((most, pairs.summary[width]), np.float32) for width in ("units", "w_dim"))
     held = fresh = 0  # rows in r and w, and those of them that were read since the last were mixed

@@ -43,3 +43,12 @@ def test_fit_link_takes_the_dual_where_units_outnumber_samples_and_makes_no_mome
     centred = r - r.mean(0, dtype=np.float64)
     inverse = np.linalg.pinv(centred, rcond=1e-9)  # centring takes away a rank, down to rounding
     assert relative(np.asarray(least.kernel[...])[:150], inverse @ (w - w.mean(0))) < tol.LINK_FLOAT32
+
+
+def test_lapack_can_count_its_workspace_where_it_works_in_place():
+    most = 2**31 - 1
+    assert (
+        1 + 6 * dual.IN_PLACE + 2 * dual.IN_PLACE**2
+        <= most
+        < 1 + 6 * (dual.IN_PLACE + 1) + 2 * (dual.IN_PLACE + 1) ** 2
+    )

@@ -121,3 +121,27 @@ def test_float32_sums_on_the_host_keep_a_large_mean_apart_from_the_spread():
     exact = r.astype(np.float64) - r.mean(axis=0, dtype=np.float64)
     assert np.abs(sums.moments().S_rr - exact.T @ exact).max() < tol.MOMENTS_FLOAT32 * (exact**2).sum(axis=0).max()
     assert np.abs(sums.moments().mean_r - r.mean(axis=0, dtype=np.float64)).max() < 1e-6
+
+
+def test_float32_sums_on_the_host_bear_classes_one_after_another_and_a_first_block_far_off():
+    random = np.random.default_rng(1)
+    means = np.repeat(np.array([100.0, 0.0, -5.0, 3.0]), [40, 3000, 3000, 3000])
+    r = (random.standard_normal((len(means), UNITS)) + means[:, None]).astype(np.float32)
+    sums = host_moments.Sums(UNITS, W_DIM, "float32")
+    for rows in (slice(0, 40), slice(40, None)):
+        sums.add(r[rows], r[rows, :W_DIM])
+    found, exact = sums.moments(), r - r.mean(axis=0, dtype=np.float64)
+    assert np.abs(found.S_rr - exact.T @ exact).max() < tol.MOMENTS_FLOAT32 * (exact**2).sum(axis=0).max()
+    np.testing.assert_allclose(found.S_ww, (exact**2).sum(axis=0)[:W_DIM], rtol=tol.MOMENTS_FLOAT32)
+
+
+def test_sums_settle_where_blocks_end_however_many_chunks_a_block_has(monkeypatch):
+    monkeypatch.setattr(host_moments, "PENDING", 4)
+    monkeypatch.setattr(host_moments, "CHUNK_BYTES", 10 * 8 * (UNITS + W_DIM))
+    sums = host_moments.Sums(UNITS, W_DIM, "float64")
+    r, w = pairs(20)
+    settled = []
+    for _ in range(6):
+        sums.add(r, w)  # two chunks
+        settled.append(sums.settled)
+    assert settled == [False, True, True, True, True, True]  # 3, then 4 terms more each time

@@ -158,7 +158,7 @@ def test_where_maps_are_large_a_gradient_keeps_the_layers_inputs_alone_and_is_th
     found = np.asarray(jax.jit(jax.grad(lambda w: brightness(w)))(w))
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     inputs = 4 * len(w) * sum(layer.in_size**2 * layer.in_channels for layer in generator.spec.layers)
-    assert kept_bytes(brightness, w, capsys) < 1.5 * inputs < 0.1 * all_kept
+    assert 0.5 * inputs < kept_bytes(brightness, w, capsys) < 1.5 * inputs < 0.1 * all_kept
 
 
 @pytest.mark.parametrize("radial", [False, True], ids=["t", "r"])

@@ -11,7 +11,8 @@ from linkjax.ops import chunked
 
 
 def work(weights, x):
-    return {"y": jnp.tanh(jnp.matmul(x, weights["k"], precision="highest")) * weights["n"].astype(jnp.float32), "x": x}
+    y = jnp.tanh(jnp.matmul(x, weights["k"], precision="highest")) * weights["n"].astype(jnp.float32)
+    return {"y": y, "x": x, "sign": jnp.sign(x).astype(jnp.int32)}
 
 
 WEIGHTS = {"k": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "n": np.int32(2)}
@@ -65,6 +66,11 @@ def test_derivatives_are_those_of_the_whole_batch():
     np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-5, atol=1e-6)
     passes = str(jax.make_jaxpr(jax.grad(functools.partial(loss, shared), 1))(WEIGHTS["k"], x))
     assert "scan" not in passes and "while" not in passes
+
+    def second(each):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(jax.grad(lambda x: loss(each, WEIGHTS["k"], x))(x))))(x)
+
+    np.testing.assert_allclose(second(shared), second(work), rtol=1e-4, atol=1e-5)
     many = jax.vmap(jax.grad(lambda x: loss(shared, WEIGHTS["k"], x)))(np.stack([x, x + 1]))
     one = jax.grad(lambda x: loss(work, WEIGHTS["k"], x))(x + 1)
     np.testing.assert_allclose(many[1], one, rtol=1e-5, atol=1e-6)
