@@ -104,7 +104,7 @@ def main() -> None:
         f"  validation error of {alphas.size} alphas": lambda: linear.validation_errors(total, total, alphas, spectrum),
         "  elastic net, 10 steps": lambda: elastic_net.solve_elastic_net(total, 0.01, 0.5, max_iterations=10),
     }
-    found |= report(parts, 1)
+    found |= report(parts, 3)
     if options.json:
         machine = f"{platform.machine()}, {os.cpu_count()} cores, {device.platform}"
         seconds = {

@@ -11,7 +11,7 @@ from linkjax.analysis.moments import FLOAT32_ROUNDING, Moments, Products
 Rows = np.ndarray
 
 #: Bytes of deviations held at once: enough that the product outweighs the addition of its result.
-CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 384 << 20
 #: Rows whose deviations are made, and summed while they lie in the cache; float32 sums are of no more.
 CACHED_ROWS = 512
 #: Rows whose squares are summed in float32.
