@@ -30,7 +30,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A whole collection walks all that JAX keeps of every program so far: a second and more, late in a run.
 gc.set_threshold(100_000, 50, 100)
 
-settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=15)
+settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linkjax")
 
 

@@ -122,8 +122,8 @@ def fit_mlp_stream(
       steps: batches per epoch, for the learning rate's schedule.
       place: puts weights and the optimiser's state where they are used (a copy on every device).
       saved: what `save` kept of an earlier run, given arrays of its names and shapes; called once.
-      agree: of several processes, makes a value that decides how to go on the same in all.
       save: called after every epoch; a training that goes on from there gives the bits of one that was never stopped.
+      agree: of several processes, makes a value that decides how to go on the same in all.
     Returns: the link of the epoch with the lowest validation error, and the history. Since epoch 0 is the best ridge
       link, the validation error is never above that one's.
     """

@@ -10,7 +10,8 @@ from linkjax.errors import InputError
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.models.segmenter import Segmenter, SegmenterSpec
-from linkjax.models.stylegan_xl import Generator, in_cache, layer_outputs
+from linkjax.models.stylegan_xl import Generator, layer_outputs
+from linkjax.ops.chunked import map_in_cache
 from linkjax.ops.resize import resize, resize_nearest
 
 
@@ -29,7 +30,8 @@ def draw_with_parts(
       synthesis and a few maps of `num_parts` channels. With the few-shot network all maps are joined: 4 · map_size² ·
       in_channels bytes an image (0.83 GiB for the imagenet256 architecture, as in the original).
     """
-    return in_cache(generator.spec, _draw, (generator, segmenter), jnp.asarray(w, jnp.float32))
+    w = jnp.asarray(w, jnp.float32)
+    return map_in_cache(_draw, (generator, segmenter), w, generator.spec.bytes_at_once)
 
 
 def _draw(models: tuple[Generator, Segmenter | LinearSegmenter], w: Array) -> tuple[Array, Array]:

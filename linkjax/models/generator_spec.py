@@ -55,7 +55,7 @@ class LayerSpec:
 
     @property
     def bytes_at_once(self) -> int:
-        """float32 bytes of an image that the largest pass of the filters reads and writes: across, then down."""
+        """float32 bytes that the filters' pass along x, the largest there is, reads and writes for one image."""
         height, _ = self.mid_size
         return 4 * self.out_channels * height * (self.in_size + self.conv_kernel - 1 + self.out_size)
 
@@ -107,6 +107,11 @@ class GeneratorSpec:
     def layer_names(self) -> tuple[str, ...]:
         """Names of the synthesis layers, in order."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def bytes_at_once(self) -> int:
+        """That of the layer where it is largest: what one pass over an image has in its hands."""
+        return max(layer.bytes_at_once for layer in self.layers)
 
     @property
     def mapping_in(self) -> int:

@@ -3,8 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +22,6 @@ from linkjax.ops.conv import dense
 from linkjax.ops.fourier import fourier_features, rigid_transform
 from linkjax.ops.modulated_conv import modulated_conv
 from linkjax.ops.resampling import filtered_leaky_relu
-
-T = TypeVar("T")
 
 #: Bytes of one pass over an image above which derivatives compute the inside of each layer anew, and keep its input
 #: alone: a search through the image at 256² then needs 7.9 instead of 25 GiB, for one more forward pass a gradient.
@@ -249,7 +246,7 @@ def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, 
     rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
     x = synthesis.input(rows[:, 0])
     outputs = {"input": x}
-    call = _call if _largest_pass(synthesis.spec) <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
+    call = _call if synthesis.spec.bytes_at_once <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
     # In the order of the spec: a Dict comes back from a compiled call with its keys sorted, L10 before L2.
     for i, name in enumerate(synthesis.spec.layer_names, start=1):
         outputs[name] = x = call(synthesis.layers[name], x, rows[:, i], policy)
@@ -260,22 +257,7 @@ def _call(layer: Layer, x: Array, w: Array, policy: numerics.Policy) -> Array:
     return layer(x, w, policy)
 
 
-def _largest_pass(spec: GeneratorSpec) -> int:
-    return max(layer.bytes_at_once for layer in spec.layers)
-
-
-def in_cache(spec: GeneratorSpec, draw: Callable[[Any, Array], T], models: Any, w: Float[Array, "B ..."]) -> T:
-    """`draw(models, w)`, on a CPU a few images at a time if their maps then stay in its cache; not compiled by itself.
-
-    A quarter less time at 64² with 16 images or more, measured: see docs/benchmarks.md.
-
-    Args:
-      draw: pure, from models and rows of w to a pytree of what `spec`'s generator draws, row by row.
-    """
-    return map_in_cache(draw, models, w, _largest_pass(spec))
-
-
-def _images(synthesis: "Synthesis", w: Array) -> Array:
+def _images(synthesis: Synthesis, w: Array) -> Array:
     return layer_outputs(synthesis, w)[synthesis.spec.layer_names[-1]] * synthesis.spec.output_scale
 
 
@@ -283,7 +265,7 @@ def _images(synthesis: "Synthesis", w: Array) -> Array:
 def _synthesise(synthesis: Synthesis, w: Array, wanted: tuple[str, ...]) -> tuple[Array, dict[str, Array]]:
     spec = synthesis.spec
     if not wanted:
-        return in_cache(spec, _images, synthesis, w), {}
+        return map_in_cache(_images, synthesis, w, spec.bytes_at_once), {}
     outputs = layer_outputs(synthesis, w)
     maps = {}
     for layer in spec.layers:

@@ -32,11 +32,10 @@ def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = 
 def map_in_cache(function: Callable[[Any, Any], T], shared: Any, batch: Any, bytes_each: int) -> T:
     """`function(shared, batch)`; on a CPU of equal shares of the batch, one after another, that stay in the cache.
 
-    A share is the largest that divides the batch, so that one program does them all: of a prime number one image, which
-    is still a fifth faster at 64² than all together. Batches whose single image does
-    not fit, one image, and other backends are not divided: there the shared part's own work would only be repeated.
-    Derivatives are those of the whole batch: passes back through shares would keep, and stack, what each has computed
-    (2.5 times as slow, measured).
+    A share is the largest that divides the batch, so that one program does them all; of a prime number one image.
+    Batches whose single image does not fit, one image, and other backends are not divided: there the shared part's own
+    work would only be repeated. Derivatives are those of the whole batch: passes back through shares would keep, and
+    stack, what each has computed.
 
     Args:
       function: pure, of whatever it depends on: (shared, [b, ...]) → pytree of [b, ...], each item for itself.

@@ -41,7 +41,7 @@ class World:
 
 
 class RandomWorld:
-    """The imagenet256 architecture, ResNet-50 and a linear head for ten parts, with random weights."""
+    """The imagenet256 architecture and ResNet-50 with random weights, and a head for ten parts that is zero."""
 
     def __init__(self) -> None:
         self.generator = build.random(Generator, imagenet_spec(256), 0)

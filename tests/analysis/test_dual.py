@@ -46,9 +46,5 @@ def test_fit_link_takes_the_dual_where_units_outnumber_samples_and_makes_no_mome
 
 
 def test_lapack_can_count_its_workspace_where_it_works_in_place():
-    most = 2**31 - 1
-    assert (
-        1 + 6 * dual.IN_PLACE + 2 * dual.IN_PLACE**2
-        <= most
-        < 1 + 6 * (dual.IN_PLACE + 1) + 2 * (dual.IN_PLACE + 1) ** 2
-    )
+    fits, exceeds = (1 + 6 * n + 2 * n * n for n in (dual.IN_PLACE, dual.IN_PLACE + 1))
+    assert fits <= 2**31 - 1 < exceeds
