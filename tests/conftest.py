@@ -1,4 +1,9 @@
-"""JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance."""
+"""JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance.
+
+Half of a run would be the compiler's. What most tests ask of linkjax does not depend on how far XLA optimises, and they
+are compiled quickly; files whose numbers are claims about the programs that users run say `COMPILED_AS_SHIPPED = True`.
+With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
+"""
 
 import atexit
 import gc
@@ -10,6 +15,7 @@ from pathlib import Path
 # Before JAX is imported: the backend reads these once.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # The workers, and the programs the tests start, compile many of the same programs: once a run is enough.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _PROGRAMS = tempfile.mkdtemp(prefix="linkjax-programs-")
@@ -32,6 +38,19 @@ gc.set_threshold(100_000, 50, 100)
 
 settings.register_profile("linkjax", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linkjax")
+
+
+_QUICK = jax.config.read("jax_disable_most_optimizations")
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too
+def pytest_runtest_setup(item):
+    """Compile as the file says; programs in memory do not pass from one kind to the other."""
+    quick = _QUICK and not getattr(item.module, "COMPILED_AS_SHIPPED", False)
+    if quick != jax.config.read("jax_disable_most_optimizations"):
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", quick)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # of the programs a test starts
 
 
 _BELOW = products.watch()

@@ -5,6 +5,8 @@ import pytest
 
 from linkjax import cli, doctor
 
+COMPILED_AS_SHIPPED = True
+
 
 @pytest.fixture(scope="module")
 def measured():

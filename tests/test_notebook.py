@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+COMPILED_AS_SHIPPED = True
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
 
 

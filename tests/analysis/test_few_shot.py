@@ -4,12 +4,13 @@ import numpy as np
 
 from linkjax.analysis.few_shot import FewShotTraining, few_shot_targets, learning_rate, train_few_shot
 from linkjax.models.segmenter import SegmenterSpec
+from tests import draws
 
 SPEC = SegmenterSpec("S", 3, 2, widths=(6, 4, 4, 4), map_size=8)
 
 
 def problem():
-    maps = jax.random.normal(jax.random.key(0), (5, 8, 8, 3))
+    maps = draws.normal(0, 5, 8, 8, 3)
     return maps, (maps[..., 0] > maps[..., 1]).astype(jnp.int32)
 
 

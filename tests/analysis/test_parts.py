@@ -12,7 +12,7 @@ from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.segmenter import Segmenter, SegmenterSpec
 from linkjax.models.stylegan_xl import layer_outputs
 from linkjax.ops.resize import resize, resize_nearest
-from tests import tolerances, worlds
+from tests import draws, tolerances, worlds
 
 NAMES = ("background", "cap", "stem")
 
@@ -35,7 +35,7 @@ def few_shot(generator, **options):
 
 
 def latents(count=2):
-    return jax.random.normal(jax.random.key(5), (count, 12))
+    return draws.normal(5, count, 12)
 
 
 def test_images_are_the_generators_and_scores_the_heads_on_its_features(generator, linear):
@@ -73,7 +73,7 @@ def test_the_originals_layers_of_the_imagenet_architecture_have_13588_channels()
 
 
 def test_scores_are_differentiable_in_w(generator, linear):
-    w, direction = latents(1), jax.random.normal(jax.random.key(6), (1, 12))
+    w, direction = latents(1), draws.normal(6, 1, 12)
 
     def share(w):
         return jnp.mean(jax.nn.softmax(parts.draw_with_parts(generator, linear, w)[1], axis=-1)[..., 1])

@@ -1,6 +1,5 @@
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from linkjax import parallel
 from linkjax.analysis import measurements, minimal, paths
 from linkjax.errors import InputError
+from tests import draws
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, PATH
 
@@ -141,7 +141,7 @@ def test_a_crossing_is_the_first_and_its_ends_are_named():
 
 
 def test_a_margin_is_above_zero_for_the_top_class_alone():
-    logits = jax.random.normal(jax.random.key(0), (50, 4))
+    logits = draws.normal(0, 50, 4)
     target = jnp.full(50, 2)
     np.testing.assert_array_equal(paths.margin_of(logits, target) > 0, jnp.argmax(logits, axis=1) == 2)
     assert (paths.margin_of(logits, target) >= minimal.smooth_margin(logits, target)).all()

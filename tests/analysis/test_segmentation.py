@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ from linkjax.analysis import segmentation
 from linkjax.analysis.segmentation import UNLABELLED, LinearTraining
 from linkjax.errors import InputError
 from linkjax.models.linear_segmenter import LinearSegmenterSpec, linear_scores
-from tests import tolerances
+from tests import draws, tolerances
 
 SIZE, PARTS = 12, 3
 TRAINING = LinearTraining(weight_decay=1e-3, iterations=200)  # one for all: a compiled program serves several tests
@@ -15,14 +14,13 @@ TRAINING = LinearTraining(weight_decay=1e-3, iterations=200)  # one for all: a c
 
 def problem(count=6, seed=0):
     """Maps of two sizes whose scores under a hidden head give the labels."""
-    key = jax.random.key(seed)
     features = {
-        "low": 3.0 + 0.1 * jax.random.normal(jax.random.fold_in(key, 0), (count, 4, 4, 5)),
-        "high": 20.0 * jax.random.normal(jax.random.fold_in(key, 1), (count, SIZE, SIZE, 3)),
+        "low": 3.0 + 0.1 * draws.normal(2 * seed, count, 4, 4, 5),
+        "high": 20.0 * draws.normal(2 * seed + 1, count, SIZE, SIZE, 3),
     }
     kernels = {
-        "low": 10.0 * jax.random.normal(jax.random.key(7), (5, PARTS)),
-        "high": 0.05 * jax.random.normal(jax.random.key(8), (3, PARTS)),
+        "low": 10.0 * draws.normal(7, 5, PARTS),
+        "high": 0.05 * draws.normal(8, 3, PARTS),
     }
     scores = linear_scores(kernels, jnp.asarray([1.0, 0.0, 0.0]), features, SIZE)
     scores = scores - jnp.mean(scores, axis=(0, 1, 2), keepdims=True)

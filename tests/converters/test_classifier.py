@@ -24,6 +24,8 @@ from linkjax_converters.classifier import classifier_from_state_dict, classifier
 from linkjax_converters.state_dict import read_state_dict
 from tests.tolerances import BATCHING, CLASSIFIER
 
+COMPILED_AS_SHIPPED = True
+
 pytest.importorskip("torch")
 
 FIXTURES = Path(__file__).parents[1] / "parity"

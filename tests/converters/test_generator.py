@@ -13,6 +13,8 @@ from linkjax_converters.generator import convert_generator, generator_from_snaps
 from linkjax_converters.snapshot import ModuleRecord, read_snapshot
 from tests import tolerances
 
+COMPILED_AS_SHIPPED = True
+
 
 @pytest.fixture
 def snapshot(parity):

@@ -13,6 +13,8 @@ from linkjax.analysis.parts import draw_with_parts
 from linkjax.demo import bundle, factors, world
 from linkjax.errors import InputError
 
+COMPILED_AS_SHIPPED = True
+
 
 def test_the_embedded_bundle_passed_every_gate_and_fits_in_the_wheel():
     opened = bundle.open_bundle()

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.ops.resize import bilinear_weights
-from tests import tolerances
+from tests import draws, tolerances
 
 SPEC = LinearSegmenterSpec(("low", "other", "high"), (5, 4, 3), 16, 3, ("background", "cap", "stem"))
 
@@ -23,10 +22,9 @@ def model():
 
 
 def maps(batch=2):
-    key = jax.random.key(1)
     sizes = {"low": (4, 5), "other": (4, 4), "high": (16, 3)}
     return {
-        name: jax.random.normal(jax.random.fold_in(key, index), (batch, size, size, channels))
+        name: draws.normal(index, batch, size, size, channels)
         for index, (name, (size, channels)) in enumerate(sizes.items())
     }
 

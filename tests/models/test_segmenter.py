@@ -1,11 +1,13 @@
-import jax
 import jax.numpy as jnp
 import pytest
 
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.segmenter import Segmenter, SegmenterSpec
+from tests import draws
 from tests.tolerances import BATCHING
+
+COMPILED_AS_SHIPPED = True
 
 SPEC = SegmenterSpec(
     "M", in_channels=5, num_parts=3, widths=(8, 4, 4, 4, 4, 4), part_names=("background", "cap", "stem")
@@ -14,7 +16,7 @@ SPEC = SegmenterSpec(
 
 def test_scores_have_the_map_s_size_and_do_not_depend_on_the_batch():
     model = build.random(Segmenter, SPEC)
-    maps = jax.random.normal(jax.random.key(1), (4, 12, 9, 5))
+    maps = draws.normal(1, 4, 12, 9, 5)
     scores = model(maps)
     assert scores.shape == (4, 12, 9, 3)
     assert jnp.abs(model(maps[2:3])[0] - scores[2]).max() <= BATCHING * jnp.abs(scores).max()

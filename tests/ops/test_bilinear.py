@@ -9,10 +9,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from linkjax.ops import conv, full_conv, resampling
-from tests import tolerances
+from tests import draws, tolerances
 
-KEYS = jax.random.split(jax.random.key(0), 4)
-TAPS = jax.random.normal(KEYS[2], (12,))
+TAPS = draws.normal(2, 12)
 
 
 def plain_upsample(x, taps, factor, padding, axis, gain):
@@ -24,19 +23,19 @@ def plain_downsample(x, taps, factor, axis):
 
 
 def cases():
-    image = jax.random.normal(KEYS[0], (2, 10, 11, 3))
+    image = draws.normal(0, 2, 10, 11, 3)
     for factor, padding, axis in ((2, (9, 8), 1), (4, (-3, 2), 2), (1, (6, 5), 1), (2, (5, 4), 0)):
         settings = {"factor": factor, "padding": padding, "axis": axis, "gain": 1.5}
         yield (f"upsample {factor} axis {axis}", functools.partial(resampling.upsample, **settings),
                functools.partial(plain_upsample, **settings), image, TAPS)  # fmt: skip
     for factor, size, axis in ((2, 30, 1), (2, 31, 2), (4, 29, 1), (1, 20, 0)):
         settings = {"factor": factor, "axis": axis}
-        wide = jax.random.normal(KEYS[0], (size, size, size, 2))
+        wide = draws.normal(0, size, size, size, 2)
         yield (f"downsample {factor} axis {axis}", functools.partial(resampling.downsample, **settings),
                functools.partial(plain_downsample, **settings), wide, TAPS)  # fmt: skip
     for size, channels in ((1, 3), (3, 3), (3, full_conv.WINOGRAD_CHANNELS)):
-        maps = jax.random.normal(KEYS[0], (2, 9, 8, channels))
-        kernel = jax.random.normal(KEYS[1], (size, size, channels, channels))
+        maps = draws.normal(0, 2, 9, 8, channels)
+        kernel = draws.normal(1, size, size, channels, channels)
         yield (f"conv {size} of {channels}", full_conv.full_conv,
                functools.partial(conv.conv, padding=size - 1), maps, kernel)  # fmt: skip
 
@@ -54,7 +53,7 @@ def agree(found, expected):
 def test_both_modes_give_the_plain_functions_derivatives(name):
     ours, plain, x, y = CASES[name]
     shape = jax.eval_shape(plain, x, y).shape
-    direction = jax.random.normal(KEYS[3], shape)
+    direction = draws.normal(3, *shape)
 
     def both_modes(function, x, y, dx, dy):
         value, pull = jax.vjp(function, x, y)

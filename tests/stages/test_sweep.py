@@ -79,7 +79,8 @@ def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed
 
 def test_chosen_units_and_the_absolute_mode(world, tmp_path):
     live = np.flatnonzero(arrays(world.sweep)[0]["flag"] == 0)[:2]
-    do("sweep", *world.linked, "--out", tmp_path / "sweep", *SWEEP, "--mode", "absolute", "--units", *map(str, live))
+    chosen = ["--mode", "absolute", "--units", *map(str, live), "--picture-units", "0"]
+    do("sweep", *world.linked, "--out", tmp_path / "sweep", *SWEEP, *chosen)
     found, made = arrays(tmp_path / "sweep")
     np.testing.assert_array_equal(found["unit"], live)
     assert made.summary["mode"] == "absolute"
