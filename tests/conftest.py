@@ -20,7 +20,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _PROGRAMS = tempfile.mkdtemp(prefix="linkjax-programs-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     atexit.register(shutil.rmtree, _PROGRAMS, ignore_errors=True)
 
 import jax
@@ -43,10 +43,19 @@ settings.load_profile("linkjax")
 _QUICK = jax.config.read("jax_disable_most_optimizations")
 
 
+def pytest_collection_modifyitems(items):
+    """The stages first, which take one worker half of the time; then what is compiled as shipped; then the rest."""
+    items.sort(key=lambda item: (_scope(item.nodeid) != "stages", not _as_shipped(item)))
+
+
+def _as_shipped(item) -> bool:
+    return getattr(item.module, "COMPILED_AS_SHIPPED", False)
+
+
 @pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too
 def pytest_runtest_setup(item):
     """Compile as the file says; programs in memory do not pass from one kind to the other."""
-    quick = _QUICK and not getattr(item.module, "COMPILED_AS_SHIPPED", False)
+    quick = _QUICK and not _as_shipped(item)
     if quick != jax.config.read("jax_disable_most_optimizations"):
         jax.clear_caches()
         jax.config.update("jax_disable_most_optimizations", quick)
@@ -79,12 +88,16 @@ def one_device(monkeypatch):
     monkeypatch.setattr(parallel, "mesh", lambda: one)
 
 
+def _scope(nodeid: str) -> str:
+    file = nodeid.split("::", 1)[0]
+    return "stages" if file.startswith("tests/stages/") else file
+
+
 class _ByFile(LoadScopeScheduling):
     """With several workers, a file stays together (it shares fixtures), and so do the stages, which share one run."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
-        return "stages" if file.startswith("tests/stages/") else file
+        return _scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -9,6 +9,7 @@ so sums per (unit, anchor) are enough. They are added to item by item: items of 
 adds nothing, and sums of different batches, devices or resumed runs add up.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -145,6 +146,7 @@ def slopes(sums: ResponseSums) -> Slopes:
     return Slopes(slope, error, anchors)
 
 
+@jax.jit
 def fidelity(slope: Float[Array, "K units"], units: Int[Array, "K"]) -> Float[Array, "K"]:
     """Slope of each swept unit on its own asked value: 1 moved as asked, 0 did not move.
 
@@ -155,6 +157,7 @@ def fidelity(slope: Float[Array, "K units"], units: Int[Array, "K"]) -> Float[Ar
     return jnp.take_along_axis(slope, units[:, None], axis=1)[:, 0]
 
 
+@jax.jit
 def response_matrix(
     slope: Float[Array, "K V"],
     units: Int[Array, "K"],
@@ -183,6 +186,7 @@ class SideEffects(NamedTuple):
     response: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames="k")
 def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K"], k: int) -> SideEffects:
     """The k other units that move most when a unit is swept; the unit itself (its fidelity) is left out.
 
@@ -201,6 +205,7 @@ def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K
     return SideEffects(jnp.where(found, unit, -1), jnp.where(found, value, jnp.nan))
 
 
+@functools.partial(jax.jit, static_argnames=("shape", "side"))
 def unit_results(
     sums: ResponseSums, units: Int[Array, "K"], unit_std: Float[Array, "units"], shape: tuple[int, int], side: int
 ) -> dict[str, jax.Array]:

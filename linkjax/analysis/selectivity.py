@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from linkjax import numerics
@@ -63,11 +64,8 @@ def draw_resamples(labels: Int[Array, "samples"], key: Array, draws: int = 1000,
     """
     if min(draws, flips) < 1:
         raise InputError(f"expected draws ≥ 1 and flips ≥ 1, found {draws} and {flips}")
-    names, column = jnp.unique(jnp.asarray(labels), return_inverse=True)
-    member = jax.nn.one_hot(column, names.size, dtype=jnp.float32)
-    count_key, sign_key = jax.random.split(key)
-    signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
-    return Resamples(member, _resampled(count_key, member, draws), signs)
+    names, column = np.unique(np.asarray(labels), return_inverse=True)
+    return _resamples(key, jnp.asarray(np.eye(names.size, dtype=np.float32)[column]), draws, flips)
 
 
 def effects(
@@ -96,6 +94,13 @@ def effects(
     """
     resamples = draw_resamples(labels, key, draws, flips or draws)
     return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
+
+
+@functools.partial(jax.jit, static_argnames=("draws", "flips"))
+def _resamples(key: Array, member: Float[Array, "samples classes"], draws: int, flips: int) -> Resamples:
+    count_key, sign_key = jax.random.split(key)
+    signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
+    return Resamples(member, _resampled(count_key, member, draws), signs)
 
 
 def _resampled(key: Array, member: Float[Array, "samples classes"], draws: int) -> Float[Array, "draws samples"]:
@@ -159,6 +164,7 @@ def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resampl
     return Effects(*(jnp.reshape(values, (*values.shape[:-1], *rest)) for values in found))
 
 
+@jax.jit
 def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *rest"]:
     """False-discovery-adjusted p-values over units, for each measurement by itself.
 
@@ -177,6 +183,7 @@ def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *r
     return jnp.where(known, jnp.minimum(jnp.take_along_axis(lowest, back, axis=0), 1.0), jnp.nan)
 
 
+@jax.jit
 def null_p_values(
     effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
 ) -> Float[Array, "units *rest"]:
@@ -204,6 +211,7 @@ def null_p_values(
     return jnp.where(jnp.isfinite(scaled), p, jnp.nan)
 
 
+@jax.jit
 def student_p_values(
     effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
 ) -> Float[Array, "units *rest"]:

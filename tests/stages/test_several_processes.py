@@ -6,9 +6,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import linkjax
-from linkjax import artifacts, checkpoint
+from linkjax import artifacts, checkpoint, manifest
+from linkjax.analysis import parts
 from linkjax.cli import main
 from tests import processes, tolerances
 from tests.stages.conftest import (
@@ -24,6 +26,8 @@ from tests.stages.conftest import (
     do,
 )
 
+STREAMED = ["--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"]
+TRAINED = ["--folds", "2", "--suggest", "0"]
 # Batches are halved with the devices, so that every device runs the same program as in `world`.
 HALF = ["--batch-size", "8"]
 
@@ -56,6 +60,12 @@ def together(world, photographs, segmenter, network, tmp_path_factory):
     # With the link of `world`: one of two processes is its like to rounding only, and what follows would be too.
     linked = [*models, "--pairs", pairs, "--link", world.link]
     pictures = [str(folder / "pictures")]
+    halves = np.repeat(np.repeat([[1, 2]], 8, axis=1), 16, axis=0).astype(np.uint8)
+    masks = [folder / "masks" / f"{row:06d}.png" for row in range(2)]
+    masks[0].parent.mkdir()
+    for path, mask in zip(masks, (halves, halves.T), strict=True):
+        Image.fromarray(mask).save(path)
+    drawn = ["segment", "--generator", world.generator, "--images", *pictures, "--masks", folder / "masks"]
     seen = ["--evaluation", world.evaluation, "--photographs", photographs]
     ended = processes.run_together(
         [
@@ -72,6 +82,8 @@ def together(world, photographs, segmenter, network, tmp_path_factory):
             ["link", "--pairs", pairs, "--out", folder / "network", *NETWORK],
             ["congruence", *linked, "--other-link", network, "--out", folder / "congruence", *CONGRUENCE, *HALF],
             ["plan", *world.models, "--out", folder / "plan"],
+            ["link", "--pairs", pairs, "--out", folder / "streamed", *STREAMED],
+            [*drawn, "--out", folder / "head", *TRAINED, *HALF],
         ],
         processes.job(),
     )
@@ -100,6 +112,29 @@ def test_the_network_of_two_processes_is_that_of_one(world, together, network):
     r = pairs.read(pairs.open(), "r")
     found, expected = (np.asarray(linkjax.load(path)(r)) for path in (together[0] / "network", network))
     assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
+
+
+def test_the_streamed_elastic_net_of_two_processes_is_that_of_one(world, together, tmp_path):
+    """Steps are taken on gradients that are summed in another order."""
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "streamed", *STREAMED)
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    r = pairs.read(pairs.open(), "r")
+    found, expected = (np.asarray(linkjax.load(path / "streamed")(r)) for path in (together[0], tmp_path))
+    assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
+
+
+def test_a_head_trained_from_masks_by_two_processes_is_that_of_one(world, together, tmp_path):
+    folder = together[0]
+    inputs = ["--generator", world.generator, "--images", folder / "pictures", "--masks", folder / "masks"]
+    do("segment", *inputs, "--out", tmp_path / "head", *TRAINED, "--batch-size", "16")
+    pictures = artifacts.Artifact(folder / "pictures", "pictures")
+    w, generator = pictures.read(pictures.open(), "w"), linkjax.load(world.generator)
+    two, one = (
+        np.asarray(parts.draw_with_parts(generator, linkjax.load(path / "head"), w)[1]) for path in (folder, tmp_path)
+    )
+    assert (two.argmax(-1) != one.argmax(-1)).sum() <= 2  # on a border between two parts
+    overlaps = [manifest.read(path / "head")["source"]["overlap"]["iou"] for path in (folder, tmp_path)]
+    assert overlaps[0] == pytest.approx(overlaps[1], abs=1e-2, nan_ok=True)
 
 
 def test_two_processes_measure_a_plan_together(together):
