@@ -23,8 +23,10 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def collected():
+    gc.freeze()  # of what was there before it is not asked: a worker has much by now
     yield
     gc.collect()
+    gc.unfreeze()
 
 
 def link(seed=0):
