@@ -10,13 +10,6 @@ from jaxtyping import Array, Float
 from linkjax.models.build import Buffer
 from linkjax.ops import conv as ops
 
-#: Convolutions with fewer outputs get more, of zeros: XLA on a CPU otherwise sums them in an order that depends on the
-#: number of threads, and so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
-NARROW = 8
-#: Convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs get as many: XLA's CPU convolution is 3 to 10 times
-#: slower there than with 64.
-STEM = 64
-
 
 class Keys:
     """Random keys one after the other; `nnx.Rngs` does the same, four times slower over the hundreds of layers here."""
@@ -55,14 +48,8 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The convolution of x, with the bias if there is one."""
-        kernel, bias = self.kernel[...], None if self.bias is None else self.bias[...]
-        size, _, inputs, outputs = kernel.shape
-        wide = NARROW if outputs < NARROW else STEM if inputs < NARROW and 16 < outputs < 40 else outputs
-        if size > 1 and wide > outputs:
-            kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, wide - outputs)))
-            bias = None if bias is None else jnp.pad(bias, (0, wide - outputs))
-        y = ops.conv(x, kernel, bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return y[..., :outputs]
+        bias = None if self.bias is None else self.bias[...]
+        return ops.conv(x, self.kernel[...], bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 class Dense(nnx.Module):
