@@ -57,11 +57,13 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
     elif case == "sweep":
         for precision in given.precision:
             rows += sweeps.program(given.repeats, given.batches, precision)
-        more, notes = sweeps.stage(*((2, 1, 1) if given.tiny else (32, 2, max(2, given.repeats // 2))))
+        more, notes = sweeps.stage(*((2, 1, 1) if given.tiny else (128, 1, max(2, given.repeats // 2))))
         return rows + more, notes
     elif case == "sweep256":
         for precision in given.precision:
             rows += sweeps.program(given.repeats, given.batches, precision, full_size=True)
+        more, notes = sweeps.stage(1, 1, 1, full_size=True)
+        return rows + more, notes
     elif case == "screening":
         rows = sweeps.screened(given.repeats, given.tiny)
     elif case == "regions":

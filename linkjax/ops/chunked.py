@@ -10,7 +10,7 @@ from jax.custom_derivatives import SymbolicZero
 T = TypeVar("T")
 
 #: Bytes that one pass over images may read and write together so that a CPU's last cache holds them.
-CACHE_BYTES = 16 << 20
+CACHE_BYTES = 12 << 20
 #: Bytes of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256. What is computed of each, colours
 #: and parts, is many times as much.
 MEASURED_BYTES = 2 << 20
