@@ -21,6 +21,9 @@ from linkjax.sweeping import arrays, findings, motion, pictures, programs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
+_PIXELS = (
+    512 * 64 * 64
+)  # and so many pixels where the batch is chosen here: to store a chunk takes as long as 15 of 64²
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,13 @@ class Config:
                 )
 
 
+def _units_a_chunk(config: Config, batch: int, anchors: int, resolution: int) -> int:
+    images = _CHUNK * batch
+    if config.batch_size == "auto":
+        images = max(images, _PIXELS // resolution**2)
+    return math.ceil(images / (anchors * config.steps))
+
+
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes, if no unit is dead."""
     classifier, classes = facts.classifier, facts.classes
@@ -115,7 +125,7 @@ def workload(config: Config, facts: Facts) -> Workload:
         images + shown + moved,
         images + shown + moved,
         disk,
-        sums * math.ceil(_CHUNK * batch / anchors),
+        sums * min(units, _units_a_chunk(config, batch, anchors, facts.generator.resolution)),
         2 + (shown > 0) + (shown + moved > 0),
     )
 
@@ -188,7 +198,7 @@ class Sweep:
         self.models = parallel.replicate((*models, directions, on_device), self.mesh)
         if not self.size:
             self.size = self._fitting_size(live)
-        whole = math.ceil(self.size * _CHUNK / (self.count * config.steps))
+        whole = _units_a_chunk(config, self.size, self.count, models[0].spec.resolution)
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
 
