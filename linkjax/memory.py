@@ -31,7 +31,7 @@ def batch_size(function: Callable[..., Any], models: Any, items: Mapping[str, np
     count = len(next(iter(items.values())))
     tried = min(_FIRST * on.size, parallel.round_up(count, on))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)
-    compiled = parallel.sharded(function, on).lower(models, parallel.place(padded, on)).compile()
+    compiled = parallel.sharded(function, models, on).compiled(parallel.place(padded, on))
     needed: Any = compiled.memory_analysis()  # of one device
     bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
     fit = int(_SHARE * free_bytes(on) / bytes_each)

@@ -6,7 +6,7 @@ items with `jax.shard_map`, so no result depends on how many devices there are. 
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -91,16 +91,34 @@ def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarra
     return padded, np.arange(size) < count
 
 
-def sharded(function: Callable[..., Any], on: Mesh) -> Callable[..., Any]:
+class Sharded(NamedTuple):
+    """A program and its models' arrays: to list the arrays of a model takes longer than to start a program."""
+
+    program: Any  # jitted, of (arrays, items)
+    arrays: list[Any]
+
+    def __call__(self, items: Any) -> Any:
+        """Outputs by item."""
+        return self.program(self.arrays, items)
+
+    def compiled(self, items: Any) -> Any:
+        """The program for items of these shapes, which tells what memory it needs."""
+        return self.program.lower(self.arrays, items).compile()
+
+
+def sharded(function: Callable[..., Any], models: Any, on: Mesh) -> Sharded:
     """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
 
-    `function` must treat items independently: each device sees only its own. Two `functools.partial` of one function
-    with equal keywords are one program.
+    Args:
+      function: must treat items independently: each device sees only its own. Two `functools.partial` of one function
+        with equal keywords are one program.
+      models: pytree, replicated on the mesh (see `replicate`).
     """
     settings: tuple[tuple[str, Any], ...] = ()
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
-    return _sharded(function, settings, on)
+    arrays, structure = jax.tree.flatten(models)
+    return Sharded(_sharded(function, settings, structure, on), arrays)
 
 
 @functools.cache
@@ -122,9 +140,12 @@ def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
 
 
 @functools.cache
-def _sharded(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], on: Mesh) -> Callable[..., Any]:
-    function = functools.partial(function, **dict(settings)) if settings else function
-    mapped = jax.shard_map(function, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+def _sharded(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh) -> Any:
+    def run(arrays: list[Any], items: Any) -> Any:
+        return function(jax.tree.unflatten(structure, arrays), items, **dict(settings))
+
+    run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
+    mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False)
     if cluster.count() == 1:
         return jax.jit(mapped)
     # Every process gets every row: outputs are small, and the host's part of a stage is the same everywhere.
@@ -148,11 +169,11 @@ def map_batches(
       batches: mappings name → array [n, ...] with n ≤ batch_size, n > 0.
       batch_size: items of one compiled call; a multiple of the device count (see `round_up`).
     """
-    run = sharded(function, on)
+    run = sharded(function, models, on)
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
         padded, _ = pad(items, batch_size)
-        outputs = run(models, place(padded, on))
+        outputs = run(place(padded, on))
         if waiting is not None:
             yield _fetch(*waiting)
         waiting = (items, outputs)

@@ -90,17 +90,17 @@ def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, floa
     models = parallel.replicate((generator, classifier), on)
     label = np.zeros(size, np.int32)
     items = {"z": pairs.named_latents(0, label, np.arange(size), generator.spec.z_dim), "label": label}
-    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), on)
+    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), models, on)
     placed = parallel.place(items, on)
     start = time.perf_counter()
-    compiled = step.lower(models, placed).compile()
+    compiled = step.compiled(placed)
     compile_s = time.perf_counter() - start
     start = time.perf_counter()
-    jax.block_until_ready(compiled(models, placed))
+    jax.block_until_ready(compiled(step.arrays, placed))
     warm_s = cluster.agreed(time.perf_counter() - start)  # all have to run it again, or none
     if warm_s < 20:  # the first run also pays for memory; a long one need not be repeated
         start = time.perf_counter()
-        jax.block_until_ready(compiled(models, placed))
+        jax.block_until_ready(compiled(step.arrays, placed))
         warm_s = time.perf_counter() - start
     memory = compiled.memory_analysis()
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves((generator, classifier)))

@@ -225,7 +225,7 @@ def test_eight_devices_find_what_one_finds():
         )
 
     items = {"r": r, "origin": origin, "target": target, "start": start}
-    eight = parallel.sharded(run, parallel.mesh())((generator, classifier, link), items)
+    eight = parallel.sharded(run, (generator, classifier, link), parallel.mesh())(items)
     one = run((generator, classifier, link), items)
     np.testing.assert_array_equal(eight.outcome, one.outcome)
     np.testing.assert_array_equal(eight.steps, one.steps)

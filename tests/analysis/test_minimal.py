@@ -184,7 +184,7 @@ def test_rows_do_not_depend_on_their_batch_or_the_number_of_devices():
 
     items = {"r": r, "origin": origin, "target": target}
     whole = run(models, items)
-    eight = parallel.sharded(run, parallel.mesh())(models, items)
+    eight = parallel.sharded(run, models, parallel.mesh())(items)
     part = run(models, {name: rows[4:9] for name, rows in items.items()})
     for name, values in whole.items():
         scale = max(float(jnp.max(jnp.abs(values.astype(jnp.float32)))), 1.0)

@@ -117,7 +117,7 @@ def test_metrics_are_those_of_the_images_at_both_ends():
 
 def test_a_path_does_not_depend_on_its_batch_or_the_number_of_devices():
     models, items, _ = world()
-    whole, eight = walked(), parallel.sharded(run, parallel.mesh())(models, items)
+    whole, eight = walked(), parallel.sharded(run, models, parallel.mesh())(items)
     part = run(models, {name: rows[2:5] for name, rows in items.items()})
     for name, values in whole.items():
         for other, rows in ((eight[name], slice(None)), (part[name], slice(2, 5))):
