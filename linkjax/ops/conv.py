@@ -14,15 +14,11 @@ from linkjax import numerics
 #: A CPU convolution to at most so many pixels is one product with all patches: XLA's own is slower there, ten times for
 #: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster.
 SMALL_MAP = 49
-#: So is one of a picture (fewer than 8 channels) of at most so many pixels to few outputs: 2 (7 × 7, stride 2) to 6
-#: times (3 × 3) as fast at 64 × 64; at 224 × 224 it is slower, for the patches fill the cache.
-SMALL_PICTURE = 64 * 64
-PICTURE = 8
-#: Of larger pictures, 17 … 39 outputs are filled up with zeros to as many: XLA's convolution is 3 to 10 times slower
-#: there than with 64.
-FEW, STEM = range(17, 40), 64
-#: Fewer outputs become as many: XLA on a CPU otherwise sums them in an order that depends on the number of threads, and
-#: so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
+#: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs get as many, of zeros: XLA's is 3 to 10
+#: times slower there than with 64.
+PICTURE, FEW, STEM = 8, range(17, 40), 64
+#: Those with fewer outputs get as many: XLA on a CPU otherwise sums them in an order that depends on the number of
+#: threads, and so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
 NARROW = 8
 
 
@@ -44,31 +40,25 @@ def conv(
       bias: added per output channel.
       padding: zeros on each of the four sides.
       precision: of the products, where the operands are float32.
-    Numerics: a 1 × 1 convolution is a matrix product, half to a third of XLA's time for a convolution on a CPU.
+    Numerics: on a CPU a 1 × 1 convolution, half to a third of XLA's time for it, and one to a small map are matrix
+      products. In full float32 whatever the precision, which only accelerators know.
     """
-    if kernel.shape[:2] == (1, 1) and padding == 0:
-        y = jnp.matmul(x[:, ::stride, ::stride], kernel[0, 0], precision=precision)
+    given: Any = {"stride": stride, "padding": padding, "dilation": dilation}
+    direct = functools.partial(_direct, **given, precision=precision)
+    written = _written(kernel, math.prod(jax.eval_shape(direct, x, kernel).shape[1:3]), padding)
+    if written is None:
+        y = direct(x, kernel)
     else:
-        given: Any = {"stride": stride, "padding": padding, "dilation": dilation, "precision": precision}
-        direct = functools.partial(_direct, **given)
-        pixels = math.prod(jax.eval_shape(direct, x, kernel).shape[1:3])
-        written = _written(x, kernel, pixels, dilation)
-        if written is None:
-            y = direct(x, kernel)
-        else:
-            y = jax.lax.platform_dependent(x, kernel, cpu=functools.partial(written, **given), default=direct)
+        y = jax.lax.platform_dependent(x, kernel, cpu=functools.partial(written, **given), default=direct)
     return y if bias is None else y + bias[None, None, None, :]
 
 
-def _written(x: Array, kernel: Array, pixels: int, dilation: int) -> Callable[..., Array] | None:
+def _written(kernel: Array, pixels: int, padding: int) -> Callable[..., Array] | None:
     """What is faster on a CPU than XLA's convolution to so many pixels, or surer."""
     inputs, outputs = kernel.shape[2:]
-    if pixels <= SMALL_MAP:
+    if pixels <= SMALL_MAP or (kernel.shape[:2] == (1, 1) and padding == 0):
         return _of_patches
-    picture, few = inputs < PICTURE, outputs in FEW
-    if picture and outputs < FEW.stop and x.shape[1] * x.shape[2] <= SMALL_PICTURE and dilation == 1:
-        return _of_pairs
-    if outputs < NARROW or (picture and few):
+    if outputs < NARROW or (inputs < PICTURE and outputs in FEW):
         return functools.partial(_widened, outputs=NARROW if outputs < NARROW else STEM)
     return None
 
@@ -90,12 +80,11 @@ def _direct(
 def _widened(x: Array, kernel: Array, *, outputs: int, **given: Any) -> Array:
     """With outputs of zeros after its own."""
     own = kernel.shape[3]
-    return _direct(x, jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, outputs - own))), **given)[..., :own]
+    wide = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, outputs - own)))
+    return _direct(x, wide, **given, precision=numerics.PRECISION)[..., :own]
 
 
-def _of_patches(
-    x: Array, kernel: Array, *, stride: int, padding: int, dilation: int, precision: jax.lax.Precision
-) -> Array:
+def _of_patches(x: Array, kernel: Array, *, stride: int, padding: int, dilation: int) -> Array:
     """All patches side by side, [B, h, w, kh · kw · I], times the kernel as a matrix."""
     rows, columns, _, outputs = kernel.shape
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
@@ -105,33 +94,8 @@ def _of_patches(
         for i in range(rows)
         for j in range(columns)
     ]
-    return jnp.matmul(jnp.concatenate(patches, axis=-1), kernel.reshape(-1, outputs), precision=precision)
-
-
-def _of_pairs(
-    x: Array, kernel: Array, *, stride: int, padding: int, dilation: int, precision: jax.lax.Precision
-) -> Array:
-    """As `_of_patches`, with a patch wide enough for two neighbouring outputs, whose kernels have zeros where they end.
-
-    A few outputs make too narrow a product to be fast: twice as many, for patches that are hardly wider and half as
-    many. Pixels and channels of a row are one axis, so that a patch's rows are copied whole.
-    """
-    del dilation  # 1
-    rows, columns, inputs, outputs = kernel.shape
-    height = (x.shape[1] + 2 * padding - rows) // stride + 1
-    width = (x.shape[2] + 2 * padding - columns) // stride + 1
-    pairs, wide = -(-width // 2), columns + stride
-    right = max(padding, 2 * stride * (pairs - 1) + wide - x.shape[2] - padding)
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, right), (0, 0)))
-    flat = x.reshape(*x.shape[:2], -1)
-    starts = [2 * stride * inputs * pair for pair in range(pairs)]
-    windows = jnp.stack([flat[:, :, start : start + wide * inputs] for start in starts], axis=2)
-    last = stride * (height - 1) + 1
-    patches = jnp.concatenate([windows[:, i : i + last : stride] for i in range(rows)], axis=-1)
-    first, second = (jnp.pad(kernel, ((0, 0), ends, (0, 0), (0, 0))) for ends in ((0, stride), (stride, 0)))
-    both = jnp.stack([first, second], axis=3).reshape(-1, 2 * outputs)
-    y = jnp.matmul(patches, both, precision=precision)
-    return y.reshape(x.shape[0], height, 2 * pairs, outputs)[:, :, :width]
+    matrix = kernel.reshape(-1, outputs)
+    return jnp.matmul(jnp.concatenate(patches, axis=-1), matrix, precision=numerics.PRECISION)
 
 
 def dense(
