@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items):
 
 
 def _as_shipped(item) -> bool:
-    return getattr(item.module, "COMPILED_AS_SHIPPED", False)
+    return getattr(getattr(item, "module", None), "COMPILED_AS_SHIPPED", False)
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too

@@ -63,6 +63,7 @@ WINOGRAD = 2e-6  # relative: sums of a few hundred products in another order, th
 # -- the generator's operations against float64
 RESAMPLING = 1e-6  # relative: sums of at most 144 float32 products; measured 3e-7
 DERIVATIVES = 5e-6  # relative: sums of a few hundred products in another order; cubes of them in one test
+CONVOLUTION = 2e-6  # relative: sums of at most 441 float32 products; measured 3e-7
 FOURIER = 2e-6  # absolute, of waves of size 1: the rounding of a phase of a few turns; measured 6e-7
 
 # -- synthesis in half precision against float32, relative to the largest value. Unit roundoff is 2⁻⁹ for bfloat16 and

@@ -326,7 +326,7 @@ class _Solver:
         return shrunk if self.recipe.penalty == "whitened" else jnp.maximum(shrunk, -self.r)
 
 
-@functools.partial(jax.jit, static_argnames="share")
+@jax.jit
 def units_of_most(change: Float[Array, "N units"], share: float = 0.5) -> Bool[Array, "N units"]:
     """The fewest units that together make up a share of ‖change‖², largest first; none where nothing changed.
 

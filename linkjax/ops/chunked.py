@@ -1,6 +1,7 @@
 """A function of one image over a batch, a few images at a time."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,9 +12,8 @@ T = TypeVar("T")
 
 #: Bytes that one pass over images may read and write together so that a CPU's last cache holds them.
 CACHE_BYTES = 12 << 20
-#: Bytes of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256. What is computed of each, colours
-#: and parts, is many times as much.
-MEASURED_BYTES = 2 << 20
+#: Pixels of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256.
+MEASURED_PIXELS = 16 * 64 * 64
 
 
 def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = None) -> T:
@@ -21,16 +21,16 @@ def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = 
 
     Args:
       function: of one item, without the batch axis.
-      images: pytree of arrays [B, ...].
-      at_once: items in memory together. None: on a CPU as many equal shares as keep their intermediates in the cache
-        (256 × 256: one image, four times as fast as all together; 64 × 64: 16, a quarter faster than one), 32
-        elsewhere. Numbers do not depend on it beyond the order of sums.
+      images: pytree of arrays [B, H, W, ...].
+      at_once: items in memory together. None: on a CPU shares of equal size, as large as the cache holds with what is
+        computed of them (256 × 256: one image, four times as fast as all together; 64 × 64: 16, a quarter faster than
+        one), 32 elsewhere. Numbers do not depend on it beyond the order of sums.
     """
     if at_once is None:
         leaves = jax.tree.leaves(images)
-        bytes_each = sum(x.size * x.dtype.itemsize for x in leaves) // max(1, len(leaves[0]))
+        pixels = max(1, math.prod(leaves[0].shape[1:3]))
         on_cpu = jax.default_backend() == "cpu"
-        at_once = _divisor(len(leaves[0]), MEASURED_BYTES // max(1, bytes_each)) if on_cpu else 32
+        at_once = _divisor(len(leaves[0]), MEASURED_PIXELS // pixels) if on_cpu else 32
     # batch_size=1 would put a batch axis of one around every operation
     return jax.lax.map(function, images, batch_size=None if at_once == 1 else at_once)
 

@@ -56,6 +56,8 @@ def conv(
 def _written(kernel: Array, pixels: int, padding: int) -> Callable[..., Array] | None:
     """What is faster on a CPU than XLA's convolution to so many pixels, or surer."""
     inputs, outputs = kernel.shape[2:]
+    if pixels == 0:
+        return None
     if pixels <= SMALL_MAP or (kernel.shape[:2] == (1, 1) and padding == 0):
         return _of_patches
     if outputs < NARROW or (inputs < PICTURE and outputs in FEW):

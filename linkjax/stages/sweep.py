@@ -21,9 +21,8 @@ from linkjax.sweeping import arrays, findings, motion, pictures, programs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
-_PIXELS = (
-    512 * 64 * 64
-)  # and so many pixels where the batch is chosen here: to store a chunk takes as long as 15 of 64²
+# And so many pixels, where the batch is chosen here: to store a chunk takes as long as to draw 15 images of 64 × 64.
+_PIXELS = 512 * 64 * 64
 
 
 @dataclasses.dataclass(frozen=True)

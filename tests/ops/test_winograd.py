@@ -12,7 +12,8 @@ COMPILED_AS_SHIPPED = True
 
 
 def _direct(x, kernel):
-    return conv(x, kernel, padding=2)
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), [(2, 2), (2, 2)], dimension_numbers=numbers)
 
 
 def both(shape, out, seed=0):
