@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from linkjax import numerics
 
 #: A CPU convolution to at most so many pixels is one product with all patches: XLA's own is slower there, ten times for
-#: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster.
-SMALL_MAP = 49
+#: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster. With few channels it costs next to nothing either way, and
+#: compiles faster as it is.
+SMALL_MAP, MANY = 49, 32
 #: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs get as many, of zeros: XLA's is 3 to 10
 #: times slower there than with 64.
 PICTURE, FEW, STEM = 8, range(17, 40), 64
@@ -58,7 +59,7 @@ def _written(kernel: Array, pixels: int, padding: int) -> Callable[..., Array] |
     inputs, outputs = kernel.shape[2:]
     if pixels == 0:
         return None
-    if pixels <= SMALL_MAP or (kernel.shape[:2] == (1, 1) and padding == 0):
+    if (pixels <= SMALL_MAP and min(inputs, outputs) >= MANY) or (kernel.shape[:2] == (1, 1) and padding == 0):
         return _of_patches
     if outputs < NARROW or (inputs < PICTURE and outputs in FEW):
         return functools.partial(_widened, outputs=NARROW if outputs < NARROW else STEM)
