@@ -21,12 +21,19 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def collected():
-    gc.freeze()  # of what was there before it is not asked: a worker has much by now
+@pytest.fixture(autouse=True, scope="module")
+def settled():
+    """What was there before is not looked at by each collection: a worker has much by now."""
+    gc.freeze()
     yield
     gc.collect()
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
 
 
 def link(seed=0):

@@ -74,13 +74,20 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name])
 
 
-@pytest.fixture
-def collected():
-    """Orbax leaves event loops of a save that failed; Python complains when it collects them: here, not later."""
-    gc.freeze()  # of what was there before it is not asked: a worker has much by now
+@pytest.fixture(autouse=True, scope="module")
+def settled():
+    """What was there before is not looked at by each collection: a worker has much by now."""
+    gc.freeze()
     yield
     gc.collect()
     gc.unfreeze()
+
+
+@pytest.fixture
+def collected():
+    """Orbax leaves event loops of a save that failed; Python complains when it collects them: here, not later."""
+    yield
+    gc.collect()
 
 
 FLAGS = [*PAIRS[:-1], "8"]  # batches of 8 make several chunks
