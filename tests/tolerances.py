@@ -40,6 +40,7 @@ EVALUATION = 1e-10  # float64 sums of another order and formula
 # -- stages: the same samples in other batches, on other devices, or one by one
 STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
 STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
+STAGE_PROBABILITY = 5e-5  # absolute: float32 logits of some tens, of another batch size; measured 1.5e-5
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
 # Relative to the largest: moments summed in another order; of an mlp also gradients, over a few steps of Adam.
 STAGE_DEVICES = 1e-4

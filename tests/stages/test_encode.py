@@ -34,7 +34,7 @@ def test_the_numbers_are_what_a_plain_computation_gives(world, photographs, made
     for name, expected in (("r", r), ("w", w), ("encoded", np.asarray(again.penultimate))):
         assert np.abs(made.read(data, name) - expected).max() < tolerances.STAGE_R * np.abs(expected).max(), name
     probability = np.exp(seen.logits - np.log(np.exp(seen.logits).sum(axis=1, keepdims=True)))
-    assert np.abs(made.read(data, "probability") - -np.sort(-probability, axis=1)).max() < 1e-5
+    assert np.abs(made.read(data, "probability") - -np.sort(-probability, axis=1)).max() < tolerances.STAGE_PROBABILITY
     kept = np.mean(np.argmax(seen.logits, axis=1) == np.argmax(again.logits, axis=1))
     assert made.summary["rows"][0]["kept"] == pytest.approx(kept)
     pairs = artifacts.Artifact(world.pairs, "pairs")
