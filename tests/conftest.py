@@ -73,6 +73,15 @@ def every_product_has_the_highest_precision():
     assert not below, f"give these precision=numerics.PRECISION: {below}"
 
 
+@pytest.fixture(scope="module")
+def settled():
+    """For files that collect garbage after each test: what was there before them, much by then, is not looked at."""
+    gc.freeze()
+    yield
+    gc.collect()
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """Outputs of the original programs on small random weights."""

@@ -16,18 +16,10 @@ from linkjax.models.link import Link, LinkSpec
 # Orbax leaves the reads of a restore that failed un-awaited, and Python complains when it collects them; these tests
 # damage checkpoints on purpose, and `collected` makes it complain here and not in a later test.
 pytestmark = [
+    pytest.mark.usefixtures("settled"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def settled():
-    """What was there before is not looked at by each collection: a worker has much by now."""
-    gc.freeze()
-    yield
-    gc.collect()
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +16,9 @@ from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
-from linkjax.sweeping import arrays, findings, motion, pictures, programs
+from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
-_CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole units
-# And so many pixels, where the batch is chosen here: to store a chunk takes as long as to draw 15 images of 64 × 64.
-_PIXELS = 512 * 64 * 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,18 +95,12 @@ class Config:
                 )
 
 
-def _units_a_chunk(config: Config, batch: int, anchors: int, resolution: int) -> int:
-    images = _CHUNK * batch
-    if config.batch_size == "auto":
-        images = max(images, _PIXELS // resolution**2)
-    return math.ceil(images / (anchors * config.steps))
-
-
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes, if no unit is dead."""
     classifier, classes = facts.classifier, facts.classes
     units = classifier.num_units if config.units == "all" else len(config.units)
     units = min(units, config.candidates or units)
+    chosen = config.batch_size == "auto"
     batch = 16 if config.batch_size == "auto" else config.batch_size
     anchors = config.samples * classes
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
@@ -124,7 +114,7 @@ def workload(config: Config, facts: Facts) -> Workload:
         images + shown + moved,
         images + shown + moved,
         disk,
-        sums * min(units, _units_a_chunk(config, batch, anchors, facts.generator.resolution)),
+        sums * min(units, chunks.units_of(batch, anchors * config.steps, facts.generator.resolution, chosen)),
         2 + (shown > 0) + (shown + moved > 0),
     )
 
@@ -197,7 +187,8 @@ class Sweep:
         self.models = parallel.replicate((*models, directions, on_device), self.mesh)
         if not self.size:
             self.size = self._fitting_size(live)
-        whole = _units_a_chunk(config, self.size, self.count, models[0].spec.resolution)
+        chosen = config.batch_size == "auto"
+        whole = chunks.units_of(self.size, self.count * config.steps, models[0].spec.resolution, chosen)
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
 

@@ -74,17 +74,8 @@ def same(a, b):
         np.testing.assert_array_equal(a[name], b[name])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def settled():
-    """What was there before is not looked at by each collection: a worker has much by now."""
-    gc.freeze()
-    yield
-    gc.collect()
-    gc.unfreeze()
-
-
 @pytest.fixture
-def collected():
+def collected(settled):
     """Orbax leaves event loops of a save that failed; Python complains when it collects them: here, not later."""
     yield
     gc.collect()

@@ -84,9 +84,8 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
     live = np.flatnonzero(flag == 0)
     length = np.linalg.norm(steps[live], axis=1)
     expected = steps[live] @ steps[live].T / (length[:, None] * length[None])
-    np.testing.assert_allclose(
-        cosine[np.ix_(live, live)], expected, atol=3e-3
-    )  # differences of float32, of two programs
+    # Both are differences of float32, of two programs.
+    np.testing.assert_allclose(cosine[np.ix_(live, live)], expected, atol=3e-3)
     assert found.summary["effective_rank"] == pytest.approx(redundancy.direction_rank(steps), rel=1e-3)
 
 
