@@ -1,14 +1,16 @@
 """Single layers of the imagenet256 architecture: FIR filters and 3×3 convolutions against their alternatives.
 
     python scripts/bench_layers.py [--repeats 3] [--sizes 36 84 148 276 532 1044] [--out FILE.json]
+    python scripts/bench_layers.py --dtype bfloat16 --batch 8 --channels 128 --repeats 10       # on a GPU
 
-Under six minutes on 2 cores. Filters: upsampling, leaky ReLU and downsampling of one layer, as sums of shifted slices
-(what linkjax does), as dense banded products, as banded products by blocks, as depthwise convolutions (on a CPU only up
-to 84², where they already take longest) and, on a GPU, with a Pallas kernel for all that is along x. They run on
-`--channels` channels, a quarter of them beyond 276², for their time is proportional to them. Convolutions: Winograd's
-method against the library's own at the layer's full width. Last, what a derivative of a small synthesis costs.
-Candidates take turns, the best of the repeats counts; processor time is summed over the cores. Prints rows of Markdown
-tables, the winner for each size, and writes the same as JSON; what was found on other kinds of machine stays there.
+Under six minutes on 2 cores. Filters: upsampling, leaky ReLU and downsampling of one layer, as sums of shifted slices,
+as dense banded products, as banded products by blocks, as depthwise convolutions (on a CPU only up to 84², where they
+already take longest) and, on a GPU, by linkjax's kernel (`linkjax.ops.filter_kernel`). They run on `--channels`
+channels, on a CPU a quarter of them beyond 276², for their time is proportional to them, with maps of `--dtype` and
+sums of float32. Convolutions, on a CPU: Winograd's method against the library's own at the layer's full width. Last,
+what a derivative of a small synthesis costs. Candidates take turns, the best of the repeats counts; processor time is
+summed over the cores. Prints rows of Markdown tables, the winner for each size, and writes the same as JSON; what was
+found on other kinds of machine stays there.
 """
 
 import argparse
@@ -27,14 +29,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import machine, pallas_filter
+from benchmarks import machine
 
+from linkjax import numerics
 from linkjax.models import build
 from linkjax.models.filter_design import layer_filters
 from linkjax.models.generator_spec import LayerSpec, Progression, imagenet_spec, stem_spec
 from linkjax.models.stylegan_xl import Generator
 from linkjax.numerics import PRECISION
-from linkjax.ops import resampling
+from linkjax.ops import filter_kernel, resampling
 from linkjax.ops.activations import leaky_relu
 from linkjax.ops.conv import conv
 from linkjax.ops.winograd import full_conv3x3
@@ -56,7 +59,7 @@ def in_turns(candidates: dict[str, Callable[[], jax.Array]], repeats: int) -> di
             value = jax.block_until_ready(run())
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             if turn == 0:
-                value = np.asarray(value)
+                value = np.asarray(value, np.float32)
                 first = value if first is None else first
                 difference = float(np.abs(value - first).max() / np.abs(first).max())
                 best[name] = {"wall": math.inf, "cpu": math.inf, "difference": difference}
@@ -77,21 +80,23 @@ def blocks(matrix: np.ndarray, size: int) -> list[tuple[int, int, np.ndarray]]:
 
 
 def product(x: jax.Array, matrix: np.ndarray, axis: int, block: int | None) -> jax.Array:
-    """A matrix along an axis of an image, whole or by blocks of its rows."""
+    """A matrix along an axis of an image, whole or by blocks of its rows; operands of x's type, sums in float32."""
     equation = "yh,bhwc->bywc" if axis == 1 else "xw,bhwc->bhxc"
+
+    def of(rows: np.ndarray, part: jax.Array) -> jax.Array:
+        operands = jnp.asarray(rows, x.dtype), part
+        return jnp.einsum(equation, *operands, precision=PRECISION, preferred_element_type=jnp.float32)
+
     if block is None:
-        return jnp.einsum(equation, matrix, x, precision=PRECISION)
-    parts = [
-        jnp.einsum(equation, rows, jax.lax.slice_in_dim(x, first, last, axis=axis), precision=PRECISION)
-        for first, last, rows in blocks(matrix, block)
-    ]
+        return of(matrix, x)
+    parts = [of(rows, jax.lax.slice_in_dim(x, first, last, axis=axis)) for first, last, rows in blocks(matrix, block)]
     return jnp.concatenate(parts, axis=axis)
 
 
 def depthwise(x: jax.Array, taps: np.ndarray, up: int, down: int, padding: tuple[int, int], axis: int) -> jax.Array:
     """A filter along an axis as a convolution of every channel by itself."""
     shape = (len(taps), 1) if axis == 1 else (1, len(taps))
-    kernel = jnp.tile(jnp.asarray(taps[::-1].copy()).reshape(*shape, 1, 1), (1, 1, 1, x.shape[-1]))
+    kernel = jnp.tile(jnp.asarray(taps[::-1].copy(), x.dtype).reshape(*shape, 1, 1), (1, 1, 1, x.shape[-1]))
 
     def both(along, across):
         return (along, across) if axis == 1 else (across, along)
@@ -120,31 +125,35 @@ def filter_candidates(layer: LayerSpec, x: jax.Array) -> dict[str, Callable[[], 
     ]
     downs = [np.asarray(resampling.downsample(jnp.eye(len(m)), jnp.asarray(down_taps), down, axis=0)) for m in ups]
 
+    how: dict[str, Any] = {"up": up, "down": down, "padding": padding, "slope": SLOPE, "gain": GAIN, "clamp": None}
+    taps, dtype = (jnp.asarray(up_taps), jnp.asarray(down_taps)), x.dtype
+
+    def kept(x):
+        return numerics.stored(x, dtype)
+
     def slices(x):
-        return resampling.filtered_leaky_relu(
-            x, jnp.asarray(up_taps), jnp.asarray(down_taps), up=up, down=down, padding=padding, slope=SLOPE, gain=GAIN,
-            clamp=None,
-        )  # fmt: skip
+        return kept(resampling.filtered_leaky_relu(x.astype(jnp.float32), *taps, **how, dtype=dtype))
 
     def banded(x, block=None):
-        x = product(product(x, ups[0], 1, block), ups[1], 2, block)
-        x = leaky_relu(x, SLOPE, gain=GAIN)
-        return product(product(x, downs[1], 2, block), downs[0], 1, block)
+        x = kept(product(kept(product(x, ups[0], 1, block)), ups[1], 2, block))
+        x = leaky_relu(x.astype(jnp.float32), SLOPE, gain=GAIN)
+        return kept(product(kept(product(kept(x), downs[1], 2, block)), downs[0], 1, block))
 
     def convolved(x):
         x = depthwise(x, up_taps * up, up, 1, padding[2:], 1)
-        x = leaky_relu(depthwise(x, up_taps * up, up, 1, padding[:2], 2), SLOPE, gain=GAIN)
+        x = depthwise(x, up_taps * up, up, 1, padding[:2], 2)
+        x = kept(leaky_relu(x.astype(jnp.float32), SLOPE, gain=GAIN))
         return depthwise(depthwise(x, down_taps, 1, down, (0, 0), 2), down_taps, 1, down, (0, 0), 1)
 
+    def kernel(x):
+        scale, bias = jnp.ones((len(x), x.shape[-1])), jnp.zeros(x.shape[-1])
+        return filter_kernel.filtered_leaky_relu(x, scale, bias, *taps, **how)
+
     ways = {"slices": slices, "dense product": banded, "product by blocks": lambda x: banded(x, 32)}
-    on_gpu = jax.default_backend() == "gpu"
-    if on_gpu or layer.out_size <= DEPTHWISE:
+    if jax.default_backend() != "cpu" or layer.out_size <= DEPTHWISE:
         ways["depthwise"] = convolved
-    if on_gpu:
-        ways["Pallas"] = lambda x: pallas_filter.filtered_leaky_relu(
-            x, jnp.asarray(up_taps), jnp.asarray(down_taps), up=up, down=down, padding=padding, slope=SLOPE, gain=GAIN,
-            clamp=None,
-        )  # fmt: skip
+    if filter_kernel.available():
+        ways["kernel"] = kernel
     compiled = {name: jax.jit(way) for name, way in ways.items()}
     return {name: lambda run=run: run(x) for name, run in compiled.items()}
 
@@ -171,6 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--channels", type=int, default=64, help="of the filters' maps")
+    parser.add_argument("--batch", type=int, default=1, help="images that are filtered together")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of those maps")
     sizes = [36, 84, 148, 276, 532, 1044]
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="output sides of layers")
     parser.add_argument("--max-width", type=int, default=1024, help="cut the convolutions' channels to so many")
@@ -181,21 +192,23 @@ def main() -> None:
 
     random = np.random.default_rng(0)
     layers = {layer.out_size: layer for layer in imagenet_spec(1024).layers if layer.up_factor == 2}
-    record: dict[str, Any] = {"versions": machine.versions()}
+    on_cpu = jax.default_backend() == "cpu"
+    record: dict[str, Any] = {"versions": machine.versions(), "dtype": options.dtype, "batch": options.batch}
     winners: dict[int, str] = {}
     library, winograd = jax.jit(lambda x, k: conv(x, k, padding=2)), jax.jit(full_conv3x3)
     print("| layer | way | ms | ms of processor time | difference |\n| --- | --- | --- | --- | --- |", flush=True)
     for size in options.sizes:
         layer = layers[size]
         side = layer.in_size + layer.conv_kernel - 1
-        channels = options.channels if size <= WIDE else max(1, options.channels // 4)
-        x = jnp.asarray(random.normal(size=(1, side, side, channels)), jnp.float32)
+        channels = options.channels if size <= WIDE or not on_cpu else max(1, options.channels // 4)
+        x = jax.random.normal(jax.random.key(size), (options.batch, side, side, channels), options.dtype)
         found = in_turns(filter_candidates(layer, x), options.repeats)
         record[f"filters {size}"] = {"channels": channels, **found}
         winners[size] = min(found, key=lambda name: found[name]["wall"])
         show("filters", size, f"{channels} channels", found)
+        del x
     record["fastest filters"] = winners
-    for size in options.sizes:
+    for size in options.sizes if on_cpu else ():
         layer = layers[size]
         width, out = (min(each, options.max_width) for each in (layer.in_channels, layer.out_channels))
         x = jnp.asarray(random.normal(size=(1, layer.in_size, layer.in_size, width)), jnp.float32)

@@ -76,6 +76,11 @@ HALF_DERIVATIVES = {"bfloat16": 1e-1, "float16": 3e-2}  # kinks of leaky ReLUs a
 HALF_LEVELS = {"bfloat16": 4, "float16": 1}  # of a byte, on the embedded world; measured 3 and 1
 HALF_R = {"bfloat16": 2e-2, "float16": 4e-3}  # of the largest activation there
 HALF_FILTERS = {"bfloat16": 1e-2, "float16": 1.5e-3}  # two roundings between float32 sums of gain about 1
+# Relative to the largest value: three products of operands and taps rounded to 11 bits (2⁻¹²); measured 4e-4
+FILTER_KERNEL = 6e-4
+# Beside one and a half times bfloat16's error without the kernel: a layer's output is rounded once more, before the
+# next one's style scales it.
+FILTER_KERNEL_LAYERS = 1e-3
 
 # -- motion, pixels unless said otherwise
 MOTION_MARGIN = 0.6  # share of scikit-image's endpoint error that ours may have; see scripts/compare_motion.py

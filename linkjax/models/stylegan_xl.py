@@ -16,11 +16,12 @@ from linkjax.errors import InputError
 from linkjax.models.build import Buffer
 from linkjax.models.filter_design import layer_filters
 from linkjax.models.generator_spec import GeneratorSpec, LayerSpec
+from linkjax.ops import filter_kernel
 from linkjax.ops.activations import leaky_relu
 from linkjax.ops.chunked import map_in_cache
 from linkjax.ops.conv import dense
 from linkjax.ops.fourier import fourier_features, rigid_transform
-from linkjax.ops.modulated_conv import modulated_conv
+from linkjax.ops.modulated_conv import modulated_conv, scaled_conv
 from linkjax.ops.resampling import filtered_leaky_relu
 
 #: Bytes of one pass over an image above which derivatives compute the inside of each layer anew, and keep its input
@@ -177,32 +178,31 @@ class Layer(nnx.Module):
         w: Float[Array, "B W"],
         policy: numerics.Policy = numerics.POLICIES["float32"],
     ) -> Float[Array, "B h w O"]:
-        """Feature maps, margins included; float32, and rounded as `policy` says only where they are next used."""
+        """Feature maps, margins included: float32, and rounded as `policy` says only where they are next used.
+
+        Where `filter_kernel` makes them they are rounded already, and filled up with channels of zeros.
+        """
         spec = self.spec
         styles = self.affine(w)
         if spec.is_torgb:
             styles = styles * (1 / math.sqrt(spec.in_channels * spec.conv_kernel**2))
-        x = modulated_conv(
-            x,
-            self.kernel[...],
-            styles,
-            self.bias[...],
-            jax.lax.rsqrt(self.magnitude_ema[...]),
-            demodulate=not spec.is_torgb,
-            policy=policy,
-        )
-        return filtered_leaky_relu(
-            x,
-            jax.lax.stop_gradient(self.up_filter[...]) if spec.up_taps > 1 else None,
-            jax.lax.stop_gradient(self.down_filter[...]) if spec.down_taps > 1 else None,
-            up=spec.up_factor,
-            down=spec.down_factor,
-            padding=spec.padding,
-            slope=1.0 if spec.is_torgb else 0.2,
-            gain=1.0 if spec.is_torgb else math.sqrt(2.0),
-            clamp=spec.conv_clamp,
-            dtype=jnp.float32 if spec.is_torgb else policy.dtype,
-        )
+        how: dict[str, Any] = {
+            "up_taps": jax.lax.stop_gradient(self.up_filter[...]) if spec.up_taps > 1 else None,
+            "down_taps": jax.lax.stop_gradient(self.down_filter[...]) if spec.down_taps > 1 else None,
+            "up": spec.up_factor,
+            "down": spec.down_factor,
+            "padding": spec.padding,
+            "slope": 1.0 if spec.is_torgb else 0.2,
+            "gain": 1.0 if spec.is_torgb else math.sqrt(2.0),
+            "clamp": spec.conv_clamp,
+        }
+        kernel, bias, input_gain = self.kernel[...], self.bias[...], jax.lax.rsqrt(self.magnitude_ema[...])
+        if not spec.is_torgb and filter_kernel.takes(policy, **how):
+            x, after = scaled_conv(x, kernel, styles, input_gain, policy=policy, multiple=filter_kernel.CHANNELS)
+            return filter_kernel.filtered_leaky_relu(x, after, bias, **how)
+        x = x[..., : spec.in_channels]  # the kernel's maps may have more, of zeros
+        x = modulated_conv(x, kernel, styles, bias, input_gain, demodulate=not spec.is_torgb, policy=policy)
+        return filtered_leaky_relu(x, **how, dtype=jnp.float32 if spec.is_torgb else policy.dtype)
 
 
 class Synthesis(nnx.Module):
@@ -240,7 +240,7 @@ class Synthesis(nnx.Module):
 def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, "B W"]) -> dict[str, Array]:
     """Outputs of the input and of every layer, margins included, before the output scale; not compiled by itself.
 
-    Returns: float32 arrays; half precision rounds each where the next layer takes it up.
+    Returns: as `Layer` gives them.
     """
     policy = numerics.policy(synthesis.precision)
     rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
@@ -271,7 +271,7 @@ def _synthesise(synthesis: Synthesis, w: Array, wanted: tuple[str, ...]) -> tupl
     for layer in spec.layers:
         if layer.name in wanted:
             inner = slice(layer.margin, layer.out_size - layer.margin)
-            maps[layer.name] = outputs[layer.name][:, inner, inner]
+            maps[layer.name] = outputs[layer.name][:, inner, inner, : layer.out_channels].astype(jnp.float32)
     return outputs[spec.layers[-1].name] * spec.output_scale, maps
 
 

@@ -71,14 +71,44 @@ def modulated_conv(
       policy: what the convolution multiplies.
     Returns: [B, H + kh − 1, W + kw − 1, O], float32.
     """
-    before, after = style_scales(kernel, styles, input_gain, demodulate=demodulate)
-    if policy.dtype != jnp.float32:
-        before, kernel, after = in_range(before, kernel, after)
-    x, kernel = (numerics.stored(each, policy.dtype) for each in (x * before[:, None, None, :], kernel))
-    if policy.dtype != jnp.float32 and kernel.shape[:2] == (1, 1):
-        y = jnp.matmul(x, kernel[0, 0], precision=policy.products, preferred_element_type=jnp.float32)
-    else:
-        y = full_conv(x, kernel, policy.products).astype(jnp.float32)
+    y, after = scaled_conv(x, kernel, styles, input_gain, demodulate=demodulate, policy=policy)
+    y = y.astype(jnp.float32)
     if after is not None:
         y = y * after[:, None, None, :]
     return y + bias[None, None, None, :]
+
+
+def scaled_conv(
+    x: Float[Array, "B H W I"],
+    kernel: Float[Array, "kh kw I O"],
+    styles: Float[Array, "B I"],
+    input_gain: Float[Array, ""],
+    *,
+    demodulate: bool = True,
+    policy: numerics.Policy = numerics.POLICIES["float32"],
+    multiple: int = 1,
+) -> tuple[Float[Array, "B h w O"], Float[Array, "B O"] | None]:
+    """`modulated_conv` before its output is scaled: the convolution of x · before, and the scales a, or none.
+
+    Args:
+      x: may have more channels than the kernel, of zeros.
+      multiple: outputs are filled up with zeros to a multiple of it.
+    Returns: in half precision the convolution is of that type, of a 1 × 1 kernel float32.
+    """
+    before, after = style_scales(kernel, styles, input_gain, demodulate=demodulate)
+    if policy.dtype != jnp.float32:
+        before, kernel, after = in_range(before, kernel, after)
+    more_in, more_out = x.shape[-1] - kernel.shape[2], -kernel.shape[3] % multiple
+    if more_in or more_out:
+        before, kernel = _filled(before, more_in), jnp.pad(kernel, ((0, 0), (0, 0), (0, more_in), (0, more_out)))
+        after = None if after is None else _filled(after, more_out)
+    x, kernel = (
+        numerics.stored(each, policy.dtype) for each in (x.astype(jnp.float32) * before[:, None, None, :], kernel)
+    )
+    if policy.dtype != jnp.float32 and kernel.shape[:2] == (1, 1):
+        return jnp.matmul(x, kernel[0, 0], precision=policy.products, preferred_element_type=jnp.float32), after
+    return full_conv(x, kernel, policy.products), after
+
+
+def _filled(x: Float[Array, "B C"], more: int) -> Float[Array, "B D"]:
+    return jnp.pad(x, ((0, 0), (0, more)))

@@ -57,21 +57,30 @@ def upsample(
     return _upsample(x, taps, factor=factor, padding=tuple(padding), axis=axis, gain=float(gain))
 
 
+def phases(reversed_taps: Float[Array, "T"], factor: int, low: int) -> tuple[Float[Array, "S factor"], int]:
+    """An upsampling filter by phases: y[factor · q + p] = Σ_s coefficients[s, p] x[q + first + s].
+
+    Args:
+      reversed_taps: the filter, turned round.
+      low: zeros before the first sample, as `padding[0]` of `upsample`.
+    Returns: coefficients, zero where a phase has fewer taps; first.
+    """
+    length, phase = reversed_taps.shape[0], np.arange(factor)
+    start = (low - phase) % factor  # of a phase's taps, which are `factor` apart
+    shift = (phase + start - low) // factor
+    first = int(shift.min())
+    count = int(max(shift - first + (length - 1 - start) // factor)) + 1
+    index = start[None] + factor * (np.arange(count)[:, None] - (shift - first)[None])
+    inside = (index >= 0) & (index < length)
+    return jnp.where(inside, reversed_taps[np.clip(index, 0, length - 1)], 0.0), first
+
+
 def _upsampled(
     x: Float[Array, "..."], taps: Float[Array, "T"], *, factor: int, padding: tuple[int, int], axis: int, gain: float
 ) -> Float[Array, "..."]:
-    length, low = taps.shape[0], padding[0]
-    out = upsampled_size(x.shape[axis], factor, length, padding)
-    # y[factor·q + p] = Σ_s h'[first_p + factor·s] x[q + shift_p + s], with h' the reversed filter.
-    phase = np.arange(factor)
-    first = (low - phase) % factor
-    shift = (phase + first - low) // factor
-    base = int(shift.min())
-    count = int(max(shift - base + (length - 1 - first) // factor)) + 1
-    index = first[None] + factor * (np.arange(count)[:, None] - (shift - base)[None])
-    inside = (index >= 0) & (index < length)
-    reversed_taps = taps[::-1] * gain
-    coefficients = jnp.where(inside, reversed_taps[np.clip(index, 0, length - 1)], 0.0)  # [count, factor]
+    out = upsampled_size(x.shape[axis], factor, taps.shape[0], padding)
+    coefficients, base = phases(taps[::-1] * gain, factor, padding[0])
+    count = coefficients.shape[0]
     groups = -(-out // factor)
     x = _window(x, axis, base, base + groups + count - 1)
     shape = [1] * (x.ndim + 1)
