@@ -62,7 +62,8 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
     elif case == "sweep256":
         for precision in given.precision:
             rows += sweeps.program(given.repeats, given.batches, precision, full_size=True)
-        more, notes = sweeps.stage(1, 1, 1, full_size=True)
+        size = (1, 1, 1) if jax.default_backend() == "cpu" else (16, 1, 1)  # units, samples, repeats
+        more, notes = sweeps.stage(*size, full_size=True, precision=given.precision[-1])
         return rows + more, notes
     elif case == "screening":
         rows = sweeps.screened(given.repeats, given.tiny)

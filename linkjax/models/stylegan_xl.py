@@ -199,6 +199,7 @@ class Layer(nnx.Module):
         kernel, bias, input_gain = self.kernel[...], self.bias[...], jax.lax.rsqrt(self.magnitude_ema[...])
         if not spec.is_torgb and filter_kernel.takes(policy, **how):
             x, after = scaled_conv(x, kernel, styles, input_gain, policy=policy, multiple=filter_kernel.CHANNELS)
+            assert after is not None  # there are scales where there is demodulation
             return filter_kernel.filtered_leaky_relu(x, after, bias, **how)
         x = x[..., : spec.in_channels]  # the kernel's maps may have more, of zeros
         x = modulated_conv(x, kernel, styles, bias, input_gain, demodulate=not spec.is_torgb, policy=policy)

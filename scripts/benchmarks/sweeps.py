@@ -123,10 +123,14 @@ def program(repeats: int, batches: list[int], precision: str, full_size: bool = 
     return rows
 
 
-def stage(units: int, samples: int, repeats: int, full_size: bool = False) -> tuple[list[Row], dict[str, Any]]:
+def stage(
+    units: int, samples: int, repeats: int, full_size: bool = False, precision: Any = "float32"
+) -> tuple[list[Row], dict[str, Any]]:
     """The whole stage, files and all, in turns with bare synthesis of as many images; and what each run compiles."""
     compiled_by: dict[str, int] = {}
-    classes, batch = (2, 1) if full_size else (10, 16)  # of CPUs the stage chooses 16 by itself
+    classes, on_cpu = 2 if full_size else 10, jax.default_backend() == "cpu"
+    # at 64² what the stage chooses by itself: 16 on a CPU, all that fits up to 256 elsewhere
+    batch = (1 if on_cpu else 16) if full_size else 16 if on_cpu else 256
     with tempfile.TemporaryDirectory() as folder:
 
         def place(name: str) -> str:
@@ -136,11 +140,18 @@ def stage(units: int, samples: int, repeats: int, full_size: bool = False) -> tu
         models = {"generator": world.paths["generator"], "classifier": world.paths["classifier"]}
         drawn = {"n_train": 3 if full_size else 60, "n_val": 1 if full_size else 10, "n_test": samples, "keep": "all"}
         chosen = pairs_stage.Config(
-            out=place("pairs"), **models, **drawn, classes=tuple(range(classes)), batch_size=1 if full_size else 50
-        )
+            out=place("pairs"), **models, **drawn, classes=tuple(range(classes)), precision=precision,
+            batch_size=batch if full_size else 50,
+        )  # fmt: skip
         pairs_stage.run(chosen)
         link_stage.run(link_stage.Config(out=place("link"), pairs=place("pairs"), method="ridge", alphas=(1.0,)))
-        made = {**models, "pairs": place("pairs"), "link": place("link"), "segmenter": world.paths["segmenter"]}
+        made: dict[str, Any] = {
+            "precision": precision,
+            **models,
+            "pairs": place("pairs"),
+            "link": place("link"),
+            "segmenter": world.paths["segmenter"],
+        }
         runs = iter(range(1000))
 
         def whole() -> None:
@@ -149,24 +160,27 @@ def stage(units: int, samples: int, repeats: int, full_size: bool = False) -> tu
                 sweep_stage.run(
                     sweep_stage.Config(
                         out=place(f"sweep{number}"), **made, units=tuple(range(units)), samples=samples, steps=5,
-                        picture_units=0, random_directions=0, batch_size=1 if full_size else "auto",
+                        picture_units=0, random_directions=0, batch_size=batch if full_size else "auto",
                     )
                 )  # fmt: skip
             compiled_by[f"run {number + 1}"] = len(names)
 
         draw = jax.jit(lambda generator, w: generator.synthesis(w))
+        generator = world.generator.with_precision(precision)
         z = np.zeros((batch, world.generator.spec.z_dim), np.float32)
-        w = world.generator.mapping(z, np.arange(batch) % classes)
+        w = generator.mapping(z, np.arange(batch) % classes)
         images = units * samples * classes * 5 + samples * classes
 
         def bare() -> None:
             for _ in range(-(-images // batch)):
-                drawn = draw(world.generator, w)
+                drawn = draw(generator, w)
             drawn.block_until_ready()
 
         found, _ = in_turns({"synthesis": bare, "the stage": whole}, repeats)
     case = "sweep256" if full_size else "sweep"
-    rows = [row(case, f"stage: {name}", "linkjax", seconds, images) for name, seconds in found.items()]
+    rows = [
+        row(case, f"stage: {name}", "linkjax", seconds, images, precision=precision) for name, seconds in found.items()
+    ]
     bare_seconds, seconds = found["synthesis"], found["the stage"]
     rows[-1].note = (
         f"{images} images; {100 * bare_seconds.median / seconds.median:.1f} % of bare synthesis' throughput by "
