@@ -106,7 +106,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
-    shown = config.picture_units * config.picture_samples * (config.steps + 2)  # both ends again for motion
+    shown = config.picture_units * config.picture_samples * config.steps
     moved = 2 * units * anchors * (config.motion == "all")
     disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
     sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
@@ -115,7 +115,7 @@ def workload(config: Config, facts: Facts) -> Workload:
         images + shown + moved,
         disk,
         sums * min(units, chunks.units_of(batch, anchors * config.steps, facts.generator.resolution, chosen)),
-        2 + (shown > 0) + (shown + moved > 0),
+        2 + (moved > 0),
     )
 
 
@@ -181,6 +181,7 @@ class Sweep:
         moving = ~np.asarray(self.ranges.dead)
         self.walk = random_directions.plan_walk(config.seed, config.random_directions, moving, live, kernel)
         self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
+        self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
         self._draw_anchors(models[0], segmenter)
         on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
         directions = self.walk.directions if len(self.walk.taken) else None
@@ -200,11 +201,13 @@ class Sweep:
         return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
-        size = self.size or self.mesh.size  # each is drawn once: not worth a program that is measured first
-        function = functools.partial(programs.draw_anchors, definitions=self.config.definitions)
         models = parallel.replicate((generator, segmenter), self.mesh)
-        drawn = parallel.map_items(function, models, {"w": self.anchors["w"]}, size, self.mesh)
-        self.image, self.baseline, self.labels = drawn["image"], drawn["metrics"], drawn.get("labels")
+        drawn = parallel.map_items(programs.draw_labelled, models, {"w": self.anchors["w"]}, self.few, self.mesh)
+        measure = functools.partial(
+            programs.untouched, num_parts=len(self.parts) - 1, definitions=self.config.definitions
+        )
+        self.baseline = parallel.map_items(measure, (), drawn, self.few, self.mesh)
+        self.image, self.labels = drawn["image"], drawn.get("labels")
 
     def run(self) -> None:
         """All chunks of units, all chunks of random directions, then what needs all of them."""
@@ -297,17 +300,14 @@ class Sweep:
 
     def _measure_motion(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
         """How far some units move every part, in all anchors."""
-        found = self._moved(rows, np.arange(self.count))["parts"]
+        pairs = parallel.round_up(max(1, self.size // 2), self.mesh)  # of images
+        found = motion.over(
+            self.models, rows, self.units, self.values, self.count, mode=self.config.mode, batch_size=pairs,
+            on=self.mesh,
+        )  # fmt: skip
         arrays.put_rows(self.writer.group["motion"], rows, found.swapaxes(0, 1), axis=1)
         advance(2 * len(rows) * self.count)
         return {"count": 0, "named": []}  # these images were counted when they were swept
-
-    def _moved(self, rows: np.ndarray, samples: np.ndarray, field: bool = False) -> dict[str, np.ndarray]:
-        pairs = parallel.round_up(max(1, self.size // 2), self.mesh)  # of images
-        return motion.over(
-            self.models, rows, samples, self.units, self.values, mode=self.config.mode, batch_size=pairs, on=self.mesh,
-            field=field,
-        )  # fmt: skip
 
     def _grid(self, rows: int) -> tuple[np.ndarray, ...]:
         """Row, anchor and step of every item of some rows."""
@@ -348,12 +348,13 @@ class Sweep:
         change = list(self.metrics).index("change")
         strength = findings.mean_of_finite(group["measured"][:, :, [0, self.config.steps - 1], 0, change], (0, 2))
         shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
-        drawn = pictures.store(
-            self.writer, self.models, shown, self.units, self.values, self.config.mode, self.size, self.mesh
-        )
-        if drawn:
-            motion.store_pictures(self.writer, self._moved(shown.rows, shown.samples, field=True))
-            drawn += 2 * len(shown.rows) * len(shown.samples)
+        made = pictures.store(
+            self.writer, self.models, shown, self.units, self.values, mode=self.config.mode, batch_size=self.few,
+            on=self.mesh,
+        )  # fmt: skip
+        if made:
+            motion.store_pictures(self.writer, made, len(self.parts) - 1, self.few, self.mesh)
+        drawn = made["finite"].size if made else 0
         all_moved = self.config.motion == "all"
         if all_moved:
             motion.store_means(self.writer)

@@ -8,53 +8,93 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, parallel
 from linkjax.analysis import motion, sweep
+from linkjax.sweeping import programs
 
 FIELD = 16  # arrows along each side of the stored field, at most
 _TEXT = "displacement from the first to the last step, its affine part removed"
 
 
 def moved(
-    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode, field: bool
-) -> dict[str, jax.Array]:
-    """(anchor, unit, first value, last value) → the mean displacement of every part, and with `field` the arrows."""
+    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+) -> jax.Array:
+    """(anchor, unit, first value, last value) → the mean displacement of every part."""
     generator, _, link, segmenter, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
     ends = [sweep.swept_w(link, w, r, items["unit"], items[name], mode) for name in ("low", "high")]
-    drawn, labels = sweep.draw_labelled(generator, segmenter, jnp.concatenate(ends))
-    first, last = jnp.split(numerics.to_uint8(drawn).astype(jnp.float32) / 255.0, 2)
+    drawn = programs.draw_labelled((generator, segmenter), {"w": jnp.concatenate(ends)})
+    first, last = ({name: jnp.split(each, 2)[end] for name, each in drawn.items()} for end in (0, 1))
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
-    found = motion.measure_motion(first, last, None if labels is None else labels[: len(first)], num_parts)
-    values = {"parts": found.parts, "seen": found.seen, "affine": found.affine}
-    if field:
-        values["field"] = motion.arrows(found, FIELD)
-    fine = jnp.isfinite(drawn).all((1, 2, 3)).reshape(2, -1).all(0)
-    return {name: jnp.where(fine.reshape(-1, *[1] * (v.ndim - 1)), v, jnp.nan) for name, v in values.items()}
+    found, fine = _between(first, last, num_parts)
+    return _where(fine, found.parts)
+
+
+def of_drawn(models: tuple[()], items: dict[str, jax.Array], num_parts: int) -> dict[str, jax.Array]:
+    """Both ends as `programs.draw_labelled` made them → the mean displacement of every part, and the arrows.
+
+    Args:
+      items: "first …" and "last …" of what it gives.
+    """
+    del models
+    first, last = ({name: items[f"{end} {name}"] for name in ("image", "finite")} for end in ("first", "last"))
+    labels = {"labels": items["first labels"]} if num_parts else {}
+    found, fine = _between({**first, **labels}, last, num_parts)
+    values = {"parts": found.parts, "seen": found.seen, "affine": found.affine, "field": motion.arrows(found, FIELD)}
+    return {name: _where(fine, value) for name, value in values.items()}
+
+
+def _between(
+    first: dict[str, jax.Array], last: dict[str, jax.Array], num_parts: int
+) -> tuple[motion.Motion, jax.Array]:
+    """The motion, and whether both images are finite, which their bytes do not show."""
+    images = (each["image"].astype(jnp.float32) / 255.0 for each in (first, last))
+    labels = first["labels"].astype(jnp.int32) if num_parts else None
+    return motion.measure_motion(*images, labels, num_parts), first["finite"] & last["finite"]
+
+
+def _where(fine: jax.Array, values: jax.Array) -> jax.Array:
+    return jnp.where(fine.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.nan)
 
 
 def over(
-    models: Any, rows: np.ndarray, samples: np.ndarray, units: np.ndarray, values: np.ndarray, *,
-    mode: sweep.Mode, batch_size: int, on: Mesh, field: bool = False,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """`moved` for every pair of row and sample: name → [rows, samples, ...].
+    models: Any, rows: np.ndarray, units: np.ndarray, values: np.ndarray, count: int, *, mode: sweep.Mode,
+    batch_size: int, on: Mesh,
+) -> np.ndarray:  # fmt: skip
+    """`moved` for every pair of row and anchor: [rows, count, parts, 2].
 
     Args:
       models: as `programs.draw_items` takes them, replicated on the mesh.
-      rows, samples: of the units swept and of the anchors.
+      rows: of the units swept.
       units, values: swept, and what each is set to [units, steps].
+      count: of anchors.
       batch_size: pairs at once, a multiple of the device count; each is two images.
     """
-    row, sample = (index.ravel() for index in np.meshgrid(rows, samples, indexing="ij"))
+    row, sample = (index.ravel() for index in np.meshgrid(rows, np.arange(count), indexing="ij"))
     ends = {"low": values[row, 0], "high": values[row, -1]}
     items = {"unit": units[row], "anchor": sample.astype(np.int32), **ends}
-    function = functools.partial(moved, mode=mode, field=field)
-    joined = parallel.map_items(function, models, items, batch_size, on)
-    return {name: each.reshape(len(rows), len(samples), *each.shape[1:]) for name, each in joined.items()}
+    found = parallel.map_items(functools.partial(moved, mode=mode), models, items, batch_size, on)
+    return found.reshape(len(rows), count, *found.shape[1:])
 
 
-def store_pictures(writer: artifacts.Writer, found: dict[str, np.ndarray]) -> None:
-    """What `over` found for the units and samples whose pictures are stored, with arrows."""
+def store_pictures(
+    writer: artifacts.Writer, drawn: dict[str, np.ndarray], num_parts: int, batch_size: int, on: Mesh
+) -> None:
+    """How far the parts of stored pictures move from the first to the last step, with arrows.
+
+    Args:
+      drawn: what `pictures.store` drew, [units, samples, steps, ...] each.
+      num_parts: of the segmenter; 0 without one.
+      batch_size: pairs at once, a multiple of the device count.
+    """
+    shape = drawn["finite"].shape[:2]
+    ends = {
+        f"{end} {name}": array[:, :, step].reshape(-1, *array.shape[3:])
+        for end, step in (("first", 0), ("last", -1))
+        for name, array in drawn.items()
+    }
+    each = parallel.map_items(functools.partial(of_drawn, num_parts=num_parts), (), ends, batch_size, on)
+    found = {name: array.reshape(*shape, *array.shape[1:]) for name, array in each.items()}
     for name, stored, of, text in (
         ("parts", "picture_motion", ("part", "axis"), f"mean {_TEXT}, pixels"),
         ("seen", "picture_motion_seen", ("part",), "share of the part's pixels found again in both directions"),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
-from linkjax import artifacts, drawing, parallel
+from linkjax import artifacts, parallel
 from linkjax.analysis import sweep
 from linkjax.sweeping import programs
 
@@ -33,33 +33,28 @@ def choose(change: np.ndarray, dead: np.ndarray, samples: int, most_units: int, 
 
 
 def store(
-    writer: artifacts.Writer,
-    models: tuple[Any, ...],
-    shown: Shown,
-    units: np.ndarray,
-    values: np.ndarray,
-    mode: sweep.Mode,
-    batch_size: int,
-    on: Mesh,
-) -> int:
-    """Draw the pictures again and store them; returns how many.
+    writer: artifacts.Writer, models: tuple[Any, ...], shown: Shown, units: np.ndarray, values: np.ndarray, *,
+    mode: sweep.Mode, batch_size: int, on: Mesh,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Draw the pictures again and store them.
 
     Args:
       models: as `programs.draw_items` takes them, replicated on the mesh.
       units, values: swept, and what each is set to [units, steps].
       batch_size: images drawn at once, a multiple of the device count.
+    Returns: what `programs.draw_labelled` gives, [units, samples, steps, ...]; nothing if there are no pictures.
     """
     steps = values.shape[1]
     grid = np.meshgrid(shown.rows, shown.samples, np.arange(steps), indexing="ij")
     row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
     if not len(row):
-        return 0
+        return {}
     items = {"unit": units[row], "anchor": anchor, "value": values[row, step]}
     function = functools.partial(programs.swept, mode=mode)
     w = parallel.map_items(function, models, items, batch_size, on)
-    images = drawing.pictures(models[0], w, batch_size, on)
-    shape = (len(shown.rows), len(shown.samples), steps, *images.shape[1:])
-    writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), images.reshape(shape))
+    found = parallel.map_items(programs.draw_labelled, (models[0], models[3]), {"w": w}, batch_size, on)
+    drawn = {name: each.reshape(*grid[0].shape, *each.shape[1:]) for name, each in found.items()}
+    writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), drawn["image"])
     writer.put("picture_unit", ("picture_unit",), units[shown.rows])
     writer.put("picture_sample", ("picture_sample",), shown.samples.astype(np.int32))
-    return len(images)
+    return drawn

@@ -36,14 +36,17 @@ def swept(
     return sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
 
 
-def draw_anchors(
-    models: tuple[Any, Any], items: dict[str, jax.Array], definitions: measurements.Definitions
-) -> dict[str, jax.Array]:
-    """w → the untouched image as bytes, its parts' labels if there is a segmenter, and its metrics."""
-    generator, segmenter = models
-    images, labels = sweep.draw_labelled(generator, segmenter, items["w"])
-    pixels = numerics.to_uint8(images)
-    image = pixels.astype(jnp.float32) / 255.0
-    num_parts = 0 if segmenter is None else segmenter.spec.num_parts
-    drawn = {"image": pixels, "metrics": measurements.measure(image, image, labels, num_parts, definitions)}
+def draw_labelled(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """w → the image as bytes, whether all of it is finite, and its parts' labels if there is a segmenter."""
+    images, labels = sweep.draw_labelled(*models, items["w"])
+    drawn = {"image": numerics.to_uint8(images), "finite": jnp.isfinite(images).all((1, 2, 3))}
     return drawn if labels is None else {**drawn, "labels": labels.astype(jnp.uint8)}
+
+
+def untouched(
+    models: tuple[()], items: dict[str, jax.Array], num_parts: int, definitions: measurements.Definitions
+) -> jax.Array:
+    """What `draw_labelled` made of anchors → their metrics."""
+    del models
+    image = items["image"].astype(jnp.float32) / 255.0
+    return measurements.measure(image, image, items.get("labels"), num_parts, definitions)

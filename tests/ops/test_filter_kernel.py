@@ -13,7 +13,7 @@ from linkjax import numerics
 from linkjax.models import build
 from linkjax.models.filter_design import lowpass
 from linkjax.models.generator_spec import Progression, stem_spec, superres_spec
-from linkjax.models.stylegan_xl import Generator, layer_outputs
+from linkjax.models.stylegan_xl import Generator, _synthesise
 from linkjax.ops import filter_kernel, resampling
 from tests import tolerances
 
@@ -79,16 +79,15 @@ def test_values_beyond_half_precision_are_clamped_not_infinite():
 
 
 def test_large_batches_are_taken_in_parts(on_any_machine, monkeypatch):
-    (x, scale, *rest), how = _given(*CASES[0], jnp.float32)
+    (x, scale, *rest), how = _given(*CASES[-1], jnp.float32)
     x, scale = jnp.concatenate([x, x[:1] + 1]), jnp.concatenate([scale, scale[:1]])
     whole = filter_kernel.filtered_leaky_relu(x, scale, *rest, **how)
     monkeypatch.setattr(filter_kernel, "MOST_VALUES", 8 * x[0].size)  # two at a time
     assert np.array_equal(filter_kernel.filtered_leaky_relu(x, scale, *rest, **how), whole)
 
 
-@pytest.mark.parametrize("case", CASES[:2])
-def test_derivatives_are_those_of_the_slices(on_any_machine, case):
-    arrays, how = _given(*case, jnp.float32)
+def test_derivatives_are_those_of_the_slices(on_any_machine):
+    arrays, how = _given(*CASES[-1], jnp.float32)
     moved = tuple(jnp.ones_like(each) if each.ndim > 1 else jnp.zeros_like(each) for each in arrays)
     run, slices = (functools.partial(each, **how) for each in (filter_kernel.filtered_leaky_relu, _by_slices))
     for found, expected in zip(jax.jvp(run, arrays, moved), jax.jvp(slices, arrays, moved), strict=True):
@@ -102,23 +101,21 @@ def test_derivatives_are_those_of_the_slices(on_any_machine, case):
 
 
 def test_a_synthesis_with_it_errs_as_one_without(on_any_machine, monkeypatch):
-    """Channels that are no multiple of a tile's, layers 2 and 4 times up, features."""
+    """Of 20 channels, which are no multiple of a tile's."""
     how = Progression(channel_base=2**9, channel_max=20)
-    spec = superres_spec(stem_spec(16, 4, how, num_classes=3), 2, 3, how)
+    spec = superres_spec(stem_spec(16, 3, how, num_classes=3), 2, 1, how)
     generator = build.random(Generator, spec, 0)
-    w = jax.random.normal(jax.random.key(1), (2, spec.w_dim))
-    true = layer_outputs(generator.synthesis, w)
     synthesis = generator.with_precision("bfloat16").synthesis
-    found = layer_outputs(synthesis, w)
+    w = jax.random.normal(jax.random.key(1), (2, spec.w_dim))
+    # compiled anew: what calling it compiles would be found again by whoever draws without the kernel
+    drawn, maps = jax.jit(_synthesise.__wrapped__, static_argnames="wanted")(synthesis, w, spec.layer_names)
     monkeypatch.setattr(filter_kernel, "available", lambda: False)
-    without = layer_outputs(synthesis, w)
-    for layer in spec.layers:
-        reference = np.asarray(true[layer.name])
-        outputs = [np.asarray(each[layer.name], np.float32) for each in (found, without)]
-        assert not np.any(outputs[0][..., layer.out_channels :])
-        largest = np.abs(reference).max()
-        errors = [np.abs(each[..., : layer.out_channels] - reference).max() / largest for each in outputs]
-        assert errors[0] <= 1.5 * errors[1] + tolerances.FILTER_KERNEL_LAYERS
+    true, expected = generator.synthesis(w, features=True)
+    plain, without = synthesis(w, features=True)
+    for one, other, reference in [(drawn, plain, true), *((maps[n], without[n], expected[n]) for n in expected)]:
+        assert one.shape == reference.shape and one.dtype == jnp.float32
+        errors = [float(jnp.abs(each - reference).max() / jnp.abs(reference).max()) for each in (one, other)]
+        assert 0 < errors[0] <= 1.5 * errors[1] + tolerances.FILTER_KERNEL_LAYERS
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -64,7 +64,7 @@ def test_motion_of_all_units_has_a_mean_and_an_error_over_anchors_by_part(world,
         each = found["motion"][found["picture_sample"], unit[int(shown)]]
         np.testing.assert_allclose(found["picture_motion"][place], each, atol=tolerances.STAGE_MOTION)
     live = 2 * worlds.CLASSES
-    assert made.summary["images"] == live * (2 + 2) + worlds.CLASSES + 2 * 2 * (2 + 2)
+    assert made.summary["images"] == live * (2 + 2) + worlds.CLASSES + 2 * 2 * 2
 
 
 def test_a_part_absent_at_the_start_has_no_motion(world, all_units):
