@@ -121,7 +121,7 @@ def test_the_manifest_holds_overlap_suggestions_and_the_generator(drawn, trained
 
 
 def test_the_few_shot_network_is_trained_too(drawn, tmp_path):
-    more = ["--head", "S", "--epochs", "2", "--map-size", "16", "--folds", "2", "--suggest", "0", "--overlays", "0"]
+    more = ["--head", "S", "--epochs", "1", "--map-size", "16", "--folds", "2", "--suggest", "0", "--overlays", "0"]
     do(*flags(drawn[0], tmp_path / "cnn", *more))
     segmenter = linkjax.load(tmp_path / "cnn")
     assert isinstance(segmenter, Segmenter) and segmenter.spec.layers[0] == "input" and not segmenter.spec.margins
