@@ -97,6 +97,11 @@ def from_uint8(images: UInt8[Array, "*batch"]) -> Float[Array, "*batch"]:
     return jnp.minimum((images.astype(jnp.float32) + 0.5) / 127.5 - 1.0, 1.0)
 
 
+def unit_interval(pixels: UInt8[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """Bytes as encoded values in [0, 1]: what image and part metrics are computed from."""
+    return pixels.astype(jnp.float32) / 255.0
+
+
 def safe_ratio(numerator: Float[Array, "*shape"], denominator: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """numerator / denominator, NaN where the denominator is 0, with finite gradients everywhere."""
     empty = denominator == 0

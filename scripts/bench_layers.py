@@ -36,7 +36,6 @@ from linkjax.models import build
 from linkjax.models.filter_design import layer_filters
 from linkjax.models.generator_spec import LayerSpec, Progression, imagenet_spec, stem_spec
 from linkjax.models.stylegan_xl import Generator
-from linkjax.numerics import PRECISION
 from linkjax.ops import filter_kernel, resampling
 from linkjax.ops.activations import leaky_relu
 from linkjax.ops.conv import conv
@@ -85,7 +84,7 @@ def product(x: jax.Array, matrix: np.ndarray, axis: int, block: int | None) -> j
 
     def of(rows: np.ndarray, part: jax.Array) -> jax.Array:
         operands = jnp.asarray(rows, x.dtype), part
-        return jnp.einsum(equation, *operands, precision=PRECISION, preferred_element_type=jnp.float32)
+        return jnp.einsum(equation, *operands, precision=numerics.PRECISION, preferred_element_type=jnp.float32)
 
     if block is None:
         return of(matrix, x)
@@ -110,7 +109,7 @@ def depthwise(x: jax.Array, taps: np.ndarray, up: int, down: int, padding: tuple
         lhs_dilation=both(up, 1),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
-        precision=PRECISION,
+        precision=numerics.PRECISION,
     )
 
 

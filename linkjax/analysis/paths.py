@@ -138,7 +138,7 @@ def walk(
         images, labels = sweep.draw_labelled(generator, segmenter, w)
         seen = classifier(classifier.preprocess(images))
         fine = jnp.isfinite(images).all((1, 2, 3))
-        pixels = numerics.to_uint8(images).astype(jnp.float32) / 255.0
+        pixels = numerics.unit_interval(numerics.to_uint8(images))
         first = jnp.where(place == 0, pixels, first)
         p = jax.nn.softmax(seen.logits, axis=1)
 

@@ -240,4 +240,4 @@ def draw_labelled(
 def _unit_interval(images: Array) -> Float[Array, "N H W 3"]:
     """Bytes, or values in [-1, 1] by way of bytes, as encoded values in [0, 1]."""
     pixels = images if images.dtype == jnp.uint8 else numerics.to_uint8(images)
-    return pixels.astype(jnp.float32) / 255.0
+    return numerics.unit_interval(pixels)

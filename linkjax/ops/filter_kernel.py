@@ -8,9 +8,9 @@ rows, so that each value is read and written once and the finer grid is never st
   → U · row (x up, tensor cores) → leaky ReLU, clamp → D · row (x down, tensor cores)
   → added with its tap to each of the 6 output rows that read it (y down) → the oldest is complete, and stored
 
-U [fine, in] and D [out, fine] are the banded matrices of a tile's filters, the same for every tile. An output costs 655
-multiply-adds on tensor cores and 24 beside them; the two finer rows of an output row go side by side through each
-product, for what limits the kernel is not arithmetic but how long a row's chain of products takes.
+U [fine, in] and D [out, fine] are the banded matrices of a tile's filters, the same for every tile. An output costs
+about 650 multiply-adds on tensor cores and 110 instructions beside them; the two finer rows of an output row go side by
+side through each product, for what limits the kernel is not arithmetic but how long a row's chain of products takes.
 
 Numerics: operands of the products, taps among them, are float16 whatever the maps are, 11 bits as TF32 has; what
 exceeds ±65504 becomes that. All sums are float32.
@@ -32,7 +32,7 @@ from linkjax.ops import resampling
 #: Columns of a tile: read, on the finer grid, and given at most. Powers of two, as tensor cores take them.
 IN, FINE, OUT = 64, 128, 64
 #: Channels of a tile (and what channels should be a multiple of: 32 bytes, what memory gives at a time), and its warps.
-#: 8 to 32 channels and 2 to 8 warps were within 40 % of each other on an H200, none faster at any size of layer.
+#: 8 to 32 channels with 2 to 8 warps took up to half longer on an H200, and at no size of layer less beyond the noise.
 CHANNELS, WARPS = 16, 4
 HALF, LARGEST = jnp.float16, 65504.0
 #: Indices are 32-bit: larger arrays are taken in parts of their batch.
@@ -59,23 +59,17 @@ def filtered_leaky_relu(
     bias: Float[Array, "C"],
     up_taps: Float[Array, "U"],
     down_taps: Float[Array, "D"],
-    *,
-    up: int,
-    down: int,
-    padding: tuple[int, int, int, int],
-    slope: float,
-    gain: float,
-    clamp: float | None,
+    **how: Any,
 ) -> Float[Array, "B h w C"]:
-    """`resampling.filtered_leaky_relu` of x · scale + bias, see there, rounded to x's type.
+    """`resampling.filtered_leaky_relu` of x · scale + bias, rounded to x's type.
 
     What is differentiated, and values that are asked for along with derivatives, come from `resampling`.
 
     Args:
       x: feature maps of any float type.
       bias: may have fewer channels than x, where x was filled up with zeros.
+      how: up, down, padding, slope, gain and clamp, as there.
     """
-    how = {"up": up, "down": down, "padding": padding, "slope": slope, "gain": gain, "clamp": clamp}
     bias = jnp.pad(bias, (0, x.shape[-1] - bias.shape[0]))
     return _with_derivatives(tuple(how.items()), x, scale, bias, up_taps, down_taps)
 
@@ -84,12 +78,11 @@ def filtered_leaky_relu(
 def _with_derivatives(
     how: tuple[tuple[str, Any], ...], x: Array, scale: Array, bias: Array, up_taps: Array, down_taps: Array
 ) -> Array:
-    at_once = MOST_VALUES // (4 * x[0].size)  # an output may be up to 4 times as large
+    at_once = max(1, MOST_VALUES // (4 * x[0].size))  # an output may be up to 4 times as large
     run = functools.partial(in_one_pass, bias=bias, up_taps=up_taps, down_taps=down_taps, **dict(how))
     if x.shape[0] <= at_once:
         return run(x, scale)
-    one = jax.lax.map(lambda each: run(each[0][None], each[1][None])[0], (x, scale), batch_size=at_once)
-    return one
+    return jax.lax.map(lambda each: run(each[0][None], each[1][None])[0], (x, scale), batch_size=at_once)
 
 
 def _tangent(how: tuple[tuple[str, Any], ...], primals: Any, tangents: Any) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from linkjax import artifacts, parallel
+from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import motion, sweep
 from linkjax.sweeping import programs
 
@@ -37,9 +37,9 @@ def of_drawn(models: tuple[()], items: dict[str, jax.Array], num_parts: int) -> 
       items: "first …" and "last …" of what it gives.
     """
     del models
-    first, last = ({name: items[f"{end} {name}"] for name in ("image", "finite")} for end in ("first", "last"))
-    labels = {"labels": items["first labels"]} if num_parts else {}
-    found, fine = _between({**first, **labels}, last, num_parts)
+    ends = ("first ", "last ")
+    first, last = ({n.removeprefix(end): each for n, each in items.items() if n.startswith(end)} for end in ends)
+    found, fine = _between(first, last, num_parts)
     values = {"parts": found.parts, "seen": found.seen, "affine": found.affine, "field": motion.arrows(found, FIELD)}
     return {name: _where(fine, value) for name, value in values.items()}
 
@@ -48,7 +48,7 @@ def _between(
     first: dict[str, jax.Array], last: dict[str, jax.Array], num_parts: int
 ) -> tuple[motion.Motion, jax.Array]:
     """The motion, and whether both images are finite, which their bytes do not show."""
-    images = (each["image"].astype(jnp.float32) / 255.0 for each in (first, last))
+    images = (numerics.unit_interval(each["image"]) for each in (first, last))
     labels = first["labels"].astype(jnp.int32) if num_parts else None
     return motion.measure_motion(*images, labels, num_parts), first["finite"] & last["finite"]
 

@@ -48,5 +48,5 @@ def untouched(
 ) -> jax.Array:
     """What `draw_labelled` made of anchors → their metrics."""
     del models
-    image = items["image"].astype(jnp.float32) / 255.0
+    image = numerics.unit_interval(items["image"])
     return measurements.measure(image, image, items.get("labels"), num_parts, definitions)
