@@ -4,8 +4,9 @@ Weights are replicated; items are sharded along the one axis `item`. Every devic
 items with `jax.shard_map`, so no result depends on how many devices there are. (`jax.pmap` is the old way to the same.)
 """
 
+import collections
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -74,7 +75,7 @@ def round_up(batch_size: int, on: Mesh) -> int:
 
 def batches(items: Mapping[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
     """Items `size` at a time, the last of them fewer; name → array [n, ...] as `map_batches` takes them."""
-    for start in range(0, len(next(iter(items.values()))), size):
+    for start in range(0, _rows(items), size):
         yield {name: array[start : start + size] for name, array in items.items()}
 
 
@@ -83,7 +84,7 @@ def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarra
 
     Repeating a true item, rather than zeros, keeps padding free of NaN and of odd branches.
     """
-    count = len(next(iter(items.values())))
+    count = _rows(items)
     padded = {
         name: np.concatenate([array, np.repeat(array[-1:], size - count, axis=0)]) if count < size else array
         for name, array in items.items()
@@ -195,14 +196,54 @@ def map_items(
       items: name → array, one item or more.
       advance: told after each batch how many items it held.
     """
-    made = []
-    for batch, out in map_batches(function, models, batches(items, batch_size), batch_size, on):
+    ((_, outputs),) = map_chunks(function, models, [items], batch_size, on, advance)
+    return outputs
+
+
+def map_chunks(
+    function: Callable[..., Any],
+    models: Any,
+    chunks: Iterable[Mapping[str, np.ndarray]],
+    batch_size: int,
+    on: Mesh,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
+    """`map_items` of one chunk of items after the other; yields (items, outputs).
+
+    A batch may end one chunk and begin the next, and the next batch is under way before a chunk is yielded: the devices
+    work while it is stored, and padding is drawn at the very end alone.
+    """
+    begun: collections.deque[Mapping[str, np.ndarray]] = collections.deque()
+
+    def all_batches() -> Iterator[Mapping[str, np.ndarray]]:
+        rest: Mapping[str, np.ndarray] | None = None
+        for items in chunks:
+            begun.append(items)
+            rest = items if rest is None else {name: np.concatenate([rest[name], items[name]]) for name in items}
+            whole = _rows(rest) // batch_size * batch_size
+            yield from batches({name: array[:whole] for name, array in rest.items()}, batch_size)
+            rest = {name: array[whole:] for name, array in rest.items()}
+        if rest is not None:
+            yield from batches(rest, batch_size)
+
+    made: list[Any] = []
+    held = 0
+    for batch, out in map_batches(function, models, all_batches(), batch_size, on):
         made.append(out)
+        held += _rows(batch)
         if advance is not None:
-            advance(len(next(iter(batch.values()))))
-    return jax.tree.map(lambda *each: np.concatenate(each), *made)
+            advance(_rows(batch))
+        while begun and held >= _rows(begun[0]):
+            items = begun.popleft()
+            joined, count = jax.tree.map(lambda *each: np.concatenate(each), *made), _rows(items)
+            yield items, jax.tree.map(lambda array, count=count: array[:count], joined)
+            made, held = [jax.tree.map(lambda array, count=count: array[count:], joined)], held - count
+
+
+def _rows(items: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(items.values())))
 
 
 def _fetch(items: Mapping[str, np.ndarray], outputs: Any) -> tuple[Mapping[str, np.ndarray], Any]:
-    count = len(next(iter(items.values())))
+    count = _rows(items)
     return items, jax.tree.map(lambda array: np.asarray(array)[:count], outputs)

@@ -40,6 +40,34 @@ def test_items_in_memory_come_back_joined_and_each_batch_is_told():
     assert got["sum"].shape == (11,) and told == [4, 4, 3]
 
 
+def test_chunks_share_batches_and_come_back_whole_and_in_order():
+    x = np.random.default_rng(2).normal(size=(47, 5)).astype(np.float32)
+    on, told = mesh_of(2), []
+    chunks = [{"x": x[start:stop]} for start, stop in ((0, 13), (13, 14), (14, 40), (40, 47))]
+
+    scale = parallel.replicate(jnp.float32(3.0), on)
+    found = list(parallel.map_chunks(square, scale, chunks, 8, on, told.append))
+    assert told == [8, 8, 8, 8, 8, 7]  # no padding but at the end
+    for (items, outputs), chunk in zip(found, chunks, strict=True):
+        np.testing.assert_array_equal(items["x"], chunk["x"])
+        expected = parallel.map_items(square, scale, chunk, 8, on)
+        jax.tree.map(np.testing.assert_array_equal, outputs, expected)
+    assert list(parallel.map_chunks(square, scale, [], 8, on)) == []
+
+
+def test_the_next_chunk_is_under_way_when_one_is_yielded():
+    on, asked = mesh_of(2), []
+
+    def chunks():
+        for start in (0, 16, 32):
+            asked.append(start)
+            yield {"x": np.full((16, 5), start, np.float32)}
+
+    drawn = parallel.map_chunks(square, parallel.replicate(jnp.float32(3.0), on), chunks(), 8, on)
+    next(drawn)
+    assert asked == [0, 16]
+
+
 @given(count=st.integers(1, 9), extra=st.integers(0, 9))
 def test_padding_repeats_the_last_item_and_masks_it(count, extra):
     x = np.arange(count, dtype=np.float32)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,8 +197,7 @@ class Sweep:
     def _fitting_size(self, live: np.ndarray) -> int:
         if not len(live):
             return self.mesh.size
-        items = self._items(live[:1], self._grid(1))
-        size = memory.batch_size(self._function, self.models, items, self.mesh)
+        size = memory.batch_size(self._function, self.models, self._swept(live[:1]), self.mesh)
         return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
@@ -218,33 +218,53 @@ class Sweep:
         )  # fmt: skip
         arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
-        work = [(f"{start}", live[start : start + self.chunk], self._sweep_chunk) for start in self._starts(live)]
-        work += [(f"random {start}", random[start : start + self.chunk], self._walk) for start in self._starts(random)]
-        if self.config.motion == "all":
-            work += [(f"motion {i}", live[i : i + self.chunk], self._measure_motion) for i in self._starts(live)]
-        images = sum(len(rows) * self._images_a_row(name) for name, rows, _ in work)
+        swept = [(f"{i}", live[i : i + self.chunk]) for i in self._starts(live)]
+        walked = [(f"random {i}", random[i : i + self.chunk]) for i in self._starts(random)]
+        moved = [(f"motion {i}", live[i : i + self.chunk]) for i in self._starts(live)]
+        moved = moved if self.config.motion == "all" else []
+        a_row, of_motion = self.count * self.config.steps, self.count * 2
+        images = sum(len(rows) for _, rows in swept + walked) * a_row + sum(len(rows) for _, rows in moved) * of_motion
         with progress("images", images) as advance:
-            for name, rows, sweep_them in work:
-                note = self.writer.done(name)
-                if note is None:
-                    note = sweep_them(rows, advance)
-                    self.writer.mark(name, note)
-                else:
-                    advance(len(rows) * self._images_a_row(name))
-                self.tally.add(note)
+            items = itertools.chain(map(self._swept, self._undone(swept)), map(self._walked, self._undone(walked)))
+            drawn = parallel.map_chunks(self._function, self.models, items, self.size, self.mesh, advance)
+            self._work(swept, lambda rows: self._store_swept(rows, *next(drawn)), a_row, advance)
+            self._work(walked, lambda rows: self._store_walked(rows, *next(drawn)), a_row, advance)
+            self._work(moved, lambda rows: self._measure_motion(rows, advance), of_motion, advance)
         self._finish()
 
     def _starts(self, rows: np.ndarray) -> range:
         return range(0, len(rows), self.chunk)
 
-    def _images_a_row(self, work: str) -> int:
-        return self.count * (2 if work.startswith("motion") else self.config.steps)
+    def _undone(self, chunks: list[tuple[str, np.ndarray]]) -> list[np.ndarray]:
+        return [rows for name, rows in chunks if self.writer.done(name) is None]
 
-    def _sweep_chunk(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
-        """Sweep some units over all anchors and steps, and store what came of them."""
-        grid = row, anchor, _ = self._grid(len(rows))
-        items = self._items(rows, grid)
-        outputs = self._draw(items, advance)
+    def _work(
+        self,
+        chunks: list[tuple[str, np.ndarray]],
+        make: Callable[[np.ndarray], dict[str, Any]],
+        images: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Make what is not made yet, chunk by chunk, and count what came to nothing in all of them."""
+        for name, rows in chunks:
+            note = self.writer.done(name)
+            if note is None:
+                note = make(rows)
+                self.writer.mark(name, note)
+            else:
+                advance(len(rows) * images)
+            self.tally.add(note)
+
+    def _swept(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The items of some units: all anchors and steps."""
+        row, anchor, step = self._grid(len(rows))
+        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
+
+    def _store_swept(
+        self, rows: np.ndarray, items: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Store what came of them."""
+        row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps)
         group: Any = self.writer.group
         measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
@@ -280,18 +300,24 @@ class Sweep:
         for name, values in results.items():
             arrays.put_rows(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
 
-    def _walk(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
-        """The same along random directions, of which slopes of the metrics are kept alone."""
-        row, anchor, _ = grid = self._grid(len(rows))
-        taken, length = self.walk.taken[rows], self.walk.length[rows]
-        items = self._items(taken, grid)
+    def _walked(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The same along random directions."""
+        row, anchor, _ = self._grid(len(rows))
+        items = self._swept(self.walk.taken[rows])
         own = self.anchors["r"][anchor, items["unit"]]
-        items["value"] = ((items["value"] - own) * length[row]).astype(np.float32)
+        items["value"] = ((items["value"] - own) * self.walk.length[rows][row]).astype(np.float32)
         items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
+        return items
+
+    def _store_walked(
+        self, rows: np.ndarray, items: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Slopes of the metrics alone."""
+        del items  # steps are as those of units, times a length
+        row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
-        outputs = self._draw(items, advance)
         measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
-        values = self.values[taken] * length[:, None]
+        values = self.values[self.walk.taken[rows]] * self.walk.length[rows][:, None]
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
@@ -314,16 +340,9 @@ class Sweep:
         grid = np.meshgrid(np.arange(rows), np.arange(self.count), np.arange(self.config.steps), indexing="ij")
         return tuple(index.ravel().astype(np.int32) for index in grid)
 
-    def _items(self, rows: np.ndarray, grid: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-        row, anchor, step = grid
-        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
-
     @property
     def _function(self) -> Callable[..., Any]:
         return functools.partial(programs.draw_items, mode=self.config.mode, definitions=self.config.definitions)
-
-    def _draw(self, items: dict[str, np.ndarray], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
-        return parallel.map_items(self._function, self.models, items, self.size, self.mesh, advance)
 
     def _finish(self) -> None:
         group: Any = self.writer.group
