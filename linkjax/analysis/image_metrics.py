@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from linkjax.errors import InputError
 from linkjax.ops import color
 from linkjax.ops.chunked import map_images
+from linkjax.ops.histogram import histogram
 
 
 class ImageMetric(NamedTuple):
@@ -58,19 +59,26 @@ def measure_images(
     return map_images(lambda pair: measure_image(*pair), (images, references), at_once)
 
 
-def measure_image(image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"]) -> Float[Array, "metrics"]:
-    """The metrics of `IMAGE_METRICS` of one image; see `measure_images`."""
+def measure_image(
+    image: Float[Array, "H W 3"], reference: Float[Array, "H W 3"], counts: Int[Array, "256"] | None = None
+) -> Float[Array, "metrics"]:
+    """The metrics of `IMAGE_METRICS` of one image; see `measure_images`.
+
+    Args:
+      counts: histogram of its `color.luma709_bin`, where that is known.
+    """
     image, reference = jnp.clip(image, 0.0, 1.0), jnp.clip(reference, 0.0, 1.0)
     luma = 255.0 * color.luma709(image)
     response, reference_response = _response(image), _response(reference)
-    brightest = jnp.max(image, axis=-1)
-    range_of_rgb = brightest - jnp.min(image, axis=-1)
+    red, green, blue = (image[..., i] for i in range(3))
+    brightest = jnp.maximum(jnp.maximum(red, green), blue)
+    range_of_rgb = brightest - jnp.minimum(jnp.minimum(red, green), blue)
     black = brightest == 0
     mean_luma = _mean(luma)
     # summed, not averaged, over each direction: both directions' steps weigh the same
     down, right = jnp.abs(luma[1:] - luma[:-1]), jnp.abs(luma[:, 1:] - luma[:, :-1])
     steps = max(down.size + right.size, 1)
-    counts = jnp.zeros(256, jnp.int32).at[color.luma709_bin(image).ravel()].add(1)
+    counts = histogram(color.luma709_bin(image), 256) if counts is None else counts
     lab = color.lab_from_response(response)
     mean_lab = _mean(lab)
     # L*a*b* is linear in the response: its difference needs no second L*a*b*

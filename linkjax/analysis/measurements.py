@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from linkjax.analysis.image_metrics import IMAGE_METRICS, ImageMetric, measure_image, measure_images, uncompared
-from linkjax.analysis.regions import measure_region_batch, measure_regions
+from linkjax.analysis.regions import luma_histograms, measure_region_batch, measure_regions
 from linkjax.errors import InputError
 from linkjax.ops.chunked import map_images
 
@@ -74,7 +74,9 @@ def measure(
     def both(item: tuple[Array, Array, Array]) -> tuple[Array, Any]:
         """Of one image, so that what the two have in common (colours, histogram bins) is computed once."""
         image, reference, label = item
-        return measure_image(image, reference), measure_regions(image, label, num_parts, **original)
+        counts = luma_histograms(image, label, num_parts)
+        whole = measure_image(image, reference, jnp.sum(counts, axis=0))
+        return whole, measure_regions(image, label, num_parts, counts=None if original else counts, **original)
 
     whole, regions = map_images(both, (images, images if references is None else references, labels))
     whole = uncompared(whole) if references is None else whole

@@ -1,11 +1,13 @@
 """Images and the parts in them, in one program: a generator's feature maps through a segmentation head."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
@@ -34,10 +36,69 @@ def draw_with_parts(
     return map_in_cache(_draw, (generator, segmenter), w, generator.spec.bytes_at_once)
 
 
+class Drawn(NamedTuple):
+    """Images as a reader sees them, and the parts in them."""
+
+    pixels: jax.Array  # [N, H, W, 3] bytes, as `numerics.to_uint8` makes them
+    finite: jax.Array  # [N] bool: whether all values of the image were, which its bytes do not show
+    labels: jax.Array | None  # [N, H, W], the part of each pixel; None without a segmenter
+    images: jax.Array | None  # [N, H, W, 3] about [-1, 1]; None unless asked for
+
+
+@functools.partial(jax.jit, static_argnames="images")
+def draw_pixels(
+    generator: Any, segmenter: Segmenter | LinearSegmenter | None, w: Float[Array, "B W"], images: bool = False
+) -> Drawn:
+    """Images as bytes, and the part of each pixel: that of the largest score of `draw_with_parts`.
+
+    Args:
+      images: also give them as they were drawn; static.
+    Numerics: neither scores nor, unless asked for, float images of the whole batch are ever in memory.
+    """
+    if segmenter is None:
+        return _as_pixels(generator.synthesis(w), None, images)
+    draw = functools.partial(_draw_pixels, with_images=images)
+    return map_in_cache(draw, (generator, segmenter), jnp.asarray(w, jnp.float32), generator.spec.bytes_at_once)
+
+
+def draw_and_classify(
+    classifier: Any, generator: Any, segmenter: Any | None, w: Float[Array, "B W"]
+) -> tuple[Drawn, Any]:
+    """`draw_pixels`, and what a classifier says of the images; NaN of one that is not finite, as of its values.
+
+    A classifier that rounds to bytes is given these: the same numbers, and a quarter of the memory to read.
+    """
+    drawn = draw_pixels(generator, segmenter, w, images=not classifier.reads_bytes)
+    said = classifier(classifier.preprocess(drawn.pixels if drawn.images is None else drawn.images))
+    return drawn, jax.tree.map(lambda each: jnp.where(drawn.finite[:, None], each, jnp.nan), said)
+
+
+def _draw_pixels(models: tuple[Generator, Segmenter | LinearSegmenter], w: Array, with_images: bool) -> Drawn:
+    images, scores = _draw(models, w)
+    return _as_pixels(images, jnp.argmax(scores, axis=-1).astype(jnp.int32), with_images)
+
+
+def _as_pixels(images: Array, labels: Array | None, with_images: bool) -> Drawn:
+    finite = jnp.isfinite(images).all((1, 2, 3))
+    return Drawn(numerics.to_uint8(images), finite, labels, images if with_images else None)
+
+
 def _draw(models: tuple[Generator, Segmenter | LinearSegmenter], w: Array) -> tuple[Array, Array]:
     generator, segmenter = models
+    if isinstance(segmenter, LinearSegmenter):
+        return _draw_linear(generator, segmenter, w)
     images, maps = features_for(generator, segmenter.spec, w)
     return images, resize(segmenter(maps), images.shape[1], images.shape[2])
+
+
+def _draw_linear(generator: Generator, segmenter: LinearSegmenter, w: Array) -> tuple[Array, Array]:
+    """With the margins cropped from the scores, not from the features."""
+    check_fit(generator.spec, segmenter.spec)
+    outputs = layer_outputs(generator.synthesis, w)
+    read = {layer.name: layer for layer in generator.spec.layers if layer.name in segmenter.spec.layers}
+    maps = {name: outputs[name][..., : layer.out_channels].astype(jnp.float32) for name, layer in read.items()}
+    scores = segmenter(maps, tuple(read[name].margin for name in segmenter.spec.layers))
+    return outputs[generator.spec.layer_names[-1]] * generator.spec.output_scale, scores
 
 
 def features_for(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from linkjax import numerics
-from linkjax.analysis import measurements, minimal, sweep
+from linkjax.analysis import measurements, minimal, parts
 from linkjax.errors import InputError
 
 
@@ -135,11 +135,10 @@ def walk(
     def at(first: Array, place: Array) -> tuple[Array, dict[str, Array]]:
         there = jax.nn.relu(r - place * shift)
         w = link(there)
-        images, labels = sweep.draw_labelled(generator, segmenter, w)
-        seen = classifier(classifier.preprocess(images))
-        fine = jnp.isfinite(images).all((1, 2, 3))
-        pixels = numerics.unit_interval(numerics.to_uint8(images))
+        drawn, seen = parts.draw_and_classify(classifier, generator, segmenter, w)
+        pixels = numerics.unit_interval(drawn.pixels)
         first = jnp.where(place == 0, pixels, first)
+        metrics = measurements.measure(pixels, first, drawn.labels, num_parts)
         p = jax.nn.softmax(seen.logits, axis=1)
 
         def of(values: Array, label: Array) -> Array:
@@ -158,7 +157,7 @@ def walk(
             "place_w": projected(w, plane_w),
             "seen_w": projected(link(seen.penultimate), plane_w),
             # an image that is not finite has no metrics, though its bytes have
-            "metrics": jnp.where(fine[:, None, None], measurements.measure(pixels, first, labels, num_parts), jnp.nan),
+            "metrics": jnp.where(drawn.finite[:, None, None], metrics, jnp.nan),
         }
 
     _, found = jax.lax.scan(at, jnp.zeros(shape.shape, jnp.float32), jnp.asarray(t, r.dtype))

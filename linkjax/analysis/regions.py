@@ -12,6 +12,7 @@ from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.ops import color
 from linkjax.ops.chunked import map_images
+from linkjax.ops.histogram import histogram
 from linkjax.ops.local_entropy import disk_entropy
 
 Luminance = Literal["rec709", "original"]
@@ -49,6 +50,7 @@ def measure_regions(
     *,
     luminance: Luminance = "rec709",
     entropy: Entropy = "part",
+    counts: Int[Array, "parts_and_none 256"] | None = None,
 ) -> Regions:
     """Area, colour, entropy and moment ellipse of each part of one image; `jax.vmap` it for a batch.
 
@@ -64,12 +66,13 @@ def measure_regions(
       luminance: "original": the original program's, mean of (0.299 R + 0.587 G + 0.114 B) / 3 in bytes; static.
       entropy: "disk": the original program's, mean over the part of the Rec. 601 grey's entropy in a disk of radius 5
         around each pixel, other parts' pixels included (`disk_entropy`); static.
+      counts: what `luma_histograms` gives, where that is known.
     Returns: `Regions` with arrays of [num_parts].
     Errors: InputError for byte images, wrong shapes, num_parts below 1, or a definition that is not known.
     Numerics: row by row, counts, sums and squares of x are whole numbers, exact in float32 up to 512 pixels width;
       everything after is centred first, and λ₂ = det / λ₁ with det = Σ(y − ȳ)² · (Σ of squares of x around its
       regression on y), which does not cancel for thin oblique parts. Histogram bins are exact (`color.luma709_bin`).
-      Memory: about 4 · H · W · (num_parts + 12) bytes per image; see `measure_region_batch`.
+      Memory: about 4 · H · W · (num_parts + 24) bytes per image; see `measure_region_batch`.
     Deviations from the original: ellipse from moments rather than fitted to contours (no contour is dropped), luma
       weights of Rec. 709 without the division by 3, entropy of the part's histogram rather than a local entropy that
       leaks across borders; absent parts are NaN rather than 0.
@@ -94,63 +97,56 @@ def measure_regions(
     image = jnp.clip(image.astype(dtype), 0.0, 1.0)
     labels = labels.astype(jnp.int32)
     parts = jnp.arange(num_parts, dtype=jnp.int32)
-    member = (labels[None] == parts[:, None, None]).astype(dtype)  # [P, H, W]
+    member = (labels[:, None, :] == parts[None, :, None]).astype(dtype)  # [H, P, W]
+    linear = color.linear_from_srgb(image)
+    response = color.lab_response(color.xyz_from_linear(linear))
+    x = np.arange(labels.shape[1]) - labels.shape[1] // 2
+    powers = jnp.broadcast_to(jnp.asarray(np.stack([x**0, x, x * x], axis=-1), dtype)[None], (*labels.shape, 3))
+    values = jnp.concatenate([powers, image, linear, response], axis=-1)
+    rows = jnp.matmul(member, values, precision=numerics.PRECISION)  # [H, P, 12]: sums of each part in each row
+    area, *geometry = _geometry(jnp.moveaxis(rows[..., :3], 0, 1), labels.shape[1])
 
-    area, *geometry = _geometry(member)
-    appearance = _appearance(image, labels, member, area, luminance, entropy)
+    def mean(sums: Float[Array, "H P C"]) -> Float[Array, "P C"]:
+        total = jnp.sum(sums, axis=0)
+        return numerics.safe_ratio(total, jnp.broadcast_to(area[:, None], total.shape))
+
+    if entropy == "disk":
+        around = disk_entropy(color.luma601_byte(image)).astype(dtype)
+        bits = mean(jnp.matmul(member, around[:, :, None], precision=numerics.PRECISION))[:, 0]
+    else:
+        counts = luma_histograms(image, labels, num_parts) if counts is None else counts
+        bits = color.histogram_entropy(counts[:-1].astype(dtype))
+    appearance = _appearance(mean(rows[..., 3:]), bits, luminance)
     return Regions(area, area / (labels.shape[0] * labels.shape[1]), *appearance, *geometry)
 
 
-def _appearance(
-    image: Float[Array, "H W 3"],
-    labels: Int[Array, "H W"],
-    member: Float[Array, "P H W"],
-    area: Float[Array, "P"],
-    luminance: Luminance,
-    entropy: Entropy,
-) -> tuple[Array, ...]:
+def _appearance(means: Float[Array, "P 9"], bits: Float[Array, "P"], luminance: Luminance) -> tuple[Array, ...]:
     """luminance, luminance_linear, lightness, red_green, yellow_blue, entropy, each [P].
 
-    Luma is linear in RGB, luminance in linear RGB, L*a*b* in f(XYZ): three means of three channels give them all.
+    Luma is linear in RGB, luminance in linear RGB, L*a*b* in f(XYZ): the means of these three times three give them
+    all, and one product with the parts gives the means.
     """
-    num_parts = member.shape[0]
-
-    def mean(values: Array) -> Array:
-        sums = jnp.einsum("phw,hwc->pc", member, values, precision=numerics.PRECISION)
-        return numerics.safe_ratio(sums, jnp.broadcast_to(area[:, None], sums.shape))
-
-    linear = color.linear_from_srgb(image)
-    lab_mean = color.lab_from_response(mean(color.lab_response(color.xyz_from_linear(linear))))
-    encoded_mean = mean(image)
-    luma = color.luma709(encoded_mean) if luminance == "rec709" else color.luma601(encoded_mean) / 3.0
-    luma_mean = 255.0 * luma
-    luminance_mean = color.luma709(mean(linear))
-
-    if entropy == "disk":
-        around = disk_entropy(color.luma601_byte(image)).astype(image.dtype)
-        bits = mean(around[..., None])[:, 0]
-    else:
-        bits = _histogram_entropy(image, labels, num_parts)
+    encoded, linear, response = means[:, :3], means[:, 3:6], means[:, 6:]
+    luma = color.luma709(encoded) if luminance == "rec709" else color.luma601(encoded) / 3.0
+    lab = color.lab_from_response(response)
     # a pixel that is not a number has no bin
-    bits = jnp.where(jnp.isfinite(luma_mean), bits, jnp.nan)
-    return luma_mean, luminance_mean, lab_mean[:, 0], lab_mean[:, 1], lab_mean[:, 2], bits
+    bits = jnp.where(jnp.isfinite(luma), bits, jnp.nan)
+    return 255.0 * luma, color.luma709(linear), lab[:, 0], lab[:, 1], lab[:, 2], bits
 
 
-def _histogram_entropy(image: Float[Array, "H W 3"], labels: Int[Array, "H W"], num_parts: int) -> Float[Array, "P"]:
+def luma_histograms(
+    image: Float[Array, "H W 3"], labels: Integer[Array, "H W"], num_parts: int
+) -> Int[Array, "parts_and_none 256"]:
+    """Histogram of `color.luma709_bin` of every part, [num_parts + 1, 256], the last of pixels that are in none."""
     inside = (labels >= 0) & (labels < num_parts)
-    cell = jnp.where(inside, labels * 256 + color.luma709_bin(image), num_parts * 256)
-    counts = jnp.zeros(num_parts * 256, jnp.int32).at[cell.ravel()].add(1, mode="drop")
-    return color.histogram_entropy(counts.reshape(num_parts, 256).astype(image.dtype))
+    row = jnp.where(inside, labels.astype(jnp.int32), num_parts)
+    return histogram(256 * row + color.luma709_bin(image), 256 * (num_parts + 1)).reshape(num_parts + 1, 256)
 
 
-def _geometry(member: Float[Array, "P H W"]) -> tuple[Array, ...]:
+def _geometry(rows: Float[Array, "P H 3"], width: int) -> tuple[Array, ...]:
     """area, centroid_y, centroid_x, eccentricity, orientation, axis_major, axis_minor, each [P]."""
-    _, height, width = member.shape
-    dtype = member.dtype
-    x = np.arange(width) - width // 2
-    powers = jnp.asarray(np.stack([np.ones_like(x), x, x * x], axis=-1), dtype)
-    rows = jnp.einsum("phw,wk->kph", member, powers, precision=numerics.PRECISION)
-    count, first, second = rows[0], rows[1], rows[2]  # [P, H] pixels of the part in this row, Σ x, Σ x²
+    height, dtype = rows.shape[1], rows.dtype
+    count, first, second = (rows[..., k] for k in range(3))  # [P, H] pixels of the part in this row, Σ x, Σ x²
     y = jnp.broadcast_to(jnp.asarray(np.arange(height) - height // 2, dtype)[None, :], count.shape)
 
     area = jnp.sum(count, axis=-1)

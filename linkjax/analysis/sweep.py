@@ -209,12 +209,12 @@ def sweep_step(
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
     w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions)
-    images, labels = draw_labelled(generator, segmenter, w)
-    encoded = classifier(classifier.preprocess(images))
+    drawn, encoded = parts.draw_and_classify(classifier, generator, segmenter, w)
     references = None if image_anchor is None else _unit_interval(image_anchor)
-    pixels = numerics.to_uint8(images)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
-    metrics = measurements.measure(_unit_interval(pixels), references, labels, num_parts, definitions)
+    metrics = measurements.measure(
+        numerics.unit_interval(drawn.pixels), references, drawn.labels, num_parts, definitions
+    )
     # An image that is not finite has no metrics, though its bytes have.
     keep = jnp.all(jnp.isfinite(encoded.penultimate), axis=1)
     keep = keep if mask is None else keep & mask
@@ -223,18 +223,9 @@ def sweep_step(
         return jnp.where(keep.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.nan)
 
     logits = None if encoded.logits is None else masked(encoded.logits)
-    shown = jnp.where(keep[:, None, None, None], pixels, jnp.zeros_like(pixels)) if return_images else None
+    black = jnp.zeros_like(drawn.pixels)
+    shown = jnp.where(keep[:, None, None, None], drawn.pixels, black) if return_images else None
     return SweepStep(masked(w), masked(encoded.penultimate), logits, masked(metrics), shown)
-
-
-def draw_labelled(
-    generator: Any, segmenter: Any | None, w: Float[Array, "N w_dim"]
-) -> tuple[Float[Array, "N H W 3"], Int[Array, "N H W"] | None]:
-    """Images, and the part of each pixel; without a segmenter no parts."""
-    if segmenter is None:
-        return generator.synthesis(w), None
-    images, scores = parts.draw_with_parts(generator, segmenter, w)
-    return images, jnp.argmax(scores, axis=-1).astype(jnp.int32)
 
 
 def _unit_interval(images: Array) -> Float[Array, "N H W 3"]:

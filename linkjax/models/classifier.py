@@ -44,6 +44,11 @@ class Classifier(nnx.Module):
         self.network = _network(spec, keys)
         self.last = Dense(spec.penultimate_units, spec.num_classes, keys=keys) if spec.num_classes else None
 
+    @property
+    def reads_bytes(self) -> bool:
+        """Whether `preprocess` rounds images to bytes first, so that to give it these is the same."""
+        return self.spec.preprocessing.quantise
+
     def preprocess(self, images: Num[Array, "B H W 3"], differentiable: bool = False) -> Float[Array, "B h w 3"]:
         """Generated images as the classifier's input: bytes → resize → centre crop → (x / 255 − mean) / std.
 

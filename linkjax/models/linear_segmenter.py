@@ -1,7 +1,8 @@
 """The linear segmentation head: part labels from a generator's feature maps by one 1×1 projection per layer."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from linkjax.errors import InputError
-from linkjax.ops.conv import dense
+from linkjax.ops.conv import cropped_dense, project
 from linkjax.ops.resize import resize
 
 
@@ -55,12 +56,16 @@ class LinearSegmenter(nnx.Module):
         )
         self.bias = nnx.Param(jnp.zeros((spec.num_parts,), jnp.float32))
 
-    def __call__(self, features: Mapping[str, Float[Array, "B h w C"]]) -> Float[Array, "B H W P"]:
+    def __call__(
+        self, features: Mapping[str, Float[Array, "B h w C"]], margins: tuple[int, ...] = ()
+    ) -> Float[Array, "B H W P"]:
         """Scores of every part at every pixel of the image, before the softmax.
 
         Args:
           features: {layer: [B, h, w, c]}, as `generator.synthesis(w, features=spec.layers)` gives them; others are
             not read.
+          margins: pixels on each side of each layer's maps that are not of the image, in the order of `spec.layers`;
+            none: they are cropped already. Not to crop them before saves copies.
         Errors: InputError if a layer is missing or has other channels.
         """
         spec = self.spec
@@ -74,7 +79,8 @@ class LinearSegmenter(nnx.Module):
                 f"these features are not of the generator this segmenter was trained on ({'; '.join(wrong[:3])}); "
                 "give it that generator's, or train one on this generator with linkjax segment"
             )
-        return _segment(self, {name: features[name] for name in spec.layers})
+        margins = margins or (0,) * len(spec.layers)
+        return _segment(self, {name: features[name] for name in spec.layers}, margins)
 
 
 def linear_scores(
@@ -82,14 +88,20 @@ def linear_scores(
     bias: Float[Array, "P"],
     features: Mapping[str, Float[Array, "B h w C"]],
     size: int,
+    product: Callable[[Array, Array, int], Array] = cropped_dense,
+    margins: tuple[int, ...] = (),
 ) -> Float[Array, "B size size P"]:
     """bias + Σ_layer resize(x_layer · kernel_layer), bilinear with half-pixel centres; not compiled by itself.
 
     Layers of one size are summed before they are resized, once for all of them.
+
+    Args:
+      product: how maps are cropped and projected.
+      margins: of each layer; none: there are none.
     """
     by_size: dict[tuple[int, ...], Array] = {}
-    for name, kernel in kernels.items():
-        projected = dense(features[name], kernel)
+    for (name, kernel), margin in zip(kernels.items(), margins or (0,) * len(kernels), strict=True):
+        projected = product(features[name], kernel, margin)
         here = projected.shape[1:3]
         by_size[here] = by_size[here] + projected if here in by_size else projected
     resized = [resize(projected, size, size) for projected in by_size.values()]
@@ -97,7 +109,7 @@ def linear_scores(
     return total + bias[None, None, None, :]
 
 
-@jax.jit
-def _segment(model: LinearSegmenter, features: dict[str, Array]) -> Array:
+@functools.partial(jax.jit, static_argnames="margins")
+def _segment(model: LinearSegmenter, features: dict[str, Array], margins: tuple[int, ...]) -> Array:
     kernels = {name: model.kernels[name][...] for name in model.spec.layers}
-    return linear_scores(kernels, model.bias[...], features, model.spec.resolution)
+    return linear_scores(kernels, model.bias[...], features, model.spec.resolution, project, margins)

@@ -225,10 +225,6 @@ class Synthesis(nnx.Module):
         """
         spec = self.spec
         w = jnp.asarray(w, jnp.float32)
-        if w.shape[1:] not in ((spec.w_dim,), (spec.num_ws, spec.w_dim)):
-            raise InputError(
-                f"w must be [batch, {spec.w_dim}] or [batch, {spec.num_ws}, {spec.w_dim}], found {list(w.shape)}"
-            )
         wanted = spec.layer_names if features is True else tuple(features or ())
         unknown = sorted(set(wanted) - set(spec.layer_names))
         if unknown:
@@ -242,14 +238,19 @@ def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, 
     """Outputs of the input and of every layer, margins included, before the output scale; not compiled by itself.
 
     Returns: as `Layer` gives them.
+    Errors: InputError for a w of another shape.
     """
-    policy = numerics.policy(synthesis.precision)
-    rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
+    spec, policy = synthesis.spec, numerics.policy(synthesis.precision)
+    if w.shape[1:] not in ((spec.w_dim,), (spec.num_ws, spec.w_dim)):
+        raise InputError(
+            f"w must be [batch, {spec.w_dim}] or [batch, {spec.num_ws}, {spec.w_dim}], found {list(w.shape)}"
+        )
+    rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], spec.num_ws, w.shape[1]))
     x = synthesis.input(rows[:, 0])
     outputs = {"input": x}
-    call = _call if synthesis.spec.bytes_at_once <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
+    call = _call if spec.bytes_at_once <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
     # In the order of the spec: a Dict comes back from a compiled call with its keys sorted, L10 before L2.
-    for i, name in enumerate(synthesis.spec.layer_names, start=1):
+    for i, name in enumerate(spec.layer_names, start=1):
         outputs[name] = x = call(synthesis.layers[name], x, rows[:, i], policy)
     return outputs
 

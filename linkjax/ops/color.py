@@ -66,7 +66,8 @@ def luma709_bin(encoded: Float[Array, "*batch 3"]) -> Int[Array, "*batch"]:
     scaled = 255.0 * jnp.clip(encoded, 0.0, 1.0)
     red, green, blue = _REC709
     grains = jnp.floor(red * scaled[..., 0] + green * scaled[..., 1] + blue * scaled[..., 2] + 0.5).astype(jnp.int32)
-    return jnp.clip((grains + 5000) // 10000, 0, 255)
+    # truncated, which is rounded down: there are no negative grains
+    return jnp.clip(jax.lax.div(grains + 5000, jnp.int32(10000)), 0, 255)
 
 
 def luma601_byte(encoded: Float[Array, "*batch 3"]) -> Int[Array, "*batch"]:

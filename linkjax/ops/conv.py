@@ -15,12 +15,16 @@ from linkjax import numerics
 #: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster. With few channels it costs next to nothing either way, and
 #: compiles faster as it is.
 SMALL_MAP, MANY = 49, 32
-#: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs get as many, of zeros: XLA's is 3 to 10
-#: times slower there than with 64.
-PICTURE, FEW, STEM = 8, range(17, 40), 64
+#: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs are products with all patches too: 15
+#: times as fast as XLA's (7 × 7 to 24 outputs, 64 × 64).
+PICTURE, FEW = 8, range(17, 40)
 #: Those with fewer outputs get as many: XLA on a CPU otherwise sums them in an order that depends on the number of
 #: threads, and so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
 NARROW = 8
+#: Outputs of `project` are filled up to a multiple of this, a CPU's widest vector: for 10, two thirds of the time.
+VECTOR = 16
+#: Rows times channels of maps up to which `project` takes them row by row.
+ROWS = 1 << 13
 
 
 def conv(
@@ -59,11 +63,10 @@ def _written(kernel: Array, pixels: int, padding: int) -> Callable[..., Array] |
     inputs, outputs = kernel.shape[2:]
     if pixels == 0:
         return None
-    if (pixels <= SMALL_MAP and min(inputs, outputs) >= MANY) or (kernel.shape[:2] == (1, 1) and padding == 0):
+    small, few = pixels <= SMALL_MAP and min(inputs, outputs) >= MANY, inputs < PICTURE and outputs in FEW
+    if small or few or (kernel.shape[:2] == (1, 1) and padding == 0):
         return _of_patches
-    if outputs < NARROW or (inputs < PICTURE and outputs in FEW):
-        return functools.partial(_widened, outputs=NARROW if outputs < NARROW else STEM)
-    return None
+    return _widened if outputs < NARROW else None
 
 
 def _direct(
@@ -80,23 +83,24 @@ def _direct(
     )
 
 
-def _widened(x: Array, kernel: Array, *, outputs: int, **given: Any) -> Array:
+def _widened(x: Array, kernel: Array, **given: Any) -> Array:
     """With outputs of zeros after its own."""
     own = kernel.shape[3]
-    wide = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, outputs - own)))
+    wide = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, NARROW - own)))
     return _direct(x, wide, **given, precision=numerics.PRECISION)[..., :own]
 
 
 def _of_patches(x: Array, kernel: Array, *, stride: int, padding: int, dilation: int) -> Array:
-    """All patches side by side, [B, h, w, kh · kw · I], times the kernel as a matrix."""
+    """All patches side by side, [B, h, w, kh · kw · I], times the kernel as a matrix.
+
+    Put together first along x, then along y: kh + kw pieces, not kh · kw.
+    """
     rows, columns, _, outputs = kernel.shape
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     last_y, last_x = x.shape[1] - dilation * (rows - 1), x.shape[2] - dilation * (columns - 1)
-    patches = [
-        x[:, i * dilation : i * dilation + last_y : stride, j * dilation : j * dilation + last_x : stride]
-        for i in range(rows)
-        for j in range(columns)
-    ]
+    across = [x[:, :, j * dilation : j * dilation + last_x : stride] for j in range(columns)]
+    x = jnp.concatenate(across, axis=-1)
+    patches = [x[:, i * dilation : i * dilation + last_y : stride] for i in range(rows)]
     matrix = kernel.reshape(-1, outputs)
     return jnp.matmul(jnp.concatenate(patches, axis=-1), matrix, precision=numerics.PRECISION)
 
@@ -107,3 +111,33 @@ def dense(
     """y = x · kernel + bias, the product at the reference precision."""
     y = jnp.matmul(x, kernel, precision=numerics.PRECISION)
     return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+
+
+def cropped_dense(x: Float[Array, "B H W I"], kernel: Float[Array, "I O"], margin: int = 0) -> Float[Array, "B h w O"]:
+    """`dense` of maps without the `margin` pixels on each side."""
+    height, width = x.shape[1:3]
+    return dense(x[:, margin : height - margin, margin : width - margin], kernel)
+
+
+def project(x: Float[Array, "B H W I"], kernel: Float[Array, "I O"], margin: int = 0) -> Float[Array, "B h w O"]:
+    """`cropped_dense` of feature maps that something else reads too, to a few outputs.
+
+    Numerics: small maps (`ROWS`) on a CPU by one product for each row, cropped afterwards. It takes the maps as they
+      lie; of maps that are cropped or reshaped to a matrix XLA computes a layer's last filter a second time rather than
+      store it for all its readers. The kernel is repeated for every row, which of large maps would take more memory
+      than it is worth.
+    """
+
+    def by_rows(x: Array, kernel: Array) -> Array:
+        outputs = kernel.shape[1]
+        # filled up after it is repeated: that is taken out of a loop over images, a mere repetition is not
+        of_rows = jnp.broadcast_to(kernel, (*x.shape[:2], *kernel.shape))
+        of_rows = jnp.pad(of_rows, ((0, 0), (0, 0), (0, 0), (0, -outputs % VECTOR)))
+        product = jnp.einsum("bhwi,bhio->bhwo", x, of_rows, precision=numerics.PRECISION)
+        height, width = x.shape[1:3]
+        return product[:, margin : height - margin, margin : width - margin, :outputs]
+
+    cropped = functools.partial(cropped_dense, margin=margin)
+    if x.shape[1] * x.shape[3] > ROWS:
+        return cropped(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=by_rows, default=cropped)

@@ -72,9 +72,18 @@ def centre_crop(images: Shaped[Array, "B H W C"], crop: int) -> Shaped[Array, "B
 
 
 def _along(images: Float[Array, "B H W C"], weights: np.ndarray, axis: int) -> Float[Array, "B h w C"]:
-    """Σ_j weights[i, j] · images[…, j, …] along axis 1 or 2."""
-    equation = "ih,bhwc->biwc" if axis == 1 else "jw,bhwc->bhjc"
-    return jnp.einsum(equation, jnp.asarray(weights, images.dtype), images, precision=numerics.PRECISION)
+    """Σ_j weights[i, j] · images[…, j, …] along axis 1 or 2.
+
+    Numerics: along the rows one product an image, of rows as they lie: nothing is transposed, as it would be for one
+      product of all images.
+    """
+    matrix = jnp.asarray(weights, images.dtype)
+    if axis == 2:
+        return jnp.einsum("jw,bhwc->bhjc", matrix, images, precision=numerics.PRECISION)
+    batch, height, width, channels = images.shape
+    rows = images.reshape(batch, height, width * channels)
+    product = jnp.matmul(jnp.broadcast_to(matrix[None], (batch, *matrix.shape)), rows, precision=numerics.PRECISION)
+    return product.reshape(batch, -1, width, channels)
 
 
 def _rounded(images: Float[Array, "B H W C"], size: tuple[int, int, int], axis: int) -> Float[Array, "B h w C"]:

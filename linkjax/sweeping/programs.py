@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from linkjax import numerics
-from linkjax.analysis import measurements, sweep
+from linkjax.analysis import measurements, parts, sweep
 
 
 def draw_items(
@@ -38,9 +38,9 @@ def swept(
 
 def draw_labelled(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """w → the image as bytes, whether all of it is finite, and its parts' labels if there is a segmenter."""
-    images, labels = sweep.draw_labelled(*models, items["w"])
-    drawn = {"image": numerics.to_uint8(images), "finite": jnp.isfinite(images).all((1, 2, 3))}
-    return drawn if labels is None else {**drawn, "labels": labels.astype(jnp.uint8)}
+    drawn = parts.draw_pixels(*models, items["w"])
+    labels = {} if drawn.labels is None else {"labels": drawn.labels.astype(jnp.uint8)}
+    return {"image": drawn.pixels, "finite": drawn.finite, **labels}
 
 
 def untouched(

@@ -28,6 +28,8 @@ class Generator(nnx.Module):
 class Classifier(nnx.Module):
     """r = image · encode; logits = r · weight + bias."""
 
+    reads_bytes = False
+
     def __init__(self, encode, weight, bias, has_head=True):
         self.encode, self.weight, self.bias = (nnx.Param(jnp.asarray(a)) for a in (encode, weight, bias))
         self.has_head = has_head

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from linkjax import numerics
 from linkjax.analysis import parts
 from linkjax.errors import InputError
 from linkjax.models import build
@@ -46,6 +47,32 @@ def test_images_are_the_generators_and_scores_the_heads_on_its_features(generato
     assert jnp.abs(images - expected).max() < tolerances.GENERATOR_BATCH * jnp.abs(expected).max()
     wanted = linear(features)
     assert jnp.abs(scores - wanted).max() < tolerances.PARTS * jnp.abs(wanted).max()
+
+
+def test_pixels_and_labels_are_those_of_images_and_scores(generator, linear):
+    w = latents()
+    images, scores = parts.draw_with_parts(generator, linear, w)
+    drawn = parts.draw_pixels(generator, linear, w, images=True)
+    assert drawn.finite.all()
+    np.testing.assert_array_equal(drawn.labels, np.argmax(scores, axis=-1))
+    np.testing.assert_array_equal(drawn.images, images)
+    np.testing.assert_array_equal(drawn.pixels, numerics.to_uint8(images))
+    assert parts.draw_pixels(generator, linear, w).images is None
+    assert parts.draw_pixels(generator, None, w).labels is None
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_a_classifier_sees_nothing_in_an_image_that_is_not_finite(generator, linear, rounds):
+    classifier = worlds.classifier(0)
+    preprocessing = dataclasses.replace(classifier.spec.preprocessing, quantise=rounds)
+    classifier.spec = dataclasses.replace(classifier.spec, preprocessing=preprocessing)
+    w = latents().at[1, 0].set(jnp.nan)
+    drawn, seen = parts.draw_and_classify(classifier, generator, linear, w)
+    assert drawn.finite.tolist() == [True, False]
+    assert jnp.isfinite(seen.penultimate[0]).all()
+    assert jnp.isnan(seen.penultimate[1]).all()
+    expected = classifier(classifier.preprocess(generator.synthesis(w[:1]))).penultimate
+    np.testing.assert_allclose(seen.penultimate[:1], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("margins", [True, False])

@@ -110,3 +110,21 @@ def test_half_precision_stays_half(size, k, padding):
     expected = conv.conv(x.astype(jnp.float32), kernel.astype(jnp.float32), padding=padding)
     assert found.dtype == jnp.bfloat16
     assert np.abs(found.astype(np.float32) - expected).max() < 0.01 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("outputs", [3, 10, 16, 21])
+def test_maps_projected_by_rows_are_those_of_one_product(outputs):
+    rng = np.random.default_rng(outputs)
+    x, kernel = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((2, 5, 7, 24), (24, outputs)))
+    found, expected = jax.jit(conv.project)(x, kernel), np.asarray(x, np.float64) @ np.asarray(kernel, np.float64)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    inner = jax.jit(lambda x: conv.project(x, kernel, margin=1))(x)
+    np.testing.assert_array_equal(inner, found[:, 1:-1, 1:-1])
+    slope = jax.grad(lambda x: jnp.sum(conv.project(x, kernel) ** 2))(x)
+    np.testing.assert_allclose(slope, 2 * expected @ np.asarray(kernel, np.float64).T, rtol=1e-4, atol=1e-4)
+
+
+def test_large_maps_are_projected_by_one_product():
+    assert "dot_general" in (text := str(jax.make_jaxpr(conv.project)(jnp.ones((1, 65, 2, 128)), jnp.ones((128, 3)))))
+    assert "broadcast_in_dim" not in text
