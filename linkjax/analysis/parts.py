@@ -53,7 +53,8 @@ def draw_pixels(
 
     Args:
       images: also give them as they were drawn; static.
-    Numerics: neither scores nor, unless asked for, float images of the whole batch are ever in memory.
+    Numerics: on a CPU a share of the batch is turned into bytes and labels before the next is drawn: scores, and float
+      images unless asked for, are never in memory for the whole batch.
     """
     if segmenter is None:
         return _as_pixels(generator.synthesis(w), None, images)
@@ -86,19 +87,11 @@ def _as_pixels(images: Array, labels: Array | None, with_images: bool) -> Drawn:
 def _draw(models: tuple[Generator, Segmenter | LinearSegmenter], w: Array) -> tuple[Array, Array]:
     generator, segmenter = models
     if isinstance(segmenter, LinearSegmenter):
-        return _draw_linear(generator, segmenter, w)
+        check_fit(generator.spec, segmenter.spec)
+        images, maps = generator.synthesis(w, features=segmenter.spec.layers, margins=True)
+        return images, segmenter(maps, tuple(_margin(generator.spec, name) for name in segmenter.spec.layers))
     images, maps = features_for(generator, segmenter.spec, w)
     return images, resize(segmenter(maps), images.shape[1], images.shape[2])
-
-
-def _draw_linear(generator: Generator, segmenter: LinearSegmenter, w: Array) -> tuple[Array, Array]:
-    """With the margins cropped from the scores, not from the features."""
-    check_fit(generator.spec, segmenter.spec)
-    outputs = layer_outputs(generator.synthesis, w)
-    read = {layer.name: layer for layer in generator.spec.layers if layer.name in segmenter.spec.layers}
-    maps = {name: outputs[name][..., : layer.out_channels].astype(jnp.float32) for name, layer in read.items()}
-    scores = segmenter(maps, tuple(read[name].margin for name in segmenter.spec.layers))
-    return outputs[generator.spec.layer_names[-1]] * generator.spec.output_scale, scores
 
 
 def features_for(

@@ -65,7 +65,7 @@ class LinearSegmenter(nnx.Module):
           features: {layer: [B, h, w, c]}, as `generator.synthesis(w, features=spec.layers)` gives them; others are
             not read.
           margins: pixels on each side of each layer's maps that are not of the image, in the order of `spec.layers`;
-            none: they are cropped already. Not to crop them before saves copies.
+            none: they are cropped already. What the head crops itself need not be copied first.
         Errors: InputError if a layer is missing or has other channels.
         """
         spec = self.spec

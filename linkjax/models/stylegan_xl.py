@@ -215,21 +215,31 @@ class Synthesis(nnx.Module):
         self.input = Input(spec, rngs=rngs)
         self.layers = nnx.Dict({layer.name: Layer(layer, spec.w_dim, rngs=rngs) for layer in spec.layers})
 
-    def __call__(self, w: Float[Array, "B W"] | Float[Array, "B N W"], features: bool | tuple[str, ...] = False) -> Any:
-        """Images [B, H, W, 3] about [-1, 1]; with features also {layer name: [B, h, w, c]}, margins cropped.
+    def __call__(
+        self,
+        w: Float[Array, "B W"] | Float[Array, "B N W"],
+        features: bool | tuple[str, ...] = False,
+        margins: bool = False,
+    ) -> Any:
+        """Images [B, H, W, 3] about [-1, 1]; with features also {layer name: [B, h, w, c]}.
 
         Args:
           w: [B, w_dim] for all layers, or [B, num_ws, w_dim], a row for the input and for each layer.
           features: all layers' outputs, or those of the named layers.
+          margins: leave their margins on, which are not of the image; else they are cropped.
         Errors: InputError for a w of another shape or an unknown layer name.
         """
         spec = self.spec
         w = jnp.asarray(w, jnp.float32)
+        if w.shape[1:] not in ((spec.w_dim,), (spec.num_ws, spec.w_dim)):
+            raise InputError(
+                f"w must be [batch, {spec.w_dim}] or [batch, {spec.num_ws}, {spec.w_dim}], found {list(w.shape)}"
+            )
         wanted = spec.layer_names if features is True else tuple(features or ())
         unknown = sorted(set(wanted) - set(spec.layer_names))
         if unknown:
             raise InputError(f"no layer named {', '.join(unknown)}; this generator has {', '.join(spec.layer_names)}")
-        images, maps = _synthesise(self, w, wanted)
+        images, maps = _synthesise(self, w, wanted, margins)
         # A compiled function returns a dict with its keys sorted: put the layers back in order.
         return (images, {name: maps[name] for name in spec.layer_names if name in maps}) if features else images
 
@@ -238,19 +248,14 @@ def layer_outputs(synthesis: Synthesis, w: Float[Array, "B N W"] | Float[Array, 
     """Outputs of the input and of every layer, margins included, before the output scale; not compiled by itself.
 
     Returns: as `Layer` gives them.
-    Errors: InputError for a w of another shape.
     """
-    spec, policy = synthesis.spec, numerics.policy(synthesis.precision)
-    if w.shape[1:] not in ((spec.w_dim,), (spec.num_ws, spec.w_dim)):
-        raise InputError(
-            f"w must be [batch, {spec.w_dim}] or [batch, {spec.num_ws}, {spec.w_dim}], found {list(w.shape)}"
-        )
-    rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], spec.num_ws, w.shape[1]))
+    policy = numerics.policy(synthesis.precision)
+    rows = w if w.ndim == 3 else jnp.broadcast_to(w[:, None, :], (w.shape[0], synthesis.spec.num_ws, w.shape[1]))
     x = synthesis.input(rows[:, 0])
     outputs = {"input": x}
-    call = _call if spec.bytes_at_once <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
+    call = _call if synthesis.spec.bytes_at_once <= KEPT_BYTES else jax.checkpoint(_call, static_argnums=3)
     # In the order of the spec: a Dict comes back from a compiled call with its keys sorted, L10 before L2.
-    for i, name in enumerate(spec.layer_names, start=1):
+    for i, name in enumerate(synthesis.spec.layer_names, start=1):
         outputs[name] = x = call(synthesis.layers[name], x, rows[:, i], policy)
     return outputs
 
@@ -263,8 +268,10 @@ def _images(synthesis: Synthesis, w: Array) -> Array:
     return layer_outputs(synthesis, w)[synthesis.spec.layer_names[-1]] * synthesis.spec.output_scale
 
 
-@functools.partial(jax.jit, static_argnames=("wanted",))
-def _synthesise(synthesis: Synthesis, w: Array, wanted: tuple[str, ...]) -> tuple[Array, dict[str, Array]]:
+@functools.partial(jax.jit, static_argnames=("wanted", "margins"))
+def _synthesise(
+    synthesis: Synthesis, w: Array, wanted: tuple[str, ...], margins: bool
+) -> tuple[Array, dict[str, Array]]:
     spec = synthesis.spec
     if not wanted:
         return map_in_cache(_images, synthesis, w, spec.bytes_at_once), {}
@@ -272,7 +279,8 @@ def _synthesise(synthesis: Synthesis, w: Array, wanted: tuple[str, ...]) -> tupl
     maps = {}
     for layer in spec.layers:
         if layer.name in wanted:
-            inner = slice(layer.margin, layer.out_size - layer.margin)
+            margin = 0 if margins else layer.margin
+            inner = slice(margin, layer.out_size - margin)
             maps[layer.name] = outputs[layer.name][:, inner, inner, : layer.out_channels].astype(jnp.float32)
     return outputs[spec.layers[-1].name] * spec.output_scale, maps
 

@@ -15,15 +15,16 @@ from linkjax import numerics
 #: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster. With few channels it costs next to nothing either way, and
 #: compiles faster as it is.
 SMALL_MAP, MANY = 49, 32
-#: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs are products with all patches too: 15
-#: times as fast as XLA's (7 × 7 to 24 outputs, 64 × 64).
+#: On a CPU convolutions of pictures (fewer than 8 inputs) to 17 … 39 outputs are products with all patches too: more
+#: than ten times as fast as XLA's (7 × 7 to 24 outputs, 64 × 64).
 PICTURE, FEW = 8, range(17, 40)
 #: Those with fewer outputs get as many: XLA on a CPU otherwise sums them in an order that depends on the number of
 #: threads, and so on cores and simulated devices. Seen with 3, 5 and 6 outputs, not with 8 and more.
 NARROW = 8
-#: Outputs of `project` are filled up to a multiple of this, a CPU's widest vector: for 10, two thirds of the time.
+#: Outputs of `project` are filled up to a multiple of this, a CPU's widest vector: less time for 10 as well.
 VECTOR = 16
-#: Rows times channels of maps up to which `project` takes them row by row.
+#: Rows times channels of maps up to which `project` takes them row by row: the kernel repeated for every row, to 16
+#: outputs, is then half a MiB an image at most.
 ROWS = 1 << 13
 
 

@@ -12,7 +12,7 @@ def histogram(values: Int[Array, "*shape"], bins: int) -> Int[Array, "bins"]:
     """How often each of 0 … bins − 1 occurs; other values are not counted.
 
     Numerics: under `jax.vmap` all histograms are one scatter along one axis. JAX's own takes an index of two columns
-      for each value, whose making costs a CPU four times the counting.
+      for each value, which a CPU must first write.
     """
     return _counting(bins)(jax.lax.stop_gradient(values).reshape(1, -1))[0]
 

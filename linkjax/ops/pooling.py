@@ -13,7 +13,7 @@ from linkjax import numerics
 def max_pool(x: Float[Array, "B H W C"], window: int, stride: int, padding: int = 0) -> Float[Array, "B h w C"]:
     """Largest value of each window; padding counts as −∞, and windows that do not fit are dropped.
 
-    Numerics: on a CPU by shifted slices, along one axis after the other, 3 times as fast there; equal bits.
+    Numerics: on a CPU by shifted slices, along one axis after the other: equal bits, half the time (3 × 3 of 32 × 32).
     """
     given = {"window": window, "stride": stride, "padding": padding}
     windows, slices = functools.partial(_max_of_windows, **given), functools.partial(_max_of_slices, **given)

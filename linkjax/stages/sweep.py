@@ -218,42 +218,21 @@ class Sweep:
         )  # fmt: skip
         arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
-        swept = [(f"{i}", live[i : i + self.chunk]) for i in self._starts(live)]
-        walked = [(f"random {i}", random[i : i + self.chunk]) for i in self._starts(random)]
-        moved = [(f"motion {i}", live[i : i + self.chunk]) for i in self._starts(live)]
-        moved = moved if self.config.motion == "all" else []
+        swept, walked = chunks.named("", live, self.chunk), chunks.named("random ", random, self.chunk)
+        moved = chunks.named("motion ", live, self.chunk) if self.config.motion == "all" else []
+        undone = functools.partial(chunks.undone, writer=self.writer)
+        items = itertools.chain(map(self._swept, undone(swept)), map(self._walked, undone(walked)))
         a_row, of_motion = self.count * self.config.steps, self.count * 2
         images = sum(len(rows) for _, rows in swept + walked) * a_row + sum(len(rows) for _, rows in moved) * of_motion
         with progress("images", images) as advance:
-            items = itertools.chain(map(self._swept, self._undone(swept)), map(self._walked, self._undone(walked)))
             drawn = parallel.map_chunks(self._function, self.models, items, self.size, self.mesh, advance)
-            self._work(swept, lambda rows: self._store_swept(rows, *next(drawn)), a_row, advance)
-            self._work(walked, lambda rows: self._store_walked(rows, *next(drawn)), a_row, advance)
-            self._work(moved, lambda rows: self._measure_motion(rows, advance), of_motion, advance)
+            for work, make, each in (
+                (swept, lambda rows: self._store_swept(rows, *next(drawn)), a_row),
+                (walked, lambda rows: self._store_walked(rows, next(drawn)[1]), a_row),
+                (moved, lambda rows: self._measure_motion(rows, advance), of_motion),
+            ):
+                chunks.go_through(work, make, self.writer, self.tally, lambda rows, each=each: advance(rows * each))
         self._finish()
-
-    def _starts(self, rows: np.ndarray) -> range:
-        return range(0, len(rows), self.chunk)
-
-    def _undone(self, chunks: list[tuple[str, np.ndarray]]) -> list[np.ndarray]:
-        return [rows for name, rows in chunks if self.writer.done(name) is None]
-
-    def _work(
-        self,
-        chunks: list[tuple[str, np.ndarray]],
-        make: Callable[[np.ndarray], dict[str, Any]],
-        images: int,
-        advance: Callable[[int], None],
-    ) -> None:
-        """Make what is not made yet, chunk by chunk, and count what came to nothing in all of them."""
-        for name, rows in chunks:
-            note = self.writer.done(name)
-            if note is None:
-                note = make(rows)
-                self.writer.mark(name, note)
-            else:
-                advance(len(rows) * images)
-            self.tally.add(note)
 
     def _swept(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The items of some units: all anchors and steps."""
@@ -309,11 +288,8 @@ class Sweep:
         items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
         return items
 
-    def _store_walked(
-        self, rows: np.ndarray, items: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]
-    ) -> dict[str, Any]:
+    def _store_walked(self, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
         """Slopes of the metrics alone."""
-        del items  # steps are as those of units, times a length
         row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
         measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
