@@ -1,8 +1,8 @@
 """JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance.
 
-Half of a run would be the compiler's. What most tests ask of linkjax does not depend on how far XLA optimises, and they
-are compiled quickly; files whose numbers are claims about the programs that users run say `COMPILED_AS_SHIPPED = True`.
-With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
+What most tests ask of linkjax does not depend on how far XLA optimises, and they are compiled quickly (compiling.py);
+files whose numbers are claims about the programs that users run say `COMPILED_AS_SHIPPED = True`. With
+JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
 """
 
 import atexit
@@ -28,7 +28,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests import products
+from tests import compiling, products
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -40,7 +40,7 @@ settings.register_profile("linkjax", deadline=None, derandomize=True, max_exampl
 settings.load_profile("linkjax")
 
 
-_QUICK = jax.config.read("jax_disable_most_optimizations")
+_QUICK = compiling.quick()
 
 
 def pytest_collection_modifyitems(items):
@@ -54,12 +54,8 @@ def _as_shipped(item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too
 def pytest_runtest_setup(item):
-    """Compile as the file says; programs in memory do not pass from one kind to the other."""
-    quick = _QUICK and not _as_shipped(item)
-    if quick != jax.config.read("jax_disable_most_optimizations"):
-        jax.clear_caches()
-        jax.config.update("jax_disable_most_optimizations", quick)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # of the programs a test starts
+    """Compile as the file says."""
+    compiling.set_quick(_QUICK and not _as_shipped(item))
 
 
 _BELOW = products.watch()

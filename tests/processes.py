@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests import compiling
+
 ROOT = Path(__file__).parents[1]
 DEVICES = 2
 
@@ -43,11 +45,10 @@ def free_port() -> int:
 def start(program: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Python with these arguments, and `environment` over the test's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMPI_", "LINKJAX_"))}
-    flags = f"--xla_force_host_platform_device_count={DEVICES}"
     strict = {"JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-W", "error", *program],
-        env={**kept, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **strict, **environment},
+        env={**kept, "XLA_FLAGS": compiling.xla_flags(DEVICES), "JAX_PLATFORMS": "cpu", **strict, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

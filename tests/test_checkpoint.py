@@ -12,6 +12,7 @@ import linkjax
 from linkjax import checkpoint, errors
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
+from tests import compiling
 
 # Orbax leaves the reads of a restore that failed un-awaited, and Python complains when it collects them; these tests
 # damage checkpoints on purpose, and `collected` makes it complain here and not in a later test.
@@ -86,7 +87,7 @@ def test_saved_on_eight_devices_loads_on_one_and_on_two(tmp_path, devices):
         "on = parallel.mesh(); assert on.size == int(sys.argv[2]); model = parallel.replicate(model, on);"
         "print(float(model.kernel[...].sum()))"
     )
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = {**os.environ, "XLA_FLAGS": compiling.xla_flags(devices)}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "link"), str(devices)],
         capture_output=True,

@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests import compiling
+
 COMPILED_AS_SHIPPED = True
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
 
@@ -14,7 +16,7 @@ NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own making
 def test_the_walkthrough_runs_and_finds_a_good_link():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    environment = {**os.environ, "XLA_FLAGS": ""}  # one device, as a reader has
+    environment = {**os.environ, "XLA_FLAGS": compiling.xla_flags()}  # one device, as a reader has
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute(env=environment)
     texts = [output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     [line] = [text for text in texts if text.startswith("R² in W")]

@@ -22,6 +22,7 @@ from linkjax_converters import classifier_rules
 from linkjax_converters.bijection import convert
 from linkjax_converters.classifier import classifier_from_state_dict, classifier_shapes, convert_classifier
 from linkjax_converters.state_dict import read_state_dict
+from tests import compiling
 from tests.tolerances import BATCHING, CLASSIFIER
 
 COMPILED_AS_SHIPPED = True
@@ -79,7 +80,7 @@ def test_one_device_and_two_threads_give_the_stages_of_eight(tmp_path):
     It is within 4e-6 because nearly every operation rounds as PyTorch's does, on any number of threads; a stem summed
     in an order that depends on them was 1.15e-5 off.
     """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1", "NPROC": "2"}
+    environment = os.environ | {"XLA_FLAGS": compiling.xla_flags(), "NPROC": "2"}
     subprocess.run(
         [sys.executable, "-c", ALONE, str(tmp_path / "alone.npz")],
         env=environment, cwd=FIXTURES.parents[1], check=True,

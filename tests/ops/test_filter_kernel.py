@@ -108,7 +108,9 @@ def test_a_synthesis_with_it_errs_as_one_without(on_any_machine, monkeypatch):
     synthesis = generator.with_precision("bfloat16").synthesis
     w = jax.random.normal(jax.random.key(1), (2, spec.w_dim))
     # compiled anew: what calling it compiles would be found again by whoever draws without the kernel
-    drawn, maps = jax.jit(_synthesise.__wrapped__, static_argnames="wanted")(synthesis, w, spec.layer_names)
+    drawn, maps = jax.jit(_synthesise.__wrapped__, static_argnames=("wanted", "margins"))(
+        synthesis, w, spec.layer_names, margins=False
+    )
     monkeypatch.setattr(filter_kernel, "available", lambda: False)
     true, expected = generator.synthesis(w, features=True)
     plain, without = synthesis(w, features=True)

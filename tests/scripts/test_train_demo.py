@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from linkjax.checkpoint import load_model
+from tests import compiling
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_demo.py"
 
 
 def _run(out: Path, *flags: str) -> subprocess.CompletedProcess:
     # Two devices, so that the batch is really split; a process of its own, so that training need not be strict.
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"XLA_FLAGS": compiling.xla_flags(2), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(SCRIPT), "--out", str(out), "--channels", "8", "8", "8", "--batch-size", "2", *flags]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 

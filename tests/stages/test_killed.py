@@ -19,7 +19,7 @@ import zarr
 
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
-from tests import worlds
+from tests import compiling, worlds
 from tests.stages.photographs import folder
 
 ROOT, SEED = Path(__file__).parents[2], 7
@@ -83,7 +83,7 @@ def runs(world, tmp_path_factory):
     (base / "commands.json").write_text(json.dumps(to_do))
     environment = {
         **os.environ,
-        "XLA_FLAGS": "",  # one device
+        "XLA_FLAGS": compiling.xla_flags(),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # a child that starts again compiles nothing
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
     }

@@ -10,13 +10,14 @@ import linkjax
 from linkjax import artifacts, claim
 from linkjax.cli import main
 from linkjax.label.store import Store
+from tests import compiling
 from tests.stages.conftest import PAIRS, do
 
 
 def at_once(*arguments):
     """Exit codes and messages of the same command, started twice."""
     command = [sys.executable, "-m", "linkjax.cli", *map(str, arguments)]
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "XLA_FLAGS": compiling.xla_flags(), "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = [
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for _ in range(2)
