@@ -163,35 +163,6 @@ def test_only_the_first_process_prints_and_no_output_is_left_unfinished(together
     assert len(lines) == 21 and (folder / "selection" / "selected.parquet").exists()
 
 
-def begin_and_kill(world, folder, environments, victim):
-    """Pairs begun by two processes, one of them killed after the first note; how the other ended, and when."""
-    out = folder / "pairs"
-    command = ["pairs", *world.models, "--out", str(out), *PAIRS[:-1], "4"]
-    running = [processes.start(["-m", "linkjax.cli", *command], each) for each in environments]
-    notes = folder / "pairs.partial" / "done.jsonl"
-    processes.wait_until(lambda: notes.exists() and notes.read_bytes().count(b"\n") > 1)
-    running[victim].send_signal(signal.SIGKILL)
-    start = time.monotonic()
-    survivor = processes.ended(running[1 - victim])
-    assert processes.ended(running[victim]).code == -signal.SIGKILL
-    assert out.exists() is False and notes.exists()
-    return survivor, time.monotonic() - start
-
-
-def assert_said(survivor, seconds, victim):
-    assert survivor.code == 1 and seconds < 60, survivor
-    [line] = [line for line in survivor.err.splitlines() if line.startswith("linkjax: ")]
-    assert f"process {victim} of 2 stopped answering; the same command goes on where it was" in line
-    assert "Traceback" not in survivor.err and "Check failure" not in survivor.err
-
-
-def test_when_one_of_two_is_killed_the_other_ends_and_one_process_goes_on(world, tmp_path):
-    survivor, seconds = begin_and_kill(world, tmp_path, processes.job(), victim=1)
-    assert_said(survivor, seconds, victim=1)
-    do("pairs", *world.models, "--out", tmp_path / "pairs", *PAIRS)
-    assert_same(tmp_path / "pairs", world.pairs, "pairs", tolerances.STAGE_R)
-
-
 def open_mpi(index):
     return {
         "OMPI_MCA_orte_hnp_uri": f"{4096 * (processes.free_port() % 1000)}.0;tcp://127.0.0.1:34911",
@@ -215,22 +186,63 @@ def slurm(index, job):
     }
 
 
-def test_when_the_first_is_killed_too_and_two_go_on_with_what_one_did(world, tmp_path, killed_after):
-    """The first pair finds itself by Open MPI's variables, the second by Slurm's."""
-    started = open_mpi(0)
-    survivor, seconds = begin_and_kill(world, tmp_path, [started, {**started, **_ranked(1)}], victim=0)
-    assert_said(survivor, seconds, victim=0)
+def _ranked(index):
+    return {name: value for name, value in open_mpi(index).items() if name.endswith("RANK")}
+
+
+@pytest.fixture(scope="module")
+def broken_off(world, tmp_path_factory):
+    """Two jobs of two processes begin pairs; one process of each is killed after the first note.
+
+    Side by side, for the others wait before they give up. By victim: the folder, how the other ended, and when.
+    """
+    started = open_mpi(0)  # of the second job, which finds itself by Open MPI's variables
+    environments = {1: processes.job(), 0: [started, {**started, **_ranked(1)}]}
+    outs = {victim: tmp_path_factory.mktemp(f"killed-{victim}") / "pairs" for victim in environments}
+    running = {}
+    for victim, out in outs.items():
+        command = ["-m", "linkjax.cli", "pairs", *world.models, "--out", str(out), *PAIRS[:-1], "4"]
+        running[victim] = [processes.start(command, each) for each in environments[victim]]
+    killed = {}
+    for victim, out in outs.items():
+        notes = manifest.partial(out) / "done.jsonl"
+        processes.wait_until(lambda notes=notes: notes.exists() and notes.read_bytes().count(b"\n") > 1)
+        running[victim][victim].send_signal(signal.SIGKILL)
+        killed[victim] = time.monotonic()
+    ended = {}
+    for victim, out in outs.items():
+        survivor = processes.ended(running[victim][1 - victim])
+        ended[victim] = out, survivor, time.monotonic() - killed[victim]
+        assert processes.ended(running[victim][victim]).code == -signal.SIGKILL
+        assert not out.exists() and manifest.partial(out).exists()
+    return ended
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_of_two_is_killed_the_other_says_so_within_a_minute(broken_off, victim):
+    _, survivor, seconds = broken_off[victim]
+    assert survivor.code == 1 and seconds < 60, survivor
+    [line] = [line for line in survivor.err.splitlines() if line.startswith("linkjax: ")]
+    assert f"process {victim} of 2 stopped answering; the same command goes on where it was" in line
+    assert "Traceback" not in survivor.err and "Check failure" not in survivor.err
+
+
+def test_one_process_goes_on_with_what_two_began(world, broken_off):
+    out = broken_off[1][0]
+    do("pairs", *world.models, "--out", out, *PAIRS)
+    assert_same(out, world.pairs, "pairs", tolerances.STAGE_R)
+
+
+def test_killed_once_more_two_go_on_with_what_one_did(world, broken_off, killed_after):
+    """The two that go on find themselves by Slurm's variables."""
+    out = broken_off[0][0]
     killed_after(12)
-    command = ["pairs", *world.models, "--out", str(tmp_path / "pairs"), *PAIRS]
+    command = ["pairs", *world.models, "--out", str(out), *PAIRS]
     assert main(command) == 1
     job = processes.free_port()
     ended = processes.run_together([command], [slurm(0, job), slurm(1, job)])
     assert [each.code for each in ended] == [0, 0], ended
-    assert_same(tmp_path / "pairs", world.pairs, "pairs", tolerances.STAGE_R)
-
-
-def _ranked(index):
-    return {name: value for name, value in open_mpi(index).items() if name.endswith("RANK")}
+    assert_same(out, world.pairs, "pairs", tolerances.STAGE_R)
 
 
 def test_an_error_is_said_by_the_process_that_has_it_and_ends_both(world):
