@@ -85,12 +85,23 @@ def parity() -> Path:
 
 
 @pytest.fixture
-def one_device(monkeypatch):
-    """All stages on one device instead of eight."""
+def on_devices(monkeypatch):
+    """`on_devices(n)`: from now on, all stages run on n devices instead of eight."""
     from linkjax import parallel
 
-    one = jax.make_mesh((1,), (parallel.ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-    monkeypatch.setattr(parallel, "mesh", lambda: one)
+    def use(count: int) -> None:
+        few = jax.make_mesh(
+            (count,), (parallel.ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
+        )
+        monkeypatch.setattr(parallel, "mesh", lambda: few)
+
+    return use
+
+
+@pytest.fixture
+def one_device(on_devices):
+    """All stages on one device instead of eight."""
+    on_devices(1)
 
 
 def _scope(nodeid: str) -> str:

@@ -56,11 +56,13 @@ def test_the_table_has_every_question_and_the_gain_is_the_difference_of_fits(con
         assert row["low"] <= row["high"]
 
 
-def test_a_kill_one_device_and_batch_size_change_nothing(flags, congruence, tmp_path, killed_after, one_device):
+def test_a_kill_fewer_devices_and_batch_size_change_nothing(flags, congruence, tmp_path, killed_after, on_devices):
     flags = [*flags, "--out", str(tmp_path / "congruence"), "--batch-size", "2"]
+    on_devices(2)
     killed_after(9)
     assert main(flags) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags)
     whole, resumed = read(congruence)[0], read(tmp_path / "congruence")[0]
     assert set(whole) == set(resumed)

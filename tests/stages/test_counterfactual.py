@@ -39,12 +39,14 @@ def test_a_reached_image_is_the_target_and_comes_from_the_stored_shift(world):
     assert (found["steps"][found["outcome"] == Outcome.MAX_STEPS] == 20).all()
 
 
-def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed_after, one_device):
+def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["counterfactual", *world.linked, "--out", str(tmp_path / "out"), *COUNTERFACTUAL, "--batch-size", "6"]
+    on_devices(2)
     for batches in (2, 8):  # among the searches, then among the paths
         killed_after(batches)
         assert main(flags) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags)
     whole, resumed = arrays(world.counterfactual)[0], arrays(tmp_path / "out")[0]
     for name in ("outcome", "steps", "target", "sample_id"):

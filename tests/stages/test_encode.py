@@ -80,15 +80,17 @@ def test_pictures_stand_beside_their_linked_images(world, photographs, made):
     assert np.abs(made.read(data, "image_linked").astype(int) - drawn).max() <= 1
 
 
-def test_a_kill_one_device_and_another_batch_size_change_nothing(
-    world, photographs, made, tmp_path, killed_after, one_device
+def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
+    world, photographs, made, tmp_path, killed_after, on_devices
 ):
     out = tmp_path / "encoding"
     flags = ["encode", *world.linked, "--evaluation", world.evaluation, "--photographs", str(photographs)]
     flags += ["--out", str(out), "--pictures", "4"]
+    on_devices(2)
     killed_after(9)  # chunks of 8 batches of one
     assert main([*flags, "--batch-size", "1"]) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags, "--batch-size", "5")
     resumed = artifacts.Artifact(out, "encoding")
     for name in ("r", "w", "encoded", "distance", "centred_cosine", "prediction", "label"):

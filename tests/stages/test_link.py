@@ -87,14 +87,16 @@ def test_an_mlp_link_is_trained_saved_and_loaded(world, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [["--method", "ols"], ["--method", "mlp", "--epochs", "3", "--hidden", "8"]])
-def test_one_device_gives_the_link_of_eight(world, tmp_path, flags, one_device, monkeypatch):
-    do("link", "--pairs", world.pairs, "--out", tmp_path / "one", "--rows", "32", *flags)
-    monkeypatch.undo()
-    do("link", "--pairs", world.pairs, "--out", tmp_path / "eight", "--rows", "32", *flags)
-    one, eight = linkjax.load(tmp_path / "one"), linkjax.load(tmp_path / "eight")
+def test_one_device_and_two_give_the_link_of_eight(world, tmp_path, flags, on_devices):
+    links = {}
+    for count in (8, 2, 1):
+        on_devices(count)
+        do("link", "--pairs", world.pairs, "--out", tmp_path / str(count), "--rows", "32", *flags)
+        links[count] = linkjax.load(tmp_path / str(count))
     r, _ = splits(world)["test"]
-    found, expected = np.asarray(eight(r)), np.asarray(one(r))
-    assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
+    found = {count: np.asarray(link(r)) for count, link in links.items()}
+    for count in (1, 2):
+        assert np.abs(found[count] - found[8]).max() < tolerances.STAGE_DEVICES * np.abs(found[8]).max()
 
 
 @pytest.fixture

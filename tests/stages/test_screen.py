@@ -46,13 +46,15 @@ def test_the_mean_over_all_anchors_is_that_of_the_classes(made):
     assert made.read(data, "path_effect").shape == (2, len(PARTS), len(screening.METRICS))
 
 
-def test_a_kill_one_device_and_another_batch_size_change_nothing(
-    world, segmenter, made, tmp_path, killed_after, one_device
+def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
+    world, segmenter, made, tmp_path, killed_after, on_devices
 ):
     flags = ["screen", *world.linked, "--segmenter", segmenter, "--out", str(tmp_path / "out"), *SCREEN]
+    on_devices(2)
     killed_after(1)  # a chunk is at least four batches
     assert main([*flags, "--batch-size", "1"]) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags, "--batch-size", "1")
     resumed = artifacts.Artifact(tmp_path / "out", "screening")
     assert resumed.id == made.id

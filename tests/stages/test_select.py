@@ -89,11 +89,13 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
     assert found.summary["effective_rank"] == pytest.approx(redundancy.direction_rank(steps), rel=1e-3)
 
 
-def test_a_kill_one_device_and_batch_size_change_nothing(world, made, tmp_path, killed_after, one_device):
+def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, made, tmp_path, killed_after, on_devices):
     flags = ["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *SELECT, "--batch-size", "2"]
+    on_devices(2)
     killed_after(5)
     assert main(flags) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags)
     again = artifacts.Artifact(tmp_path / "out", "selection")
     assert again.id == made.id

@@ -61,11 +61,13 @@ def test_dead_units_are_flagged_and_not_swept(world):
     assert np.isfinite(found["measured"][:, ~dead]).all()
 
 
-def test_a_kill_one_device_and_batch_size_change_nothing(world, tmp_path, killed_after, one_device):
+def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["sweep", *world.linked, "--out", str(tmp_path / "sweep"), *SWEEP, "--batch-size", "5"]
+    on_devices(2)
     killed_after(12)
     assert main(flags) == 1
     killed_after(10**6)
+    on_devices(1)
     do(*flags)
     whole, resumed = arrays(world.sweep)[0], arrays(tmp_path / "sweep")[0]
     assert set(whole) == set(resumed)
