@@ -1,8 +1,8 @@
 """How the tests' programs are compiled: quickly, or as users' are.
 
-Most of a run would be the compiler's time. JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS) has LLVM optimise nothing;
-without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32 modules, half the rest goes.
-From JAX 0.11 on the emitters cannot be left out by an option: there the tests take longer.
+Most of a run would be the compiler's time. JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS) has LLVM optimise nothing.
+Half of what is left goes without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32
+modules. From JAX 0.11 on the emitters cannot be left out by an option: there the tests take longer.
 """
 
 import os
