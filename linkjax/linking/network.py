@@ -58,4 +58,5 @@ def fit(
         "linear_val_mse": history.validation[0],
         "epochs": len(history.train),
         "best_epoch": history.best,
+        **({} if np.isfinite(history.train[-1:]).all() else {"diverged_in_epoch": len(history.train)}),
     }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from linkjax import artifacts, parallel
+from linkjax.analysis import finite
 from linkjax.errors import InputError
 
 Range = tuple[int, int]
@@ -74,6 +75,19 @@ def read(pairs: artifacts.Artifact, wanted: Sequence[Range]) -> Iterator[tuple[n
             ahead = following
         if ahead is not None:
             yield ahead.result()
+
+
+def refuse_nonfinite(pairs: artifacts.Artifact, split: str, wanted: Sequence[Range]) -> None:
+    """Look for rows that a link cannot be fitted on.
+
+    Raises: InputError with how many rows hold NaN or infinite values, and the class and sample id of the first.
+    """
+    data, tally = pairs.open(), finite.Tally("exclude", f"{split} pairs")
+    for block, (r, w) in zip(wanted, read(pairs, wanted), strict=True):
+        names = (pairs.read(data, name, slice(*block)) for name in ("label", "sample_id"))
+        tally.add(finite.note(finite.rows(r, w), *names))
+    if tally.count:
+        raise InputError(f"{tally.sentence()}; make {pairs.path} again, or leave their classes out with --classes")
 
 
 def on_devices(blocks: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:

@@ -55,7 +55,12 @@ def check(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> None:
 
 
 def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, dict[str, Any]]:
-    """The link and its diagnostics; settings that `check` let pass."""
+    """The link and its diagnostics; settings that `check` let pass.
+
+    Raises: InputError for pairs that are not finite.
+    """
+    for split in ranges:
+        rows.refuse_nonfinite(pairs, split, rows.blocks(ranges[split], config.rows))
     found: dict[str, Any] = {"method": config.method, "alpha": config.alpha, "count": rows.count(ranges["train"])}
     if config.method == "elastic_net":
         solution = _streamed(config, pairs, ranges, found)

@@ -180,7 +180,10 @@ def accumulate(
         if done == len(blocks) or (sums.settled and time.monotonic() - saved > _SAVE_SECONDS):
             summing.save(path, sums.moments(), {**wanted, "blocks": done})
             saved = time.monotonic()
-    return summing.over_processes(sums.moments())
+    total = summing.over_processes(sums.moments())
+    if not all(np.isfinite(np.asarray(mean)).all() for mean in (total.mean_r, total.mean_w)):
+        rows.refuse_nonfinite(pairs, split, rows.blocks(ranges, config.rows))
+    return total
 
 
 def _fit_linear(
@@ -265,7 +268,8 @@ def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(diagnostics: dict[str, Any]) -> None:
-    for name in ("method", "alpha", "train_r2", "val_r2", "condition_number", "numerical_rank", "effective_rank"):
+    for name in ("method", "alpha", "train_r2", "val_r2", "condition_number", "numerical_rank", "effective_rank",
+                 "diverged_in_epoch"):  # fmt: skip
         value = diagnostics.get(name)
         if value is not None:
-            print(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+            print(f"{name.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")

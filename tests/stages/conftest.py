@@ -1,6 +1,7 @@
 """One small run of every stage, shared by the tests of the stages."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ SELECT = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"
 NETWORK = ["--method", "mlp", "--hidden", "4", "--epochs", "1"]
 CONGRUENCE = ["--paths", "4", "--steps", "3", "--draws", "20", "--permutations", "19"]
 PARTS = ("background", "left", "right")
+
+
+def chunks_done(out) -> list[str]:
+    """Names of the chunks that an unfinished run has noted as done."""
+    lines = (manifest.partial(Path(out)) / "done.jsonl").read_text().splitlines()
+    names = [json.loads(line)[0][0] for line in lines]
+    return [name for name in names if "per chunk" not in name]
 
 
 def do(*arguments: str) -> None:

@@ -7,7 +7,7 @@ from linkjax import artifacts
 from linkjax.analysis.counterfactual import Outcome
 from linkjax.cli import main
 from tests import tolerances
-from tests.stages.conftest import COUNTERFACTUAL, do
+from tests.stages.conftest import COUNTERFACTUAL, chunks_done, do
 
 WALKED = ("path_target", "path_log_odds", "flip", "place_r", "seen_w", "metric_end")  # a few of each kind
 
@@ -41,12 +41,13 @@ def test_a_reached_image_is_the_target_and_comes_from_the_stored_shift(world):
 
 def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["counterfactual", *world.linked, "--out", str(tmp_path / "out"), *COUNTERFACTUAL, "--batch-size", "6"]
-    on_devices(2)
-    for batches in (2, 8):  # among the searches, then among the paths
+    for devices, batches, done in ((2, 2, 2), (1, 8, 4)):  # among the searches, then among the paths
+        on_devices(devices)
         killed_after(batches)
         assert main(flags) == 1
+        assert len(chunks_done(tmp_path / "out")) >= done
     killed_after(10**6)
-    on_devices(1)
+    on_devices(2)
     do(*flags)
     whole, resumed = arrays(world.counterfactual)[0], arrays(tmp_path / "out")[0]
     for name in ("outcome", "steps", "target", "sample_id"):
@@ -127,13 +128,15 @@ def test_methods_search_the_same_samples_and_report_what_they_took(world, tmp_pa
     np.testing.assert_allclose(found["distance_r"], lengths, rtol=1e-4, atol=1e-5)
 
 
-def test_least_changes_do_not_depend_on_devices_batches_or_a_kill(world, tmp_path, killed_after, request):
+def test_least_changes_do_not_depend_on_devices_batches_or_a_kill(world, tmp_path, killed_after, on_devices):
     flags = ["counterfactual", *world.linked, *MINIMAL, "--origins", "0", "1"]
     do(*flags, "--out", tmp_path / "whole")
-    request.getfixturevalue("one_device")
+    on_devices(2)
     again = [*flags, "--out", str(tmp_path / "resumed"), "--batch-size", "5"]
     killed_after(2)
     assert main(again) == 1
+    assert chunks_done(tmp_path / "resumed")
+    on_devices(1)
     killed_after(10**6)
     do(*again)
     whole, resumed = arrays(tmp_path / "whole")[0], arrays(tmp_path / "resumed")[0]

@@ -10,7 +10,7 @@ from linkjax.cli import main
 from linkjax.photographs import decode
 from linkjax.photographs.folder import Folder
 from tests import tolerances
-from tests.stages.conftest import do
+from tests.stages.conftest import chunks_done, do
 from tests.stages.photographs import folder, picture
 
 
@@ -89,6 +89,7 @@ def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
     on_devices(2)
     killed_after(9)  # chunks of 8 batches of one
     assert main([*flags, "--batch-size", "1"]) == 1
+    assert chunks_done(out)
     killed_after(10**6)
     on_devices(1)
     do(*flags, "--batch-size", "5")

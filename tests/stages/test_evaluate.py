@@ -5,7 +5,7 @@ import linkjax
 from linkjax import artifacts, checkpoint
 from linkjax.cli import main
 from tests import tolerances, worlds
-from tests.stages.conftest import EVALUATE, do
+from tests.stages.conftest import EVALUATE, chunks_done, do
 
 
 def test_the_table_is_what_a_plain_computation_gives(world):
@@ -40,8 +40,9 @@ def test_the_link_beats_its_baselines_and_shuffled_pairs_explain_nothing(world):
 def test_a_kill_and_fewer_devices_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["evaluate", *world.linked, "--out", str(tmp_path / "evaluation"), *EVALUATE]
     on_devices(2)
-    killed_after(2)
+    killed_after(9)
     assert main([*flags, "--batch-size", "9"]) == 1
+    assert chunks_done(tmp_path / "evaluation")
     killed_after(10**6)
     on_devices(1)
     do(*flags, "--batch-size", "9")

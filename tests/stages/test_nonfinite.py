@@ -1,5 +1,6 @@
 """Weights that make certain samples overflow: they are counted, named, left out, or end the run."""
 
+import functools
 import shutil
 
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import pytest
 import zarr
 
 import linkjax
-from linkjax import artifacts, checkpoint, loading
+from linkjax import artifacts, checkpoint, loading, manifest
+from linkjax.analysis import mlp
 from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
 from linkjax.models import build
@@ -193,3 +195,32 @@ def test_pictures_to_label_leave_out_what_is_not_finite(world, tmp_path, capsys)
     made = artifacts.Artifact(tmp_path / "pictures", "pictures")
     assert made.summary["pictures"] == 8 == len(list((tmp_path / "pictures" / "images").iterdir()))
     assert 2 not in made.read(made.open(), "label") and made.summary["nonfinite"] == 2
+
+
+@pytest.mark.parametrize(
+    "wide", [[], ["--moments-gib", "1e-9", "--method", "elastic_net"]], ids=["moments", "streamed"]
+)
+def test_a_link_names_the_pairs_it_cannot_be_fitted_on(world, tmp_path, capsys, wide):
+    shutil.copytree(world.pairs, tmp_path / "pairs")
+    made = artifacts.Artifact(tmp_path / "pairs", "pairs")
+    start, _ = made.summary["splits"]["train"]
+    bad = [start + 2, start + 30]
+    stored = zarr.open_group(tmp_path / "pairs" / artifacts.DATA)
+    stored["r"][[bad[0]], 0], stored["w"][[bad[1]], 1] = np.nan, np.inf
+    data = made.open()
+    named = [f"class {made.read(data, 'label')[row]} sample {made.read(data, 'sample_id')[row]}" for row in bad]
+    flags = ["link", "--pairs", tmp_path / "pairs", "--out", tmp_path / "link", "--rows", "16", *wide]
+    assert main(list(map(str, flags))) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"2 train pairs with numbers that are not finite: {', '.join(named)}; make " in said
+    assert not (tmp_path / "link").exists()
+
+
+def test_a_network_whose_training_diverges_says_so_and_keeps_the_best_before(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mlp, "Training", functools.partial(mlp.Training, learning_rate=1e30))
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "link", "--method", "mlp", "--hidden", "4", "--epochs", "9")
+    assert "diverged in epoch: " in capsys.readouterr().out
+    diagnostics = manifest.read(tmp_path / "link")["source"]["diagnostics"]
+    assert diagnostics["diverged_in_epoch"] == diagnostics["epochs"] < 9
+    weights = build.leaves(linkjax.load(tmp_path / "link"))
+    assert all(np.isfinite(leaf).all() for leaf in weights.values())

@@ -7,7 +7,7 @@ from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
 from linkjax.stages import pairs as stage
 from tests import tolerances, worlds
-from tests.stages.conftest import PAIRS, do
+from tests.stages.conftest import PAIRS, chunks_done, do
 
 
 def read(path, *names):
@@ -54,8 +54,9 @@ def test_the_acceptance_rate_is_what_was_counted(world):
 def test_batch_size_device_count_and_a_kill_change_nothing(world, tmp_path, killed_after, on_devices, capsys):
     flags = [*world.models, "--out", str(tmp_path / "pairs"), *PAIRS[:-1]]
     on_devices(2)
-    killed_after(3)
+    killed_after(12)  # a chunk is eight batches
     assert main(["pairs", *flags, "7"]) == 1
+    assert chunks_done(tmp_path / "pairs")
     assert "the same command goes on" in capsys.readouterr().err
     assert not (tmp_path / "pairs").exists()
     killed_after(10**6)

@@ -8,7 +8,7 @@ from linkjax.analysis import screening
 from linkjax.cli import main
 from linkjax.stages import screen
 from tests import tolerances, worlds
-from tests.stages.conftest import PARTS, SCREEN, do
+from tests.stages.conftest import PARTS, SCREEN, chunks_done, do
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,9 @@ def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
 ):
     flags = ["screen", *world.linked, "--segmenter", segmenter, "--out", str(tmp_path / "out"), *SCREEN]
     on_devices(2)
-    killed_after(1)  # a chunk is at least four batches
+    killed_after(4)  # a chunk is at least four batches
     assert main([*flags, "--batch-size", "1"]) == 1
+    assert chunks_done(tmp_path / "out")
     killed_after(10**6)
     on_devices(1)
     do(*flags, "--batch-size", "1")

@@ -13,7 +13,7 @@ from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs
 from tests import tolerances, worlds
-from tests.stages.conftest import SELECT, do
+from tests.stages.conftest import SELECT, chunks_done, do
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,7 @@ def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, made, tmp_pat
     on_devices(2)
     killed_after(5)
     assert main(flags) == 1
+    assert chunks_done(tmp_path / "out")
     killed_after(10**6)
     on_devices(1)
     do(*flags)

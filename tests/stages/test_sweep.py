@@ -9,7 +9,7 @@ from linkjax.analysis.parts import draw_with_parts
 from linkjax.analysis.random_directions import plan_walk
 from linkjax.cli import main
 from tests import tolerances, worlds
-from tests.stages.conftest import SWEEP, do
+from tests.stages.conftest import SWEEP, chunks_done, do
 
 PARTS = ("background", "left", "right")
 
@@ -66,6 +66,7 @@ def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, kil
     on_devices(2)
     killed_after(12)
     assert main(flags) == 1
+    assert chunks_done(tmp_path / "sweep")
     killed_after(10**6)
     on_devices(1)
     do(*flags)
