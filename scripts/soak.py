@@ -1,6 +1,6 @@
 """Does a long sweep keep its memory? Sweeps the embedded world, parts included, and samples the process's memory.
 
-    python scripts/soak.py --images 10000 --json docs/figures/soak.json
+    python scripts/soak.py --images 40000 --json docs/figures/soak.json
 
 About 4 minutes on 2 cores. Memory is the resident set of this process, read twice a second; it is set against the
 images swept so far, which are counted from the stage's own notes on disk. The first third holds compilation; a leak
@@ -48,7 +48,7 @@ class Watch(threading.Thread):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=10000, help="to sweep, about")
-    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--batch-size", type=int, help="of the sweep; else it chooses its own")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     bundle = open_bundle()
@@ -67,7 +67,7 @@ def main() -> None:
         sweep.run(sweep.Config(
             out=str(out / "sweep"), **models, **made, segmenter=bundle.path("segmenter"), units=tuple(range(units)),
             random_directions=max(1, -(-int(rows - (1 - DEAD) * units) // 2)), samples=1, steps=STEPS,
-            batch_size=arguments.batch_size,
+            batch_size=arguments.batch_size or "auto",
         ))  # fmt: skip
         seconds = time.perf_counter() - start
         watch.ended.set()

@@ -158,7 +158,7 @@ def test_damaged_sums_are_named(world, tmp_path, capsys, read_and_killed):
     assert main(command) == 2 and f"{path.name}: these sums of an unfinished run are damaged" in capsys.readouterr().err
 
 
-def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_path, monkeypatch):
+def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_path, monkeypatch, capsys):
     command = ["link", "--pairs", world.pairs, "--method", "mlp", "--epochs", "4", "--hidden", "8", "--seed", "3"]
     do(*command, "--out", tmp_path / "whole")
     original, saved = checkpoint.save_state, []
@@ -171,7 +171,15 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
 
     monkeypatch.setattr(checkpoint, "save_state", killed)
     assert main([*command, "--out", str(tmp_path / "killed")]) == 1
-    assert (tmp_path / "killed.partial" / "work" / "mlp" / "2").exists()
+    state = tmp_path / "killed.partial" / "work" / "mlp" / "2"
+    sound = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+    largest = max(sound, key=lambda path: len(sound[path]))
+    for damaged, content in ((largest, sound[largest][: len(sound[largest]) // 2]), (state / checkpoint.NOTE, b"{")):
+        damaged.write_bytes(content)
+        capsys.readouterr()
+        assert main([*command, "--out", str(tmp_path / "killed")]) == 2
+        assert f"{state}: this checkpoint of an unfinished training is damaged" in capsys.readouterr().err
+        damaged.write_bytes(sound[damaged])
     do(*command, "--out", tmp_path / "killed")
     assert saved == [1, 2, 3, 4]
     whole, resumed = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("whole", "killed"))
