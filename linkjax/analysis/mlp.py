@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from linkjax.analysis import linear
 from linkjax.analysis.moments import Moments
+from linkjax.analysis.unfinished import Saved
 from linkjax.models.build import fill
 from linkjax.models.link import LinkSpec, MLPLink, standardised
 
@@ -67,13 +68,6 @@ def start(moments: Moments, held_out: Moments, training: Training, seed: int) ->
         "head": fresh.head[...],
     }
     return fill(MLPLink, spec, weights | {name: np.float32(value) for name, value in linear_part.items()})
-
-
-class Saved(NamedTuple):
-    """Where a training is after an epoch: all that the rest of it depends on, beside the data."""
-
-    arrays: Mapping[str, Array | np.ndarray]  # weights, the optimiser's state, the best weights so far; by name
-    note: dict[str, Any]  # the history so far, as JSON holds it
 
 
 def fit_mlp(

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from linkjax.analysis.linear import Solution
+from linkjax.analysis.unfinished import Saved
 from linkjax.numerics import PRECISION
 
 Pairs = tuple[Float[Array | np.ndarray, "batch units"], Float[Array | np.ndarray, "batch w_dim"]]
@@ -73,6 +74,8 @@ def solve(
     *,
     place: Callable[[Any], Any] = lambda tree: tree,
     agree: Callable[[Any], Any] = lambda value: value,
+    saved: Callable[[dict[str, Any]], Saved | None] = lambda like: None,
+    save: Callable[[int, Saved], None] = lambda epoch, state: None,
 ) -> Found:
     """Minimises what `elastic_net.solve_elastic_net` does, by proximal gradients with reduced variance (SVRG).
 
@@ -90,6 +93,8 @@ def solve(
       scales: of the training pairs, see `measure`.
       place: puts the weights where they are used.
       agree: of several processes, makes a value that decides how to go on the same in all.
+      saved: what `save` kept of an earlier run, given arrays of its names and shapes; called once.
+      save: called after every epoch; a run that goes on from there gives the bits of one that was never stopped.
     Numerics: float32; memory 5 · units · w_dim values. Slow directions (small eigenvalues) are reached late: stopping
       early leaves them near 0, as more ridge would.
     Reference: Xiao, Zhang, A proximal stochastic gradient method with progressive variance reduction, 2014.
@@ -109,15 +114,20 @@ def solve(
         }
     )
     u = place(jnp.zeros((units, w_dim), jnp.float32))
-    curvature = agree(_largest(problem, batches) + float(np.max(ridge * inverse**2)))
-    step = 1.0 / (3.0 * curvature)
 
     def error(weights: Array) -> float:
         parts = [(_error(problem, weights, r, w), len(r)) for r, w in validation()]
         return agree(float(sum(float(part) * n for part, n in parts) / sum(n for _, n in parts)))
 
-    errors, best, kept = [error(u)], 0, u
-    for epoch in range(how.epochs):
+    earlier = saved({"u": u, "kept": u})
+    if earlier is None:
+        curvature = agree(_largest(problem, batches) + float(np.max(ridge * inverse**2)))
+        errors, best, kept, step, settled = [error(u)], 0, u, 1.0 / (3.0 * curvature), False
+    else:
+        u, kept = (place(jnp.asarray(earlier.arrays[name])) for name in ("u", "kept"))
+        errors, best, step, settled = (earlier.note[name] for name in ("validation", "best", "step", "settled"))
+    while len(errors) <= how.epochs and not settled:
+        epoch = len(errors) - 1
         total, count = None, 0
         for r, w in everything():
             gradient = _gradient(problem, u, r, w) * len(r)
@@ -127,16 +137,17 @@ def solve(
         for r, w in batches(epoch):
             moved = _step(problem, moved, u, total / count, r, w, step)
         found = error(moved)
-        if not found < 2 * errors[0]:
+        if found < 2 * errors[0]:
+            u = moved
+            errors.append(found)
+            if errors[-1] < errors[best] * (1 - how.tolerance):
+                best, kept = epoch + 1, u
+            settled = epoch + 1 - best >= how.patience
+        else:
             step /= 2
             errors.append(errors[-1])
-            continue
-        u = moved
-        errors.append(found)
-        if errors[-1] < errors[best] * (1 - how.tolerance):
-            best, kept = epoch + 1, u
-        if epoch + 1 - best >= how.patience:
-            break
+        note = {"validation": [*errors], "best": best, "step": step, "settled": settled}
+        save(epoch + 1, Saved({"u": u, "kept": kept}, note))
     kernel = np.asarray(kept, np.float64) * inverse[:, None]
     return Found(Solution(kernel, scales.mean_w - scales.mean_r @ kernel), tuple(errors), best)
 

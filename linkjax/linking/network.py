@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts, checkpoint, cluster, parallel
+from linkjax import artifacts, cluster, parallel
 from linkjax.analysis import fit_checks, mlp
 from linkjax.analysis.moments import Moments
-from linkjax.linking import rows
+from linkjax.linking import epochs, rows
 from linkjax.models.link import MLPLink
 
 
@@ -29,11 +29,6 @@ def fit(
     training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
     training = dataclasses.replace(training, batch=min(training.batch, count))
 
-    def saved(like: dict[str, Any]) -> mlp.Saved | None:
-        found = checkpoint.latest_state(work / "mlp", like)
-        cluster.barrier()  # before the first process writes the next one
-        return None if found is None else mlp.Saved(*found)
-
     link, history = mlp.fit_mlp_stream(
         lambda epoch: rows.on_devices(rows.shuffled(pairs, ranges["train"], training.batch, config.seed, epoch)),
         lambda: rows.on_devices(rows.read(pairs, rows.blocks(ranges["val"], config.rows))),
@@ -44,8 +39,7 @@ def fit(
         config.seed,
         place=lambda tree: parallel.replicate(tree, on),
         agree=cluster.agreed,
-        saved=saved,
-        save=lambda epoch, state: checkpoint.save_state(work / "mlp", epoch, state.arrays, state.note),
+        **epochs.kept(work / "mlp"),
     )
     variance = float(np.asarray(sums["val"].S_ww).mean() / float(sums["val"].count))
     best = history.validation[history.best]

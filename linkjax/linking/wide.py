@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from linkjax import artifacts, cluster, parallel
 from linkjax.analysis import dual, streamed_elastic_net
 from linkjax.analysis.linear import Solution
 from linkjax.errors import InputError
-from linkjax.linking import rows
+from linkjax.linking import epochs, rows
 from linkjax.models.build import fill
 from linkjax.models.link import Link, LinkSpec
 
@@ -54,8 +55,8 @@ def check(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> None:
         raise InputError(f"{advice}; without them an elastic net needs one --alpha and a validation split to stop by")
 
 
-def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, dict[str, Any]]:
-    """The link and its diagnostics; settings that `check` let pass.
+def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges, work: Path) -> tuple[Link, dict[str, Any]]:
+    """The link and its diagnostics; settings that `check` let pass. An elastic net goes on after its last epoch.
 
     Raises: InputError for pairs that are not finite.
     """
@@ -63,7 +64,7 @@ def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges) -> tuple[Link, d
         rows.refuse_nonfinite(pairs, split, rows.blocks(ranges[split], config.rows))
     found: dict[str, Any] = {"method": config.method, "alpha": config.alpha, "count": rows.count(ranges["train"])}
     if config.method == "elastic_net":
-        solution = _streamed(config, pairs, ranges, found)
+        solution = _streamed(config, pairs, ranges, found, work)
     else:
         solution = _dual(config, pairs, ranges, found)
     if "val" in ranges:
@@ -95,7 +96,7 @@ def _dual(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[st
     return dual.solve(made, found["alpha"])
 
 
-def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any]) -> Solution:
+def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any], work: Path) -> Solution:
     batch = max(min(BATCH, rows.count(ranges["train"]) // STEPS), 1)
     on = parallel.mesh()
 
@@ -111,6 +112,7 @@ def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dic
         config.l1_ratio,
         place=lambda tree: parallel.replicate(tree, on),
         agree=cluster.agreed,
+        **epochs.kept(work / "elastic_net"),
     )
     found |= {"epochs": len(made.validation) - 1, "best_epoch": made.best, "l1_ratio": config.l1_ratio}
     return made.solution

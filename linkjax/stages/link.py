@@ -91,7 +91,7 @@ def run(config: Config) -> None:
     ) as writer:
         work = writer.partial / artifacts.WORK
         if _too_wide(config, pairs):
-            link, diagnostics = wide.fit(config, pairs, ranges)
+            link, diagnostics = wide.fit(config, pairs, ranges, work)
         else:
             with progress("pairs read", _own_rows(config, ranges)) as advance:
                 sums = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}

@@ -158,8 +158,15 @@ def test_damaged_sums_are_named(world, tmp_path, capsys, read_and_killed):
     assert main(command) == 2 and f"{path.name}: these sums of an unfinished run are damaged" in capsys.readouterr().err
 
 
-def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_path, monkeypatch, capsys):
-    command = ["link", "--pairs", world.pairs, "--method", "mlp", "--epochs", "4", "--hidden", "8", "--seed", "3"]
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("mlp", ["--method", "mlp", "--epochs", "4", "--hidden", "8"]),
+        ("elastic_net", ["--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"]),
+    ],
+)
+def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_path, monkeypatch, capsys, name, flags):
+    command = ["link", "--pairs", world.pairs, "--seed", "3", *flags]
     do(*command, "--out", tmp_path / "whole")
     original, saved = checkpoint.save_state, []
 
@@ -171,7 +178,7 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
 
     monkeypatch.setattr(checkpoint, "save_state", killed)
     assert main([*command, "--out", str(tmp_path / "killed")]) == 1
-    state = tmp_path / "killed.partial" / "work" / "mlp" / "2"
+    state = tmp_path / "killed.partial" / "work" / name / "2"
     sound = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     largest = max(sound, key=lambda path: len(sound[path]))
     for damaged, content in ((largest, sound[largest][: len(sound[largest]) // 2]), (state / checkpoint.NOTE, b"{")):
@@ -181,8 +188,8 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
         assert f"{state}: this checkpoint of an unfinished training is damaged" in capsys.readouterr().err
         damaged.write_bytes(sound[damaged])
     do(*command, "--out", tmp_path / "killed")
-    assert saved == [1, 2, 3, 4]
-    whole, resumed = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("whole", "killed"))
+    whole, resumed = (json.loads((tmp_path / each / "manifest.json").read_text()) for each in ("whole", "killed"))
+    assert saved == list(range(1, 1 + whole["source"]["diagnostics"]["epochs"])) and len(saved) > 3
     assert whole["sha256"] == resumed["sha256"]
     assert whole["source"]["diagnostics"] == resumed["source"]["diagnostics"]
 
@@ -233,12 +240,12 @@ def test_an_elastic_net_of_units_too_many_for_moments_is_streamed(world, tmp_pat
 
 
 @pytest.mark.parametrize("method", ["ols", "ridge"])
-def test_fewer_pairs_than_units_are_linked_without_moments(world, method):
+def test_fewer_pairs_than_units_are_linked_without_moments(world, tmp_path, method):
     made = artifacts.Artifact(world.pairs, "pairs")
     config = link_stage.Config("", world.pairs, method=method, alphas=(0.1, 3.0) if method == "ridge" else (), rows=5)
     ranges = {"train": [(0, 7), (40, 45)], "val": rows.of_classes(made, "val")}
     wide.check(config, made, ranges)
-    found, diagnostics = wide.fit(config, made, ranges)
+    found, diagnostics = wide.fit(config, made, ranges, tmp_path)
     data = made.open()
     r, w = (np.concatenate([made.read(data, name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
     expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
