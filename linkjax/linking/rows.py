@@ -77,12 +77,13 @@ def read(pairs: artifacts.Artifact, wanted: Sequence[Range]) -> Iterator[tuple[n
             yield ahead.result()
 
 
-def refuse_nonfinite(pairs: artifacts.Artifact, split: str, wanted: Sequence[Range]) -> None:
-    """Look for rows that a link cannot be fitted on.
+def refuse_nonfinite(pairs: artifacts.Artifact, split: str, ranges: Sequence[Range], size: int) -> None:
+    """Look for rows that a link cannot be fitted on, `size` at a time or as many as `fitting` allows.
 
     Raises: InputError with how many rows hold NaN or infinite values, and the class and sample id of the first.
     """
     data, tally = pairs.open(), finite.Tally("exclude", f"{split} pairs")
+    wanted = blocks(ranges, fitting(pairs, size))
     for block, (r, w) in zip(wanted, read(pairs, wanted), strict=True):
         names = (pairs.read(data, name, slice(*block)) for name in ("label", "sample_id"))
         tally.add(finite.note(finite.rows(r, w), *names))

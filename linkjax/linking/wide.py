@@ -61,7 +61,7 @@ def fit(config: Any, pairs: artifacts.Artifact, ranges: Ranges, work: Path) -> t
     Raises: InputError for pairs that are not finite.
     """
     for split in ranges:
-        rows.refuse_nonfinite(pairs, split, rows.blocks(ranges[split], config.rows))
+        rows.refuse_nonfinite(pairs, split, ranges[split], config.rows)
     found: dict[str, Any] = {"method": config.method, "alpha": config.alpha, "count": rows.count(ranges["train"])}
     if config.method == "elastic_net":
         solution = _streamed(config, pairs, ranges, found, work)

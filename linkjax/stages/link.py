@@ -182,7 +182,7 @@ def accumulate(
             saved = time.monotonic()
     total = summing.over_processes(sums.moments())
     if not all(np.isfinite(np.asarray(mean)).all() for mean in (total.mean_r, total.mean_w)):
-        rows.refuse_nonfinite(pairs, split, rows.blocks(ranges, config.rows))
+        rows.refuse_nonfinite(pairs, split, ranges, config.rows)
     return total
 
 

@@ -46,11 +46,19 @@ CONGRUENCE = ["--paths", "4", "--steps", "3", "--draws", "20", "--permutations",
 PARTS = ("background", "left", "right")
 
 
-def chunks_done(out) -> list[str]:
-    """Names of the chunks that an unfinished run has noted as done."""
-    lines = (manifest.partial(Path(out)) / "done.jsonl").read_text().splitlines()
+def notes(partial: Path) -> list[str] | None:
+    """Names of finished chunks; None before the stage has begun."""
+    try:
+        lines = (partial / "done.jsonl").read_text().split("\n")[:-1]
+    except FileNotFoundError:
+        return [] if partial.exists() else None
     names = [json.loads(line)[0][0] for line in lines]
     return [name for name in names if "per chunk" not in name]
+
+
+def chunks_done(out: Path) -> list[str] | None:
+    """The same of the run that makes `out`."""
+    return notes(manifest.partial(out))
 
 
 def do(*arguments: str) -> None:

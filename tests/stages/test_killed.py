@@ -20,6 +20,7 @@ import zarr
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from tests import compiling, worlds
+from tests.stages.conftest import notes
 from tests.stages.photographs import folder
 
 ROOT, SEED = Path(__file__).parents[2], 7
@@ -60,16 +61,6 @@ def commands(world, out, extra):
     return [
         ["segment" if name == "pictures" else name, "--out", f"{out}/{name}", *each] for name, each in flags.items()
     ]
-
-
-def notes(partial: Path) -> list[str] | None:
-    """Names of finished chunks; None before the stage has begun."""
-    try:
-        lines = (partial / "done.jsonl").read_text().split("\n")[:-1]
-    except FileNotFoundError:
-        return [] if partial.exists() else None
-    names = [json.loads(line)[0][0] for line in lines]
-    return [name for name in names if "per chunk" not in name]
 
 
 @pytest.fixture(scope="module")
