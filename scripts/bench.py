@@ -50,23 +50,23 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
     rows: list[record.Row] = []
     if case in synthesis.ARCHITECTURES:
         for precision in given.precision:
-            rows += synthesis.measure(case, precision, given.batches, given.repeats, given.skip_torch, given.tiny)
+            rows += synthesis.measure(case, precision, given)
     elif case == "encode":
         for arch in given.archs:
             rows += encode.measure(arch, given.batches, given.repeats, given.skip_torch, given.tiny)
     elif case == "sweep":
         for precision in given.precision:
-            rows += sweeps.program(given.repeats, given.batches, precision)
+            rows += sweeps.program(given.repeats, given.batches, precision, skip_torch=given.skip_torch)
         more, notes = sweeps.stage(*((2, 1, 1) if given.tiny else (128, 1, max(2, given.repeats // 2))))
         return rows + more, notes
     elif case == "sweep256":
         for precision in given.precision:
-            rows += sweeps.program(given.repeats, given.batches, precision, full_size=True)
+            rows += sweeps.program(given.repeats, given.batches, precision, True, given.skip_torch)
         size = (1, 1, 1) if jax.default_backend() == "cpu" else (16, 1, 1)  # units, samples, repeats
         more, notes = sweeps.stage(*size, full_size=True, precision=given.precision[-1])
         return rows + more, notes
     elif case == "screening":
-        rows = sweeps.screened(given.repeats, given.tiny)
+        rows = sweeps.screened(given.repeats, given.tiny, given.skip_torch)
     elif case == "regions":
         rows = sweeps.regions(given.repeats, given.tiny)
     else:
@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--full-size", action="store_true", help="the imagenet256 architecture too: 6 GB of memory")
     parser.add_argument("--precision", nargs="+", default=["float32"], choices=tuple(machine.BYTES))
     parser.add_argument("--batches", nargs="+", type=int, default=[], help="batches to try; one fit for a CPU if none")
+    parser.add_argument("--torch-batches", nargs="+", type=int, help="those of them that PyTorch tries too; all")
     parser.add_argument("--archs", nargs="+", default=list(encode.ARCHITECTURES), help="classifiers of encode")
     parser.add_argument("--samples", type=int, default=30_000, help="pairs the link is fitted to")
     parser.add_argument("--repeats", type=int, default=5)

@@ -10,7 +10,7 @@ channels, on a CPU a quarter of them beyond 276², for their time is proportiona
 sums of float32. Convolutions, on a CPU: Winograd's method against the library's own at the layer's full width. Last,
 what a derivative of a small synthesis costs. Candidates take turns, the best of the repeats counts; processor time is
 summed over the cores. Prints rows of Markdown tables, the winner for each size, and writes the same as JSON; what was
-found on other kinds of machine stays there.
+found on other kinds of machine, or for other sizes, stays there.
 """
 
 import argparse
@@ -192,7 +192,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     layers = {layer.out_size: layer for layer in imagenet_spec(1024).layers if layer.up_factor == 2}
     on_cpu = jax.default_backend() == "cpu"
-    record: dict[str, Any] = {"versions": machine.versions(), "dtype": options.dtype, "batch": options.batch}
+    record: dict[str, Any] = {"versions": machine.versions()}
     winners: dict[int, str] = {}
     library, winograd = jax.jit(lambda x, k: conv(x, k, padding=2)), jax.jit(full_conv3x3)
     print("| layer | way | ms | ms of processor time | difference |\n| --- | --- | --- | --- | --- |", flush=True)
@@ -202,11 +202,14 @@ def main() -> None:
         channels = options.channels if size <= WIDE or not on_cpu else max(1, options.channels // 4)
         x = jax.random.normal(jax.random.key(size), (options.batch, side, side, channels), options.dtype)
         found = in_turns(filter_candidates(layer, x), options.repeats)
-        record[f"filters {size}"] = {"channels": channels, **found}
+        record[f"filters {size}"] = {"channels": channels, "batch": options.batch, "dtype": options.dtype, **found}
         winners[size] = min(found, key=lambda name: found[name]["wall"])
         show("filters", size, f"{channels} channels", found)
         del x
-    record["fastest filters"] = winners
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    record["fastest filters"] = known.get(machine.name(), {}).get("fastest filters", {}) | {
+        str(size): way for size, way in winners.items()
+    }
     for size in options.sizes if on_cpu else ():
         layer = layers[size]
         width, out = (min(each, options.max_width) for each in (layer.in_channels, layer.out_channels))
@@ -221,8 +224,8 @@ def main() -> None:
     record["small synthesis"] = found = gradient(options.repeats)
     show("small synthesis", 32, "64 channels", found)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    options.out.write_text(json.dumps(known | {machine.name(): record}, indent=1) + "\n")
+    known[machine.name()] = known.get(machine.name(), {}) | record
+    options.out.write_text(json.dumps(known, indent=1) + "\n")
     print("fastest filters:", ", ".join(f"{size}² {name}" for size, name in winners.items()))
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 import linkjax
 from benchmarks import torch_side
+from benchmarks.encode import counted
 from benchmarks.record import Row, row
-from benchmarks.synthesis import operations
+from benchmarks.synthesis import operations, traffic
 from benchmarks.timing import Seconds, compiled, in_turns
 from linkjax import checkpoint, manifest, numerics
 from linkjax.analysis import measurements, parts, screening, sweep
@@ -61,7 +62,39 @@ class RandomWorld:
             checkpoint.save_model(Path(path), models[role], source=source)
 
 
-def program(repeats: int, batches: list[int], precision: str, full_size: bool = False) -> list[Row]:
+def work(world: Any, batch: int, precision: str) -> dict[str, dict[str, float]]:
+    """Operations of an image, and bytes that must pass through memory at least: of synthesis, and of all of a sweep.
+
+    A sweep adds the head's products with the maps, the classifier, and one product of a picture's parts with its
+    twelve sums; of memory the classifier's weights, once a batch.
+    """
+    generator, classifier, segmenter = world.generator, world.classifier, world.segmenter
+    spec, heads = generator.spec, segmenter.spec
+    synthesis = {
+        "operations": operations(spec, jax.default_backend() == "cpu"),
+        "bytes": traffic(spec, _weights(generator.synthesis), batch, precision),
+    }
+    inside = {layer.name: (layer.out_size - 2 * layer.margin) ** 2 for layer in spec.layers}
+    products = sum(inside[name] * count for name, count in zip(heads.layers, heads.channels, strict=True))
+    x = jax.eval_shape(classifier.preprocess, jax.ShapeDtypeStruct((1, spec.resolution, spec.resolution, 3), jnp.uint8))
+    rest = counted(lambda c, x: c(x), classifier, x)
+    rest += 2.0 * heads.num_parts * (products + 12 * spec.resolution**2)
+    return {
+        "synthesis": synthesis,
+        "all of a sweep": {
+            "operations": synthesis["operations"] + rest,
+            "bytes": synthesis["bytes"] + _weights(classifier) / batch,
+        },
+    }
+
+
+def _weights(model: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(model))
+
+
+def program(
+    repeats: int, batches: list[int], precision: str, full_size: bool = False, skip_torch: bool = False
+) -> list[Row]:
     """The one program of a sweep, and its parts, against synthesis at the same batch: is the rest below 15 %?"""
     world = RandomWorld() if full_size else World()
     case = "sweep256" if full_size else "sweep"
@@ -108,7 +141,7 @@ def program(repeats: int, batches: list[int], precision: str, full_size: bool = 
         name: Seconds(each.median / calls, each.least / calls, each.processor / calls, each.all)
         for name, each in timed.items()
     }
-    about = {"synthesis": {"operations": operations(generator.spec, jax.default_backend() == "cpu")}}
+    about = work(world, batch, precision)
     rows = [
         row(case, f"program: {name}", "linkjax", seconds, batch, compile_seconds=made[name][1], precision=precision,
             **about.get(name, {}))
@@ -120,7 +153,35 @@ def program(repeats: int, batches: list[int], precision: str, full_size: bool = 
         f"{100 * bare.least / all_of_it.least:.1f} % by the best, {100 * bare.processor / all_of_it.processor:.1f} % "
         "of processor time"
     )
+    if torch_side.comparable() and not skip_torch:
+        rows += _plain_sweep(models, (w, r, pixels, unit, value), rows[-1], repeats)
     return rows
+
+
+def _plain_sweep(models: Any, given: tuple[Any, ...], ours: Row, repeats: int) -> list[Row]:
+    """The same step in PyTorch; after the others, whose ratios are near 1 and would feel its threads."""
+    from tests.reference import torch_sweep
+
+    torch = torch_side.torch
+    assert torch is not None
+    torch_side.set_precision(ours.precision)
+    theirs = torch_sweep.to_device(torch_sweep.models_of(*models), torch_side.device())
+    w, r, pixels, unit, value = (torch.from_numpy(np.array(each)).to(torch_side.device()) for each in given)
+    arguments = (w, r, pixels.permute(0, 3, 1, 2).contiguous(), unit.long(), value)
+
+    def draw(*arguments: Any) -> Any:
+        return torch_sweep.step(theirs, *arguments, torch_side.dtype(ours.precision))
+
+    ways = {"PyTorch": draw}
+    if torch_side.on_gpu():
+        torch._dynamo.reset()
+        ways["PyTorch compiled"] = torch.compile(draw, dynamic=False)
+    candidates = {side: torch_side.waited(lambda way=way: way(*arguments)) for side, way in ways.items()}
+    found, _ = in_turns(candidates, min(repeats, 3))
+    return [
+        row(ours.case, ours.what, side, seconds, ours.batch, precision=ours.precision)
+        for side, seconds in found.items()
+    ]
 
 
 def stage(
@@ -178,8 +239,11 @@ def stage(
 
         found, _ = in_turns({"synthesis": bare, "the stage": whole}, repeats)
     case = "sweep256" if full_size else "sweep"
+    counts = work(world, batch, precision)
+    about = {"synthesis": counts["synthesis"], "the stage": counts["all of a sweep"]}
     rows = [
-        row(case, f"stage: {name}", "linkjax", seconds, images, precision=precision) for name, seconds in found.items()
+        row(case, f"stage: {name}", "linkjax", seconds, images, precision=precision, **about[name])
+        for name, seconds in found.items()
     ]
     bare_seconds, seconds = found["synthesis"], found["the stage"]
     rows[-1].note = (
@@ -191,8 +255,12 @@ def stage(
     return rows, {"programs compiled by the sweep stage": compiled_by}
 
 
-def screened(repeats: int, tiny: bool) -> list[Row]:
-    """All units' derivatives at one anchor, in reverse and forward mode, and one gradient against PyTorch's."""
+def screened(repeats: int, tiny: bool, skip_torch: bool = False) -> list[Row]:
+    """All units' derivatives at one anchor, in forward and reverse mode, and one gradient in w, against PyTorch's.
+
+    Operations are those of syntheses: one, and one for every product with the Jacobian or with its transpose, which
+    takes each layer's convolution with other maps; a gradient is one such product. Bytes likewise.
+    """
     world = World()
     generator, segmenter = world.generator, world.segmenter
     w = generator.mapping(np.ones((1, generator.spec.z_dim), np.float32), np.zeros(1, np.int32))
@@ -207,10 +275,12 @@ def screened(repeats: int, tiny: bool) -> list[Row]:
         "one synthesis|linkjax": lambda: draw(generator, w),
         "gradient in w|linkjax": lambda: gradient(generator, w),
     }
-    if torch_side.comparable():
+    compare = torch_side.comparable() and not skip_torch
+    if compare:
         from tests.reference import torch_stylegan
 
         torch = torch_side.torch
+        torch_side.set_precision("float32")
         weights = torch_side.to_device(torch_stylegan.torch_weights(generator))
         their_w = torch.from_numpy(np.array(w)).to(torch_side.device())
         their_aim = torch.from_numpy(np.array(aim)).permute(0, 3, 1, 2).to(torch_side.device())
@@ -224,9 +294,16 @@ def screened(repeats: int, tiny: bool) -> list[Row]:
 
         candidates["gradient in w|PyTorch"] = their_gradient
     found, results = in_turns(candidates, repeats)
+    one = work(world, 1, "float32")["synthesis"]
+
+    def times(syntheses: int) -> dict[str, float]:
+        return {name: value * syntheses for name, value in one.items()}
+
     for name, seconds in found.items():
         what, side = name.split("|")
-        about: dict[str, Any] = {"compile_seconds": compile_s} if name == "gradient in w|linkjax" else {}
+        about: dict[str, Any] = times(2 if what == "gradient in w" else 1)
+        if name == "gradient in w|linkjax":
+            about["compile_seconds"] = compile_s
         if side == "PyTorch":
             expected = results[name].cpu().numpy()
             about["difference"] = float(
@@ -246,8 +323,32 @@ def screened(repeats: int, tiny: bool) -> list[Row]:
         seconds, _ = in_turns({"": lambda run=run: run(generator, segmenter, w, basis)}, 1 if tiny else repeats)
         note = f"{seconds[''].median / found['one synthesis|linkjax'].median:.0f} syntheses, however many units"
         what = f"all units, one anchor: {products} {mode} products"
-        rows.append(row("screening", what, "linkjax", seconds[""], 1, compile_seconds=compile_s, note=note))
+        about = {**times(1 + products), "compile_seconds": compile_s, "note": note}
+        rows.append(row("screening", what, "linkjax", seconds[""], 1, **about))
+    if compare and not tiny:
+        rows.append(_plain_screening(world, w, rows[-1].what))
     return rows
+
+
+def _plain_screening(world: World, w: Any, what: str) -> Row:
+    """The same derivatives in PyTorch, once: a backward pass for each sum of each part."""
+    from tests.reference import torch_sweep
+
+    torch, units = torch_side.torch, world.classifier.spec.penultimate_units
+    assert torch is not None
+    link = build.random(Link, LinkSpec(units, w.shape[1], "ols"), 0)  # not read
+    models = torch_sweep.models_of(world.generator, world.classifier, link, world.segmenter)
+    models = torch_sweep.to_device(models, torch_side.device())
+    start = torch.from_numpy(np.array(w)).to(torch_side.device())
+
+    def run() -> Any:
+        found = torch_sweep.sums_and_slopes(models, start, screening.TEMPERATURE, screening.TRIM)
+        if torch_side.on_gpu():
+            torch.cuda.synchronize()
+        return found
+
+    found, _ = in_turns({"": run}, 1)
+    return row("screening", what, "PyTorch", found[""], 1)
 
 
 def regions(repeats: int, tiny: bool) -> list[Row]:

@@ -1,5 +1,6 @@
 """Synthesis: w to images, against plain PyTorch on the same random weights."""
 
+import argparse
 import gc
 from typing import Any
 
@@ -73,23 +74,28 @@ def traffic(spec: GeneratorSpec, weight_bytes: int, batch: int, precision: str) 
     return maps * size + weight_bytes * (1.0 if size == 4 else 2.0) / batch
 
 
-def measure(case: str, precision: str, batches: list[int], repeats: int, skip_torch: bool, tiny: bool) -> list[Row]:
-    """Rows of one architecture: linkjax and PyTorch at each batch, of which the best of each side is kept."""
+def measure(case: str, precision: str, given: argparse.Namespace) -> list[Row]:
+    """Rows of one architecture: linkjax and PyTorch at each batch, of which the best of each side is kept.
+
+    Args:
+      given: bench.py's batches, torch_batches, repeats, skip_torch and tiny.
+    """
     make, usual = ARCHITECTURES[case]
-    spec = tiny_spec() if tiny else make()
+    spec = tiny_spec() if given.tiny else make()
     generator = build.random(Generator, spec, 0)
     if precision != "float32":
         generator = generator.with_precision(precision)
     weights = None
-    if torch_side.comparable() and not skip_torch:
+    if torch_side.comparable() and not given.skip_torch:
         from tests.reference import torch_stylegan
 
         torch_side.set_precision(precision)
         weights = torch_side.to_device(torch_stylegan.torch_weights(generator))
     best: dict[str, Row] = {}
     tried: dict[str, dict[int, float | str]] = {}
-    for batch in batches or [2 if tiny else usual]:
-        for found in _at_batch(case, spec, generator, weights, precision, batch, repeats):
+    for batch in given.batches or [2 if given.tiny else usual]:
+        theirs = weights if given.torch_batches is None or batch in given.torch_batches else None
+        for found in _at_batch(case, spec, generator, theirs, precision, batch, given.repeats):
             tried.setdefault(found.side, {})[batch] = found.seconds if np.isfinite(found.seconds) else found.note
             if found.side not in best or found.seconds < best[found.side].seconds:
                 best[found.side] = found
@@ -97,7 +103,7 @@ def measure(case: str, precision: str, batches: list[int], repeats: int, skip_to
     for side, each in best.items():
         if len(tried[side]) > 1:
             each.note += f"{'; ' if each.note else ''}seconds an image by batch: {tried[side]}"
-    if not skip_torch and not torch_side.comparable():
+    if not given.skip_torch and not torch_side.comparable():
         best["linkjax"].note += f"; {torch_side.ABSENT}, or not for this device"
     return list(best.values())
 

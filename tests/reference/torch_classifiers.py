@@ -1,5 +1,6 @@
 """The classifiers in plain PyTorch layers, under torchvision's names: what parity and speed are measured against."""
 
+import re
 from collections import OrderedDict
 
 import torch
@@ -26,7 +27,7 @@ ARCHITECTURES = (*RESNETS, *VGGS, *(f"{name}_bn" for name in VGGS), "alexnet", *
 def build(arch: str, divisor: int = 1, classes: int = 1000) -> nn.Module:
     """A network of `arch` with every width divided."""
     if arch in RESNETS:
-        return ResNet(*RESNETS[arch], 64 // divisor, classes)
+        return ResNet(*RESNETS[arch], [64 * 2**stage // divisor for stage in range(4)], classes)
     if arch.startswith("vgg"):
         return vgg(VGGS[arch.removesuffix("_bn")], arch.endswith("_bn"), divisor, classes)
     if arch == "alexnet":
@@ -48,6 +49,23 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
             tensor.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))
         else:
             tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
+    return model.eval()
+
+
+def copy_of(classifier) -> nn.Module:
+    """linkjax's ResNet with a head, in eval mode: the converter's rules backwards."""
+    from linkjax.models import build as leaves_of
+    from linkjax_converters import classifier_rules
+    from linkjax_converters.bijection import Rule
+
+    spec = classifier.spec
+    model = ResNet(spec.blocks, spec.expansion, spec.widths, spec.num_classes)
+    leaves = leaves_of.leaves(classifier)
+    for key, tensor in model.state_dict().items():
+        found = ((rule, re.fullmatch(rule.pattern, key)) for rule in classifier_rules.rules(spec))
+        rule, match = next((rule, match) for rule, match in found if match)
+        if isinstance(rule, Rule):
+            rule.layout(tensor.numpy())[...] = leaves[rule.name(match)]  # the layout is a view of the tensor
     return model.eval()
 
 
@@ -75,24 +93,26 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, expansion: int, width: int, classes: int):
+    def __init__(self, blocks, expansion: int, widths, classes: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        channels = width
-        for stage, count in enumerate(blocks):
+        channels = widths[0]
+        self.conv1 = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             layers = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                layers.append(Block(channels, width * 2**stage, stride, expansion))
-                channels = width * 2**stage * expansion
+                layers.append(Block(channels, width, stride, expansion))
+                channels = width * expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
         self.fc = nn.Linear(channels, classes)
 
-    def forward(self, x):
+    def penultimate(self, x):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(x.mean((2, 3)))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
+
+    def forward(self, x):
+        return self.fc(self.penultimate(x))
 
 
 class Convolutional(nn.Module):
