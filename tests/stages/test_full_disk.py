@@ -126,6 +126,23 @@ def test_a_model_file_cut_off_by_the_system_is_named(world, tmp_path, collected,
     assert not (tmp_path / "link").exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_segmenter_leaves_nothing_and_is_made_again(world, small_disk, tmp_path, collected, capsys):
+    do("segment", "--generator", world.generator, "--draw", "4", "--out", tmp_path / "pictures")
+    (tmp_path / "masks").mkdir()
+    for picture in range(4):
+        np.save(tmp_path / "masks" / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // 128)
+    command = ["segment", "--generator", world.generator, "--images", tmp_path / "pictures", "--folds", "2"]
+    command += ["--masks", tmp_path / "masks", "--out"]
+    do(*command, tmp_path / "whole")
+    filler = fill(small_disk, leave=12 * 1024)
+    assert "no room on the disk" in failed(capsys, *command, small_disk / "segmenter")
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    filler.unlink()
+    do(*command, small_disk / "segmenter")
+    assert manifest.read(small_disk / "segmenter")["sha256"] == manifest.read(tmp_path / "whole")["sha256"]
+
+
 def test_a_disk_that_cannot_be_written_is_refused_before_any_work(world, small_disk, capsys):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for command in (["pairs", *world.models], ["link", "--pairs", world.pairs]):

@@ -27,19 +27,25 @@ ROOT, SEED = Path(__file__).parents[2], 7
 DEADLINE = 1000  # seconds, for a machine that is busy
 pytestmark = pytest.mark.timeout(1200)
 
-#: Stage → after how many notes of finished chunks it is killed, each time it is. Link and segment note none.
+#: Stage → after how many notes of finished chunks it is killed, each time it is; of trainings, after how many epochs.
+#: Link and segment note none. The sweep has 7 of units, 6 of random directions, 7 of motion.
 KILLS = {
     "pairs": [3, 14],
     "link": [0],
+    "network": [2],
+    "elastic net": [2],
     "evaluate": [4],
     "congruence": [3],
     "encode": [1],
     "pictures": [0],
+    "head": [0],
     "screen": [2],
-    "sweep": [3, 9],
+    "sweep": [3, 9, 16],
     "select": [2],
     "counterfactual": [8],
 }
+COMMANDS = {"network": "link", "elastic net": "link", "pictures": "segment", "head": "segment"}
+TRAININGS, MODELS = ("network", "elastic net"), ("link", "network", "elastic net", "head")
 
 
 def commands(world, out, extra):
@@ -49,18 +55,26 @@ def commands(world, out, extra):
     flags = {
         "pairs": [*world.models, "--n-train", "8", "--n-val", "2", "--n-test", "2", "--max-attempts", "200", *one],
         "link": ["--pairs", world.pairs, "--rows", "16"],
+        "network": ["--pairs", world.pairs, "--method", "mlp", "--hidden", "4", "--epochs", "6"],
+        "elastic net": [
+            "--pairs", world.pairs, "--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9",
+        ],
         "evaluate": [*inputs, "--shuffled-samples", "20", "--pictures", "2", *one],
         "congruence": [*inputs, "--paths", "8", "--steps", "3", "--draws", "50", "--permutations", "50", *one],
         "encode": [*inputs, "--photographs", str(extra / "photographs"), "--pictures", "2", *one],
         "pictures": ["--generator", world.generator, "--draw", "6", *one],
+        "head": [
+            "--generator", world.generator, "--images", f"{out}/pictures", "--masks", str(extra / "masks"), "--folds",
+            "2", "--suggest", "1",
+        ],
         "screen": [*inputs, *segmenter, "--samples", "4", *one],
-        "sweep": [*inputs, *segmenter, "--samples", "1", "--steps", "3", "--random-directions", "3", *one],
+        "sweep": [
+            *inputs, *segmenter, "--samples", "1", "--steps", "3", "--random-directions", "3", "--motion", "all", *one,
+        ],
         "select": ["--sweep", f"{out}/sweep", "--draws", "100", "--flips", "100", *one],
         "counterfactual": [*inputs, "--samples", "1", "--max-steps", "20", "--pictures", "2", *one],
     }  # fmt: skip
-    return [
-        ["segment" if name == "pictures" else name, "--out", f"{out}/{name}", *each] for name, each in flags.items()
-    ]
+    return [[COMMANDS.get(name, name), "--out", f"{out}/{name}", *each] for name, each in flags.items()]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +84,9 @@ def runs(world, tmp_path_factory):
     folder(base / "photographs", 20)
     segmenter = worlds.segmenter(linkjax.load(world.generator), ("rest", "part", "other"))
     checkpoint.save_model(base / "segmenter", segmenter, source={})
+    (base / "masks").mkdir()
+    for picture in range(4):
+        np.save(base / "masks" / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // (64 + 32 * picture) % 2)
     to_do = [command for out in ("whole", "killed") for command in commands(world, base / out, base)]
     (base / "commands.json").write_text(json.dumps(to_do))
     environment = {
@@ -92,26 +109,36 @@ def runs(world, tmp_path_factory):
     return base / "whole", base / "killed", seen
 
 
+def noted(out: Path, name: str) -> list[str] | None:
+    """Notes of finished chunks, or the epochs that are stored; None before the stage has begun."""
+    partial = manifest.partial(out)
+    if name not in TRAININGS or not partial.exists():
+        return notes(partial)
+    stored = [int(path.name) for path in partial.glob("work/*/*") if path.name.isdigit()]
+    return [str(epoch + 1) for epoch in range(max(stored, default=0))]
+
+
 def _kill(job: subprocess.Popen, base: Path, wanted: dict[str, list[int]]) -> dict[str, list[str]]:
     """Kill the job's child at each wanted moment; returns all notes of each stage, as last seen."""
     moments, seen, end = random.Random(SEED), {}, time.monotonic() + DEADLINE
     while job.poll() is None:
         assert time.monotonic() < end, f"still to kill: {wanted}"
         for name, after in wanted.items():
-            found = notes(manifest.partial(base / "killed" / name))
+            found = noted(base / "killed" / name, name)
             if found is None:
                 continue
             before = seen.get(name, [])
             assert found[: len(before)] == before, f"{name}: notes were lost"
             seen[name] = found
             if after and len(found) >= after[0]:
-                time.sleep(moments.uniform(0, 0.03))
+                time.sleep(moments.uniform(0, 0.5 if name == "head" else 0.03))
                 child = int((base / "pid").read_text())
                 os.kill(child, signal.SIGKILL)
                 while job.poll() is None and int((base / "pid").read_text()) == child:
                     time.sleep(0.002)
                 after.pop(0)
         time.sleep(0.005)
+    assert not any(wanted.values()), f"not killed: {wanted}"
     return seen
 
 
@@ -120,7 +147,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     return {name: np.asarray(array[...]) for name, array in group.arrays()}
 
 
-@pytest.mark.parametrize("stage", [name for name in KILLS if name != "link"])
+@pytest.mark.parametrize("stage", [name for name in KILLS if name not in MODELS])
 def test_a_killed_and_resumed_stage_gives_the_bits_of_one_that_was_not(runs, stage):
     whole, killed, _ = runs
     expected, found = arrays(whole / stage), arrays(killed / stage)
@@ -133,12 +160,13 @@ def test_a_killed_and_resumed_stage_gives_the_bits_of_one_that_was_not(runs, sta
     assert files == {path.relative_to(killed / stage) for path in (killed / stage).rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("stage", [name for name, after in KILLS.items() if after[0]])
+@pytest.mark.parametrize("stage", [name for name, after in KILLS.items() if after[0] and name not in TRAININGS])
 def test_no_finished_chunk_is_done_again(runs, stage):
     names = runs[2][stage]
     assert len(names) == len(set(names)) > KILLS[stage][-1]
 
 
-def test_a_link_killed_while_it_is_fitted_is_the_link_of_a_whole_run(runs):
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_killed_while_it_is_fitted_is_the_model_of_a_whole_run(runs, name):
     whole, killed, _ = runs
-    assert manifest.read(whole / "link")["sha256"] == manifest.read(killed / "link")["sha256"]
+    assert manifest.read(whole / name)["sha256"] == manifest.read(killed / name)["sha256"]
