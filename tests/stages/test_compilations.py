@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.reference.compilations import compilations
-from tests.stages.conftest import COUNTERFACTUAL, EVALUATE, PAIRS, SWEEP, do
+from tests.stages.conftest import CONGRUENCE, COUNTERFACTUAL, ENCODE, EVALUATE, PAIRS, SCREEN, SELECT, SWEEP, do
 
 SHAPES = [*SWEEP, "--batch-size", "8", "--picture-units", "0", "--side-effects", "1"]
 
@@ -42,4 +42,25 @@ def test_a_stage_run_again_compiles_nothing(world, compiled, tmp_path, stage):
         "counterfactual": ["counterfactual", *world.linked, *COUNTERFACTUAL],
     }[stage]
     do(*again, "--out", str(tmp_path / stage))
+    assert compiled == []
+
+
+@pytest.mark.parametrize("stage", ["link", "encode", "screen", "select", "congruence", "segment"])
+def test_nor_does_a_stage_whose_inputs_must_be_made(world, request, compiled, tmp_path, stage):
+    """Each is run twice."""
+
+    def made(name: str) -> str:
+        return str(request.getfixturevalue(name))
+
+    command = {
+        "link": lambda: ["link", "--pairs", world.pairs, "--method", "ols"],
+        "encode": lambda: ["encode", *world.linked, "--photographs", made("photographs"), *ENCODE],
+        "screen": lambda: ["screen", *world.linked, "--segmenter", made("segmenter"), *SCREEN],
+        "select": lambda: ["select", "--sweep", world.sweep, *SELECT],
+        "congruence": lambda: ["congruence", *world.linked, "--other-link", made("network"), *CONGRUENCE],
+        "segment": lambda: ["segment", "--generator", world.generator, "--draw", "3"],
+    }[stage]()
+    do(*command, "--out", str(tmp_path / "first"))
+    compiled.clear()
+    do(*command, "--out", str(tmp_path / "second"))
     assert compiled == []
