@@ -65,7 +65,8 @@ def draw_resamples(labels: Int[Array, "samples"], key: Array, draws: int = 1000,
     if min(draws, flips) < 1:
         raise InputError(f"expected draws ≥ 1 and flips ≥ 1, found {draws} and {flips}")
     names, column = np.unique(np.asarray(labels), return_inverse=True)
-    return _resamples(key, jnp.asarray(np.eye(names.size, dtype=np.float32)[column]), draws, flips)
+    member = np.eye(names.size, dtype=np.float32)[column]
+    return _resamples(key, jnp.asarray(member), int(member.sum(axis=0).max()), draws, flips)
 
 
 def effects(
@@ -96,32 +97,38 @@ def effects(
     return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
 
 
-@functools.partial(jax.jit, static_argnames=("draws", "flips"))
-def _resamples(key: Array, member: Float[Array, "samples classes"], draws: int, flips: int) -> Resamples:
+@functools.partial(jax.jit, static_argnames=("most", "draws", "flips"))
+def _resamples(key: Array, member: Float[Array, "samples classes"], most: int, draws: int, flips: int) -> Resamples:
     count_key, sign_key = jax.random.split(key)
     signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
-    return Resamples(member, _resampled(count_key, member, draws), signs)
+    return Resamples(member, _resampled(count_key, member, most, draws), signs)
 
 
-def _resampled(key: Array, member: Float[Array, "samples classes"], draws: int) -> Float[Array, "draws samples"]:
-    """How often each anchor is in each resample: classes drawn with replacement, then anchors within them."""
-    class_key, anchor_key = jax.random.split(key)
-    samples, classes = member.shape
-    drawn = jax.random.randint(class_key, (draws, classes), 0, classes)
+def _resampled(
+    key: Array, member: Float[Array, "samples classes"], most: int, draws: int
+) -> Float[Array, "draws samples"]:
+    """How often each anchor is in each resample: classes drawn with replacement, then anchors within them.
+
+    Args:
+      most: anchors of the largest class.
+    Numerics: one resample after the other, so that memory is that of the anchors, not of classes times anchors.
+    """
+    classes = member.shape[1]
     size = jnp.sum(member, axis=0).astype(jnp.int32)  # anchors of each class
-    rank = (jnp.cumsum(member, axis=0) - 1.0) * member  # an anchor's place in its class
-    room = size[drawn][..., None]  # [draws, classes, 1]
-    place = jnp.floor(jax.random.uniform(anchor_key, (draws, classes, samples)) * room.astype(jnp.float32))
-    # The k-th of a drawn class's picks counts while the class has k anchors.
-    picked = jnp.where(jnp.arange(samples)[None, None, :] < room, place, -1.0)
+    own = jnp.argmax(member, axis=1)
+    rank = jnp.sum((jnp.cumsum(member, axis=0) - 1.0) * member, axis=1).astype(jnp.int32)  # place in its class
 
-    def one(drawn: Array, picked: Array) -> Array:
-        hits = (picked >= 0).astype(jnp.float32)
-        times = jnp.zeros((classes, samples)).at[drawn[:, None], picked.astype(jnp.int32)].add(hits)
-        own = jnp.sum(rank, axis=1).astype(jnp.int32)
-        return times[jnp.argmax(member, axis=1), own]
+    def one(key: Array) -> Array:
+        class_key, anchor_key = jax.random.split(key)
+        drawn = jax.random.randint(class_key, (classes,), 0, classes)
+        room = size[drawn][:, None]
+        place = jnp.floor(jax.random.uniform(anchor_key, (classes, most)) * room.astype(jnp.float32))
+        # The k-th of a drawn class's picks counts while the class has k anchors.
+        hits = (jnp.arange(most)[None, :] < room).astype(jnp.float32)
+        times = jnp.zeros((classes, most)).at[drawn[:, None], place.astype(jnp.int32)].add(hits)
+        return times[own, rank]
 
-    return jax.lax.map(lambda pair: one(*pair), (drawn, picked))
+    return jax.lax.map(one, jax.random.split(key, draws))
 
 
 @functools.partial(jax.jit, static_argnames="level")

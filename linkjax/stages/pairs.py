@@ -201,16 +201,17 @@ class _Sampler:
         if self.headed:  # scores that are not finite recognise nothing
             good &= finite.rows(drawn.probability)
         keep = good & (drawn.prediction == label) if self.config.keep == "recognised" else good
-        note = []
+        note, taken, rows = [], [], []
         for each in np.unique(number):
             group = self.groups[each]
             mine = np.flatnonzero(number == each)
-            taken = mine[keep[mine]][: group.wanted - group.accepted]
-            row = group.first_row + group.accepted
-            if len(taken):
-                for name, values in fields.items():
-                    self.writer.group[name][row : row + len(taken)] = values[taken]  # pyright: ignore
-            note.append((int(each), len(taken), len(mine), int((~good[mine]).sum())))
+            accepted = mine[keep[mine]][: group.wanted - group.accepted]
+            taken.append(accepted)
+            rows.append(group.first_row + group.accepted + np.arange(len(accepted)))
+            note.append((int(each), len(accepted), len(mine), int((~good[mine]).sum())))
+        chosen, places = np.concatenate(taken), np.concatenate(rows)  # groups lie in order, so places ascend
+        for name, values in fields.items():
+            self.writer.group[name].oindex[places] = values[chosen]  # pyright: ignore
         return {"groups": note, "nonfinite": finite.note(good, label, ids)}
 
     def _batch(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ from linkjax.progress import progress
 from linkjax.stages import inputs
 
 TABLE = "selected"  # .csv and .parquet beside the arrays
-_CHUNK = 4  # batches between two notes of what is done
+_CHUNK = 4  # batches between two notes of what is done, unless
+_BYTES = 1 << 28  # they have more measurements than this: of many anchors a few units are read at once
 _RANGE_ROWS = 8192  # training samples a unit's mean is read from, evenly spread
 _VALUES = ("zero", "mean")  # what an ablated unit is set to
 _MOST_COSINES = 512  # units up to which the whole matrix of cosines is stored
@@ -151,8 +153,13 @@ class Selecting:
         self.units = self.read["unit"]
         self.live = np.flatnonzero(self.read["flag"] == 0)
         self.classes = np.unique(self.read["label"])
-        self.chunk = writer.done("units per chunk") or self.size * _CHUNK
+        self.chunk = writer.done("units per chunk") or self._fitting_chunk()
         writer.mark("units per chunk", self.chunk)
+
+    def _fitting_chunk(self) -> int:
+        anchors, _, *rest = self.data["measured"].shape
+        fit = _BYTES // (4 * anchors * math.prod(rest))
+        return max(1, min(self.size * _CHUNK, fit))
 
     def run(self) -> None:
         """All chunks, then the decisions, the clusters, the ablations and the table."""

@@ -88,3 +88,9 @@ def test_a_unit_beyond_all_random_directions_has_the_least_p_and_length_does_not
 def test_nonsense_levels_are_refused():
     with pytest.raises(InputError, match="level"):
         selectivity.effects(jnp.zeros((2, 1)), jnp.zeros(2, jnp.int32), jax.random.key(0), level=1.0)
+
+
+def test_resampling_a_thousand_classes_takes_the_memory_of_its_anchors():
+    key, member = jax.random.key(0), jax.ShapeDtypeStruct((1000, 1000), jnp.float32)
+    compiled = selectivity._resamples.lower(key, member, most=1, draws=1000, flips=10).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64 << 20  # classes times anchors times draws are 4 GB

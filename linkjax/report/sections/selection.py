@@ -13,6 +13,7 @@ from linkjax.report.source import Context, Source
 _TOP = 20  # effects in the table and in the figure of intervals
 _COSINES = 48  # units in the map of cosines
 _ABLATED = 16  # units in the map of ablations
+_CLASSES = 24  # classes in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,18 +200,21 @@ def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]
     if not len(rows):
         rows = np.arange(len(found.unit))
     rows = rows[np.argsort(-np.nan_to_num(np.abs(logit[rows]).max(axis=1)), kind="stable")][:_ABLATED]
-    classes = [context.class_name(label) for label in source.array("ablated_class", "ablated_class")]
+    classes = source.array("ablated_class", "ablated_class")
+    most = np.argsort(-np.nan_to_num(np.abs(logit[rows]).max(axis=0)), kind="stable")[:_CLASSES]
+    columns = np.sort(most)
     figure = figures.heat_map(
-        logit[rows],
+        logit[np.ix_(rows, columns)],
         rows=[str(int(unit)) for unit in found.unit[rows]],
-        columns=classes,
+        columns=[context.class_name(label) for label in classes[columns]],
         xlabel="class of the samples",
         ylabel="unit set to 0",
         colour_label="mean change of the class's logit",
     )
     worst = accuracy[rows].min()
+    shown = f"; the {len(columns)} of {len(classes)} classes with the largest changes" * (len(columns) < len(classes))
     caption = (
-        f"What the classifier itself loses without a unit, no images involved; the share recognised falls by "
+        f"What the classifier itself loses without a unit, no images involved{shown}. The share recognised falls by "
         f"{percent(max(0.0, -float(worst)))} of a class's samples at most."
     )
     return [Row([Plot("ablations", figure, caption, "Heat map of logit changes by ablated unit and class.")])]
