@@ -57,7 +57,12 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
     elif case == "sweep":
         for precision in given.precision:
             rows += sweeps.program(given.repeats, given.batches, precision, skip_torch=given.skip_torch)
-        more, notes = sweeps.stage(*((2, 1, 1) if given.tiny else (128, 1, max(2, given.repeats // 2))))
+        size = (
+            {"units": 1, "repeats": 1, "train": 4}
+            if given.tiny
+            else {"units": 128, "repeats": max(2, given.repeats // 2)}
+        )
+        more, notes = sweeps.stage(samples=1, **size)
         return rows + more, notes
     elif case == "sweep256":
         for precision in given.precision:

@@ -185,7 +185,7 @@ def _plain_sweep(models: Any, given: tuple[Any, ...], ours: Row, repeats: int) -
 
 
 def stage(
-    units: int, samples: int, repeats: int, full_size: bool = False, precision: Any = "float32"
+    units: int, samples: int, repeats: int, full_size: bool = False, precision: Any = "float32", train: int = 60
 ) -> tuple[list[Row], dict[str, Any]]:
     """The whole stage, files and all, in turns with bare synthesis of as many images; and what each run compiles."""
     compiled_by: dict[str, int] = {}
@@ -199,7 +199,7 @@ def stage(
 
         world = RandomWorld(Path(folder)) if full_size else World()
         models = {"generator": world.paths["generator"], "classifier": world.paths["classifier"]}
-        drawn = {"n_train": 3 if full_size else 60, "n_val": 1 if full_size else 10, "n_test": samples, "keep": "all"}
+        drawn = {"n_train": 3 if full_size else train, "n_val": 1, "n_test": samples, "keep": "all"}
         chosen = pairs_stage.Config(
             out=place("pairs"), **models, **drawn, classes=tuple(range(classes)), precision=precision,
             batch_size=batch if full_size else 50,

@@ -1,6 +1,7 @@
 """scripts/bench.py runs, compares and stores, at toy sizes."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,36 @@ def test_a_toy_run_compares_sides_names_the_machine_and_keeps_other_cases(bench,
     pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
     assert [other["side"] for other in others] == ["PyTorch"]
     assert others[0]["ratio"] > 0 and others[0]["difference"] < 1e-5
+
+
+COUNTED = {
+    "encode": ["alexnet: both", "alexnet: network"],
+    "sweep": ["program: all of a sweep", "program: synthesis", "stage: synthesis", "stage: the stage"],
+    "screening": ["all units, one anchor: 64 forward products", "gradient in w", "one synthesis"],
+    "link": ["ols, float64 products: 200 × 16 → 4"],
+}
+COMPARED = {"encode": "alexnet: network", "sweep": "program: all of a sweep", "screening": "gradient in w"}
+
+
+FULL = [
+    pytest.mark.full,
+    pytest.mark.skipif("LINKJAX_FULL" not in os.environ, reason="half a minute of compilation: set LINKJAX_FULL=1"),
+]
+
+
+@pytest.mark.parametrize("case", ["encode", "screening", "link", pytest.param("sweep", marks=FULL)])
+def test_a_case_counts_what_it_measures(bench, tmp_path, monkeypatch, case):
+    monkeypatch.setattr("gc.collect", lambda: 0)
+    out = tmp_path / "figures.json"
+    bench.main(["--tiny", "--repeats", "1", "--out", str(out), "--archs", "alexnet", "--only", case])
+    rows = json.loads(out.read_text())["cases"][case]["rows"]
+    ours = {row["what"]: row for row in rows if row["side"] == "linkjax"}
+    for part in COUNTED[case]:
+        assert min(ours[part][name] for name in ("operations", "bytes", "limit", "share")) > 0, part
+    if case in COMPARED:
+        pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
+        [theirs] = [row for row in rows if row["side"] == "PyTorch" and row["what"] == COMPARED[case]]
+        assert theirs["ratio"] > 0
 
 
 def test_the_full_size_must_be_asked_for(bench):
