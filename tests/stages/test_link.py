@@ -194,6 +194,28 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
     assert whole["source"]["diagnostics"] == resumed["source"]["diagnostics"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_training_begun_on_eight_devices_goes_on_with_fewer(world, tmp_path, monkeypatch, on_devices, count):
+    command = ["link", "--pairs", world.pairs, "--method", "mlp", "--epochs", "3", "--hidden", "8"]
+    do(*command, "--out", tmp_path / "whole")
+    original, saved = checkpoint.save_state, []
+
+    def killed(folder, step, arrays, note):
+        original(folder, step, arrays, note)
+        saved.append(step)
+        if saved == [1]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_state", killed)
+    assert main([*command, "--out", str(tmp_path / "killed")]) == 1
+    on_devices(count)
+    do(*command, "--out", tmp_path / "killed")
+    assert saved == [1, 2, 3]
+    r, _ = splits(world)["test"]
+    whole, resumed = (np.asarray(linkjax.load(tmp_path / each)(r)) for each in ("whole", "killed"))
+    assert np.abs(resumed - whole).max() < tolerances.STAGE_DEVICES * np.abs(whole).max()
+
+
 def test_a_link_is_fitted_on_some_classes(world, tmp_path, capsys):
     made = artifacts.Artifact(world.pairs, "pairs")
     data = made.open()
