@@ -40,7 +40,7 @@ KILLS = {
     "pictures": [0],
     "head": [0],
     "screen": [2],
-    "sweep": [3, 9, 16],
+    "sweep": [3, 16],
     "select": [2],
     "counterfactual": [8],
 }
