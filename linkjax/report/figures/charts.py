@@ -93,7 +93,8 @@ def heat_map(
     names = [style.short(name, 28) for name in columns]
     level = max(map(len, names), default=0) * len(names) < 100  # room for names side by side
     below = 0.6 if level else 0.5 + 0.062 * max(map(len, names), default=0)
-    figure = style.new(width, 0.45 + below + 0.27 * max(2, len(rows)))
+    label = 0.065 * len(colour_label) - 0.35  # inches: what the bar's label needs beside the map
+    figure = style.new(width, 0.45 + below + max(0.27 * max(2, len(rows)), label))
     axes = figure.add_subplot()
     low, high = limits or (-reach, reach)
     colours = matplotlib.colormaps[style.SEQUENTIAL if limits else style.DIVERGING].with_extremes(bad=style.FAINT)

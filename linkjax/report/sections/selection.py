@@ -199,10 +199,10 @@ def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]
     rows = np.flatnonzero(found.chosen)
     if not len(rows):
         rows = np.arange(len(found.unit))
-    rows = rows[np.argsort(-np.nan_to_num(np.abs(logit[rows]).max(axis=1)), kind="stable")][:_ABLATED]
+    size = np.abs(np.nan_to_num(logit))  # dead units have none
+    rows = rows[np.argsort(-size[rows].max(axis=1), kind="stable")][:_ABLATED]
     classes = source.array("ablated_class", "ablated_class")
-    most = np.argsort(-np.nan_to_num(np.abs(logit[rows]).max(axis=0)), kind="stable")[:_CLASSES]
-    columns = np.sort(most)
+    columns = np.sort(np.argsort(-size[rows].max(axis=0), kind="stable")[:_CLASSES])
     figure = figures.heat_map(
         logit[np.ix_(rows, columns)],
         rows=[str(int(unit)) for unit in found.unit[rows]],
@@ -211,7 +211,7 @@ def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]
         ylabel="unit set to 0",
         colour_label="mean change of the class's logit",
     )
-    worst = accuracy[rows].min()
+    worst = np.nan_to_num(accuracy[rows]).min()
     shown = f"; the {len(columns)} of {len(classes)} classes with the largest changes" * (len(columns) < len(classes))
     caption = (
         f"What the classifier itself loses without a unit, no images involved{shown}. The share recognised falls by "
