@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import linkjax
@@ -64,6 +65,14 @@ def chunks_done(out: Path) -> list[str] | None:
 def do(*arguments: str) -> None:
     """A command that must succeed."""
     assert main([str(argument) for argument in arguments]) == 0
+
+
+def half_masks(folder: Path, count: int = 4) -> Path:
+    """Masks of so many pictures of 16 × 16: two parts, one below the other, the border elsewhere in each."""
+    folder.mkdir()
+    for picture in range(count):
+        np.save(folder / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // (64 + 32 * picture) % 2)
+    return folder
 
 
 @pytest.fixture(scope="session")

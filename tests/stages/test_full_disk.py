@@ -19,7 +19,7 @@ import pytest
 import linkjax
 from linkjax import artifacts, manifest
 from linkjax.cli import main
-from tests.stages.conftest import PAIRS, do
+from tests.stages.conftest import PAIRS, do, half_masks
 
 
 @contextlib.contextmanager
@@ -129,11 +129,8 @@ def test_a_model_file_cut_off_by_the_system_is_named(world, tmp_path, collected,
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_segmenter_leaves_nothing_and_is_made_again(world, small_disk, tmp_path, collected, capsys):
     do("segment", "--generator", world.generator, "--draw", "4", "--out", tmp_path / "pictures")
-    (tmp_path / "masks").mkdir()
-    for picture in range(4):
-        np.save(tmp_path / "masks" / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // 128)
     command = ["segment", "--generator", world.generator, "--images", tmp_path / "pictures", "--folds", "2"]
-    command += ["--masks", tmp_path / "masks", "--out"]
+    command += ["--masks", half_masks(tmp_path / "masks"), "--out"]
     do(*command, tmp_path / "whole")
     filler = fill(small_disk, leave=12 * 1024)
     assert "no room on the disk" in failed(capsys, *command, small_disk / "segmenter")

@@ -20,7 +20,7 @@ import zarr
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from tests import compiling, worlds
-from tests.stages.conftest import notes
+from tests.stages.conftest import half_masks, notes
 from tests.stages.photographs import folder
 
 ROOT, SEED = Path(__file__).parents[2], 7
@@ -84,9 +84,7 @@ def runs(world, tmp_path_factory):
     folder(base / "photographs", 20)
     segmenter = worlds.segmenter(linkjax.load(world.generator), ("rest", "part", "other"))
     checkpoint.save_model(base / "segmenter", segmenter, source={})
-    (base / "masks").mkdir()
-    for picture in range(4):
-        np.save(base / "masks" / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // (64 + 32 * picture) % 2)
+    half_masks(base / "masks")
     to_do = [command for out in ("whole", "killed") for command in commands(world, base / out, base)]
     (base / "commands.json").write_text(json.dumps(to_do))
     environment = {

@@ -8,7 +8,7 @@ import pytest
 
 from linkjax import artifacts
 from linkjax.cli import main
-from tests.stages.conftest import COUNTERFACTUAL, SCREEN, do
+from tests.stages.conftest import COUNTERFACTUAL, SCREEN, do, half_masks
 
 FEW = ["--n-train", "8", "--n-val", "0", "--n-test", "2", "--truncation", "1", "--keep", "all", "--batch-size", "24"]
 
@@ -52,10 +52,8 @@ def test_pairs_in_half_precision_differ_from_float32_s_in_r_and_not_in_w(world, 
 def test_stages_that_draw_do_so_in_half_precision_and_record_it(world, drawn, tmp_path):
     half = ["--precision", "bfloat16"]
     do("segment", "--generator", world.generator, "--draw", "4", *half, "--out", tmp_path / "pictures")
-    (tmp_path / "masks").mkdir()
-    for picture in range(4):
-        np.save(tmp_path / "masks" / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // 128)
-    drawing = ["--generator", world.generator, "--images", tmp_path / "pictures", "--masks", tmp_path / "masks"]
+    masks = half_masks(tmp_path / "masks")
+    drawing = ["--generator", world.generator, "--images", tmp_path / "pictures", "--masks", masks]
     inputs = [*world.models, "--pairs", drawn / "pairs", "--link", drawn / "link"]
     few = ["--samples", "2", "--steps", "3", "--picture-units", "0", "--random-directions", "0", "--units", "0", "1"]
     commands = {
