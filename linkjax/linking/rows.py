@@ -20,17 +20,22 @@ MIXED = 32
 BYTES = 512 << 20
 
 
-def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> list[Range]:
-    """Where the rows of a split lie, of some classes or of all: [start, stop) in ascending order, neighbours joined.
-
-    Raises: InputError for classes that the pairs do not hold.
-    """
-    missing = sorted(set(classes or ()) - set(pairs.summary["classes"]))
+def check_classes(pairs: artifacts.Artifact, classes: Sequence[int]) -> None:
+    """Raises: InputError for classes that the pairs do not hold."""
+    missing = sorted(set(classes) - set(pairs.summary["classes"]))
     if missing:
         raise InputError(
             f"classes: expected some of {list(pairs.summary['classes'])[:20]}, which {pairs.path} holds, found "
             f"{missing[:5]}"
         )
+
+
+def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> list[Range]:
+    """Where the rows of a split lie, of some classes or of all: [start, stop) in ascending order, neighbours joined.
+
+    Raises: InputError for classes that the pairs do not hold.
+    """
+    check_classes(pairs, classes or ())
     groups = [group for group in pairs.summary["groups"] if group["split"] == split]
     starts = [
         (g["first_row"], g["first_row"] + g["wanted"]) for g in groups if classes is None or g["label"] in classes

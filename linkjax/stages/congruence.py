@@ -54,6 +54,8 @@ class Config:
     """Folder of another link on the same pairs (such as --method mlp): what does it gain?"""
     samples: int = 1000
     """Test samples compared, at most, the same number of each class; memory grows with their square."""
+    classes: inputs.Classes = "link"
+    """Classes to compare in: some ids, those the link was fitted on, or all that the pairs hold."""
     neighbours: int = 10
     """Nearest neighbours compared; a quarter of the candidates where these are fewer than four times as many."""
     distance: congruence.Distance = "euclidean"
@@ -115,7 +117,8 @@ def run(config: Config) -> None:
         inputs.check_link(loaded[name], path, pairs)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
     weights |= {name.replace(" ", "_"): link.sha256 for name, link in loaded.items()}
-    samples = read_samples(pairs, config.samples)
+    classes = inputs.classes(config.classes, loaded["link"], config.link, pairs)
+    samples = read_samples(pairs, config.samples, classes)
     with artifacts.Writer(
         Path(config.out), "congruence", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
@@ -123,14 +126,18 @@ def run(config: Config) -> None:
         Congruence(config, writer, samples, models, {name: link.model for name, link in loaded.items()}).run()
 
 
-def read_samples(pairs: artifacts.Artifact, most: int) -> Samples:
+def read_samples(pairs: artifacts.Artifact, most: int, classes: tuple[int, ...] | None = None) -> Samples:
     """The first test samples of each class, as many of each; of many classes an even choice, with 4 samples each.
+
+    Args:
+      classes: none: all that the pairs hold.
 
     Raises: InputError if there are fewer than 4 samples in all.
     """
     groups = [group for group in pairs.summary["groups"] if group["split"] == "test"]
     if not groups:
         raise InputError(f"{pairs.path} has no test split; make pairs with --n-test above 0")
+    groups = [group for group in groups if classes is None or group["label"] in classes]
     each = min(min(group["accepted"] for group in groups), max(4, most // len(groups)))
     groups = [
         groups[i]

@@ -55,10 +55,10 @@ class Config:
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
     samples: int = 4
     """Samples per origin class, from the test split."""
-    origins: tuple[int, ...] | Literal["all"] = "all"
-    """Classes to start from, of those in the pairs."""
-    targets: tuple[int, ...] | Literal["all"] = "all"
-    """Classes to reach, each from every sample of another class."""
+    origins: inputs.Classes = "link"
+    """Classes to start from: some of the pairs', those the link was fitted on, or all that the pairs hold."""
+    targets: inputs.Classes = "link"
+    """Classes to reach, each from every sample of another class; as origins, and any other class the head knows."""
     methods: tuple[Method, ...] = ("original",)
     """One or more: the paper's recipe; the least change that flips the drawn image, small in absolute values (l1), in
     length (l2) or in standard deviations of the training activations (whitened), through the head or through the
@@ -125,7 +125,8 @@ class Config:
 
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes: one image a search of the paper's recipe at least; at most, if no search ends early."""
-    origins, targets = (facts.classes if given == "all" else len(given) for given in (config.origins, config.targets))
+    origins = inputs.count_classes(config.origins, facts.classes)
+    targets = len(config.targets) if isinstance(config.targets, tuple) else facts.classes
     each = config.samples * origins * max(targets - 1, 1)
     least = most = 0
     for method in config.methods:
@@ -193,7 +194,7 @@ def run(config: Config) -> None:
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
-    items = _searches(config, pairs, encoding, classifier.model.spec.num_classes)
+    items = _searches(config, link, pairs, encoding, classifier.model.spec.num_classes)
     made_from = {"pairs": pairs.id, **({} if encoding is None else {"encoding": encoding.id})}
     shrunk = _covariance(config, pairs)
     with artifacts.Writer(
@@ -228,13 +229,18 @@ def _covariance(config: Config, pairs: artifacts.Artifact) -> covariance.Shrunk 
 
 
 def _searches(
-    config: Config, pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, num_classes: int
+    config: Config, link: inputs.Model, pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, num_classes: int
 ) -> dict[str, np.ndarray]:
     """One row a search: sample × target, origins first."""
     known = tuple(pairs.summary["classes"])
     if known == (-1,):
         raise InputError("these pairs have no classes (unconditional generator); counterfactuals start from a class")
-    origins, targets = (known if given == "all" else given for given in (config.origins, config.targets))
+    named = {"all": known}
+    if "link" in (config.origins, config.targets):
+        named["link"] = inputs.classes("link", link, config.link, pairs) or known
+    origins, targets = (
+        given if isinstance(given, tuple) else named[given] for given in (config.origins, config.targets)
+    )
     if unknown := [label for label in origins if label not in known]:
         raise InputError(f"origins: expected classes of the pairs, {list(known)[:10]}, found {unknown}")
     if unknown := [label for label in targets if not 0 <= label < num_classes]:
@@ -245,7 +251,9 @@ def _searches(
         anchors = inputs.first_photographs(encoding, config.samples, tuple(origins))
     rows = [(row, target) for row, label in enumerate(anchors["label"]) for target in targets if target != label]
     if not rows:
-        raise InputError("targets: expected at least one class that differs from an origin, found none")
+        raise InputError(
+            "targets: expected at least one class that differs from an origin, found none; name some with --targets"
+        )
     sample, target = (np.array(column) for column in zip(*rows, strict=True))
     items = {name: array[sample] for name, array in anchors.items() if name != "prediction"}
     return {**items, "origin": items.pop("label").astype(np.int32), "target": target.astype(np.int32)}

@@ -50,6 +50,8 @@ class Config:
     """Folder of `linkjax pairs`."""
     link: str
     """Folder of `linkjax link`."""
+    classes: inputs.Classes = "link"
+    """Classes to evaluate on: some ids, those the link was fitted on, or all that the pairs hold."""
     shuffled_samples: int = 256
     """Test samples drawn again from the link fitted on shuffled pairs, a baseline; 0 for none."""
     pictures: int = 16
@@ -71,15 +73,17 @@ class Config:
 
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes: every test sample once, the baselines, the pictures."""
-    again = min(config.shuffled_samples, facts.test_samples)
-    images = facts.test_samples + again + facts.classes + 2 * config.pictures
+    classes = inputs.count_classes(config.classes, facts.classes)
+    tested = facts.test_samples * classes // max(facts.classes, 1)
+    again = min(config.shuffled_samples, tested)
+    images = tested + again + classes + 2 * config.pictures
     row = 4 * (facts.classifier.num_units + facts.classifier.num_classes)
     block = 2 * _ROWS * (row + 4 * facts.generator.w_dim)
     shuffled = 4 * _SHUFFLED_ROWS * facts.generator.w_dim + moments.nbytes(
         facts.classifier.num_units, facts.generator.w_dim
     )
     programs = 1 + (config.pictures > 0)
-    return Workload(images, images, (facts.test_samples + again) * row, block + shuffled, programs)
+    return Workload(images, images, (tested + again) * row, block + shuffled, programs)
 
 
 def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -100,10 +104,11 @@ def run(config: Config) -> None:
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     if "test" not in pairs.summary["splits"]:
         raise InputError(f"{config.pairs} has no test split; make pairs with --n-test above 0")
+    classes = inputs.classes(config.classes, link, config.link, pairs)
     with artifacts.Writer(
         Path(config.out), "evaluation", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
-        Evaluation(config, writer, pairs, generator.model, classifier.model, link).run()
+        Evaluation(config, writer, pairs, classes, generator.model, classifier.model, link).run()
 
 
 class Evaluation:
@@ -114,14 +119,15 @@ class Evaluation:
         config: Config,
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
+        classes: tuple[int, ...] | None,
         generator: Any,
         classifier: Any,
         link: inputs.Model,
     ):
         self.config, self.writer, self.pairs = config, writer, pairs
         self.data = pairs.open()
-        self.train, self.test = (slice(*pairs.summary["splits"][split]) for split in ("train", "test"))
-        self.count = self.test.stop - self.test.start
+        self.train, self.test = (inputs.rows_of(pairs, split, classes) for split in ("train", "test"))
+        self.named, self.count = inputs.class_names(pairs, classes), len(self.test)
         self.units, self.w_dim = pairs.summary["units"], pairs.summary["w_dim"]
         self.classes = classifier.spec.num_classes
         self.mesh = parallel.mesh()
@@ -135,7 +141,7 @@ class Evaluation:
 
     def run(self) -> None:
         """The whole evaluation."""
-        labels = np.asarray(self.pairs.summary["classes"])
+        labels = np.asarray(self.named["classes"])
         shuffled = min(self.config.shuffled_samples, self.count)
         self._make_arrays(shuffled, len(labels))
         mean_w, mean_r, class_w = self._training_means(labels)
@@ -204,15 +210,15 @@ class Evaluation:
         return parallel.map_items(cycle, self.models, {"w": w}, self.size, self.mesh)
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
-        """Rows of the test split."""
-        rows = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        return self.pairs.read(self.data, name, rows + self.test.start)
+        """Some of the test samples, by their numbers here or a slice of them."""
+        return self.pairs.read(self.data, name, self.test[rows])
 
     def _training_means(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean w, mean r, and mean w of each class [classes, w_dim], over the training split."""
         position = {label: index for index, label in enumerate(labels.tolist())}
         means, total = evaluation.empty_class_means(len(labels), self.w_dim), np.zeros(self.units)
-        for rows in _blocks(self.train, _ROWS):
+        for block in _blocks(slice(0, len(self.train)), _ROWS):
+            rows = self.train[block]
             label = np.array([position[each] for each in self.pairs.read(self.data, "label", rows).tolist()], np.int32)
             w, mask = _padded(self.pairs.read(self.data, "w", rows), _ROWS)
             means = evaluation.add_class_means(means, w, _padded(label, _ROWS)[0], mask)
@@ -223,10 +229,9 @@ class Evaluation:
 
     def _shuffled_link(self) -> Any:
         """The link fitted again after permuting w against r over the training split: chance and overfitting only."""
-        stop = min(self.train.stop, self.train.start + _SHUFFLED_ROWS)
-        rows = np.arange(self.train.start, stop)
-        if stop < self.train.stop:  # rows lie class by class: take them evenly
-            rows = np.linspace(self.train.start, self.train.stop - 1, _SHUFFLED_ROWS).astype(int)
+        rows = self.train
+        if len(rows) > _SHUFFLED_ROWS:  # they lie class by class: take them evenly
+            rows = rows[np.linspace(0, len(rows) - 1, _SHUFFLED_ROWS).astype(int)]
         w = self.pairs.read(self.data, "w", rows)[np.random.default_rng(self.config.seed).permutation(len(rows))]
         total, block = moments.empty(self.units, self.w_dim), min(_ROWS, len(rows))
         for start in range(0, len(rows), block):
@@ -303,8 +308,7 @@ class Evaluation:
         }
         summary = {
             "samples": self.count,
-            "classes": self.pairs.summary["classes"],
-            "class_names": self.pairs.summary["class_names"],
+            **self.named,
             "rows": table,
             "metrics": metrics,
             "median_unit_correlation": _number(cycled.median_correlation),

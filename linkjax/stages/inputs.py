@@ -1,7 +1,7 @@
 """What stages read: models and artifacts, checked to belong together before any work starts."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,10 @@ from linkjax import artifacts, loading, numerics
 from linkjax.analysis import parts
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
+from linkjax.linking import rows
+
+#: Classes of the pairs that a stage works on: some, all, or those that its link was fitted on.
+Classes = tuple[int, ...] | Literal["link", "all"]
 
 
 class Model(NamedTuple):
@@ -80,6 +84,47 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
             f"the link in {link_path} maps {link.model.spec.units} units to {link.model.spec.w_dim} values of w, but "
             f"the pairs in {of_pairs.path} hold {units} and {w_dim}; fit a link on these pairs"
         )
+
+
+def classes(wanted: Classes, link: Model, link_path: str, of_pairs: artifacts.Artifact) -> tuple[int, ...] | None:
+    """Classes of the pairs to work on, in the pairs' order; None: all of them.
+
+    Raises: InputError for classes that the pairs do not hold, or if they hold none of those the link was fitted on.
+    """
+    known: list[int] = of_pairs.summary["classes"]
+    asked = wanted if isinstance(wanted, tuple) else known
+    if wanted == "link":  # a link of before this was noted is taken for one of all classes
+        asked = link.manifest["source"].get("classes") or known
+        if not set(asked) & set(known):
+            raise InputError(
+                f"the link in {link_path} was fitted on classes {list(asked)[:10]}, of which the pairs in "
+                f"{of_pairs.path} hold none; give --classes, or a link fitted on these pairs"
+            )
+    else:
+        rows.check_classes(of_pairs, asked)
+    chosen = tuple(label for label in known if label in set(asked))
+    if len(chosen) == len(known):
+        return None
+    if wanted == "link":
+        print(f"classes: {len(chosen)} of the {len(known)} that the pairs hold, those the link was fitted on")
+    return chosen
+
+
+def count_classes(wanted: Classes, known: int) -> int:
+    """How many there are, at most, of so many that the pairs hold; a plan knows no link."""
+    return min(len(wanted), known) if isinstance(wanted, tuple) else known
+
+
+def rows_of(of_pairs: artifacts.Artifact, split: str, labels: tuple[int, ...] | None) -> np.ndarray:
+    """Numbers of the rows of a split, ascending, of some classes or of all."""
+    return np.concatenate([np.arange(*each) for each in rows.of_classes(of_pairs, split, labels)])
+
+
+def class_names(of_pairs: artifacts.Artifact, labels: tuple[int, ...] | None) -> dict[str, list[Any]]:
+    """`classes` and `class_names` of a summary: of some classes of the pairs, or of all."""
+    known = zip(of_pairs.summary["classes"], of_pairs.summary["class_names"], strict=True)
+    found = [(label, name) for label, name in known if labels is None or label in labels]
+    return {"classes": [label for label, _ in found], "class_names": [name for _, name in found]}
 
 
 def evaluation(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:

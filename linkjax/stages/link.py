@@ -11,14 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, checkpoint, cluster
+from linkjax import artifacts, checkpoint, cluster, manifest
 from linkjax import config as configs
 from linkjax.analysis import fit, fit_checks, linear, moments, stability
 from linkjax.analysis.moments import Moments, Products
-from linkjax.claim import Claim
+from linkjax.claim import Claim, must_be_new
 from linkjax.config import positive
 from linkjax.errors import InputError
-from linkjax.linking import network, rows, summing, wide
+from linkjax.linking import groups, network, rows, summing, wide
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
@@ -37,6 +37,9 @@ class Config:
     """Folder of `linkjax pairs`."""
     classes: tuple[int, ...] | Literal["all"] = "all"
     """Class ids to fit on: one link for a group of them, or for all that the pairs hold."""
+    groups: tuple[str, ...] = ()
+    """Groups of classes that get a link each, in a folder of its own in out: ids and ranges such as 0-4,7 for each
+    group (group_0, group_1, …), or `each` for one link a class (class_0, …); none: one link, for classes."""
     method: Literal["ols", "ridge", "elastic_net", "mlp"] = "ols"
     """Least squares; with a squared penalty; with a squared and an absolute one; or a small network."""
     alpha: float = 1.0
@@ -68,6 +71,8 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(rows=self.rows, epochs=self.epochs, moments_gib=self.moments_gib)
+        if self.groups and self.classes != "all":
+            raise InputError("groups, classes: expected one of them, found both; groups name their classes")
         if self.choose == "stable" and (self.method != "ridge" or len(self.alphas) < 2):
             raise InputError("choose stable: expected ridge and two alphas or more to choose from; add --alphas")
         if not self.r2_loss >= 0:
@@ -76,14 +81,45 @@ class Config:
 
 def workload(config: Config, facts: Facts) -> Workload:
     """No images; moments of two splits in memory."""
-    del config
     units, w_dim = facts.classifier.num_units, facts.generator.w_dim
-    return Workload(0, 0, 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim), programs=0)
+    links = facts.classes if config.groups == (groups.EACH,) else max(len(config.groups), 1)
+    return Workload(0, 0, links * 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim), programs=0)
 
 
 def run(config: Config) -> None:
-    """Write the link as a model, its diagnostics in the manifest."""
+    """Write the link as a model, its diagnostics in the manifest; of groups one for each."""
     pairs = inputs.pairs(config.pairs)
+    if not config.groups:
+        _run_one(config, pairs)
+        return
+    named = groups.read(config.groups, pairs.summary["classes"])
+    if (Path(config.out) / manifest.FILE).exists():
+        must_be_new(Path(config.out))
+    for number, (name, classes) in enumerate(named.items(), 1):
+        own = dataclasses.replace(config, out=str(Path(config.out) / name), groups=(), classes=classes)
+        some = ", ".join(map(str, classes[:10])) + (", …" if len(classes) > 10 else "")
+        print(f"{name} ({number} of {len(named)}): {len(classes)} classes, {some}")
+        if cluster.on_first(lambda own=own: _made(own, pairs)):
+            print("made before")
+        else:
+            _run_one(own, pairs)
+
+
+def _made(config: Config, pairs: artifacts.Artifact) -> bool:
+    """Whether an earlier run made this link of a group: of the same settings, from the same pairs.
+
+    Raises: InputError if the folder holds something else.
+    """
+    if not Path(config.out).exists():
+        return False
+    source = manifest.read(Path(config.out), ("link", "mlp_link"))["source"]
+    now, then = ({**manifest.plain(each), "out": None, "rows": None} for each in (config, source["config"]))
+    if now != then or source["pairs"] != pairs.id:
+        raise InputError(f"{config.out} is a link of other settings or pairs; give another --out, or remove it first")
+    return True
+
+
+def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
     ranges = _ranges(config, pairs)
     precision = pairs.manifest["precision"]
     with artifacts.Writer(

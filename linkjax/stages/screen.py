@@ -44,6 +44,8 @@ class Config:
     """Folder of `linkjax segment`, of the same generator."""
     samples: int = 8
     """Anchor images per class, from the test split."""
+    classes: inputs.Classes = "link"
+    """Classes to take anchors of: some ids, those the link was fitted on, or all that the pairs hold."""
     temperature: float = screening.TEMPERATURE
     """Of the softmax that shares pixels among parts; a linear head is calibrated at 1, its borders are wider at 2."""
     places: int = 1
@@ -115,10 +117,11 @@ def run(config: Config) -> None:
     segmenter = inputs.segmenter(config.segmenter, generator)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     weights["segmenter"] = segmenter.sha256
+    classes = inputs.classes(config.classes, link, config.link, pairs)
     with artifacts.Writer(
         Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
-        Screening(config, writer, pairs, generator.model, segmenter.model, link.model).run()
+        Screening(config, writer, pairs, classes, generator.model, segmenter.model, link.model).run()
 
 
 class Screening:
@@ -129,6 +132,7 @@ class Screening:
         config: Config,
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
+        classes: tuple[int, ...] | None,
         generator: Any,
         segmenter: Any,
         link: Any,
@@ -140,7 +144,7 @@ class Screening:
         self.ranges = sweep.robust_range(
             jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
         )
-        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
+        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples, classes)
         self.labels = self.anchors["label"][:: config.samples]
         self.kernel = np.asarray(link.kernel[...])
         self.plan = screening.choose_products(self.kernel, len(self.names), config.products)

@@ -52,6 +52,8 @@ class Config:
     """Of the random directions."""
     samples: int = 4
     """Anchor images per class, from the test split."""
+    classes: inputs.Classes = "link"
+    """Classes to take anchors of: some ids, those the link was fitted on, or all that the pairs hold."""
     steps: int = 5
     """Values per unit, from its low to its high percentile, both included (paper: 3)."""
     low: float = 1.0
@@ -98,7 +100,7 @@ class Config:
 
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes, if no unit is dead."""
-    classifier, classes = facts.classifier, facts.classes
+    classifier, classes = facts.classifier, inputs.count_classes(config.classes, facts.classes)
     units = classifier.num_units if config.units == "all" else len(config.units)
     units = min(units, config.candidates or units)
     chosen = config.batch_size == "auto"
@@ -138,11 +140,21 @@ def run(config: Config) -> None:
     made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
+    anchors = _anchors(config, pairs, encoding, inputs.classes(config.classes, link, config.link, pairs))
     with artifacts.Writer(
         Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, pairs, encoding, screening, models, units).run()
+        Sweep(config, writer, pairs, anchors, screening, models, units).run()
+
+
+def _anchors(
+    config: Config, pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, classes: tuple[int, ...] | None
+) -> dict[str, np.ndarray]:
+    """What is swept from: test samples or photographs, of some classes or of all."""
+    if encoding is None:
+        return inputs.first_of_each_class(pairs, "test", config.samples, classes)
+    return inputs.first_photographs(encoding, config.samples, classes)
 
 
 class Sweep:
@@ -153,12 +165,13 @@ class Sweep:
         config: Config,
         writer: artifacts.Writer,
         pairs: artifacts.Artifact,
-        encoding: artifacts.Artifact | None,
+        anchors: dict[str, np.ndarray],
         screening: artifacts.Artifact | None,
         models: tuple[Any, Any, Any, Any],
         units: np.ndarray,
     ):
         self.config, self.writer, self.units, self.screening = config, writer, units, screening
+        self.anchors, self.count = anchors, len(anchors["w"])
         self.mesh = parallel.mesh()
         self.classes = models[1].spec.num_classes
         segmenter = models[3]
@@ -169,11 +182,6 @@ class Sweep:
         self.dead = np.asarray(self.ranges.dead)[units]
         self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
-        if encoding is None:
-            self.anchors = inputs.first_of_each_class(pairs, "test", config.samples)
-        else:
-            self.anchors = inputs.first_photographs(encoding, config.samples)
-        self.count = len(self.anchors["w"])
         self.off_range = sweep.off_range(self.values, trained[:, units], classes, self.anchors["label"])
         self.ranks = min(config.side_effects, pairs.summary["units"])
         live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)

@@ -17,6 +17,8 @@ _METHODS = {
     "mlp": "small neural network",
 }
 
+_NAMED = 5  # classes that are named
+
 
 def section(source: Source, context: Context) -> Section:
     """Method, penalty, conditioning and fit of the link."""
@@ -26,7 +28,7 @@ def section(source: Source, context: Context) -> Section:
     blocks: list[Any] = []
     if found.get("converged") is False:
         blocks.append(Notice("The solver stopped before it converged; refit with a larger alpha."))
-    tables = [Table("How it was fitted", ("", ""), _fitted(method, spec, found))]
+    tables = [Table("How it was fitted", ("", ""), [*_classes(source, context), *_fitted(method, spec, found)])]
     plots = _curve(found)
     blocks.append(Row(plots, tables) if plots else tables[0])
     blocks.append(Table("Fit in W", ("pairs", "R²", "mean squared error"), _fit(found)))
@@ -52,6 +54,13 @@ def section(source: Source, context: Context) -> Section:
             "pose) stays at its average in linked images."
         ],
     )
+
+
+def _classes(source: Source, context: Context) -> list[list[str]]:
+    """Names of the first classes it was fitted on, if it notes them."""
+    known = source.origin.get("classes") or ()
+    named = ", ".join(context.class_name(each) for each in known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
+    return [["classes", f"{len(known)}: {named}"]] if known else []
 
 
 def _fitted(method: str, spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[list[str]]:
