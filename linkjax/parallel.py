@@ -61,6 +61,17 @@ def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
     return {name: _from_host(array, NamedSharding(on, P(ITEM))) for name, array in items.items()}
 
 
+def own_items(size: int, on: Mesh) -> np.ndarray:
+    """Mask of those of `size` items that `place` puts on this process's devices: all, where it is the only one.
+
+    What is costly to prepare need not be made by processes that would not place it.
+    """
+    own = np.zeros(size, bool)
+    for index in NamedSharding(on, P(ITEM)).addressable_devices_indices_map((size,)).values():
+        own[index] = True
+    return own
+
+
 def _from_host(array: Any, sharding: NamedSharding) -> jax.Array:
     """What `jax.device_put` makes, without asking the other processes whether theirs is the same."""
     on_host = np.asarray(array)

@@ -128,6 +128,15 @@ def agreed(value: Any) -> Any:
     return on_first(lambda: value)
 
 
+def gathered(value: Any) -> list[Any]:
+    """Every process's value (what JSON can hold), in the order of the processes; all get all."""
+    if _state is None or _state.alone:
+        return [value]
+    name = f"linkjax/{next(_state.steps)}"
+    _state.client.key_value_set(f"{name}/{index()}", json.dumps(value))
+    return [json.loads(_state.client.blocking_key_value_get(f"{name}/{each}", _LONG)) for each in range(count())]
+
+
 def _heard(told: dict[str, Any]) -> Any:
     if "error" not in told:
         return told["result"]

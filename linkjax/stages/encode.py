@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, cluster, numerics, parallel
 from linkjax.analysis import familiarity, finite, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -108,6 +109,7 @@ def run(config: Config) -> None:
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
+    classes = inputs.classes("link", link, config.link, pairs)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     evaluation = inputs.evaluation(config.evaluation, weights, pairs) if config.evaluation else None
     source = _source(config)
@@ -118,7 +120,7 @@ def run(config: Config) -> None:
         Path(config.out), "encoding", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model, link.model)
-        Encoding(config, writer, source, models, Reference(pairs, evaluation)).run()
+        Encoding(config, writer, source, models, Reference(pairs, evaluation, classes)).run()
 
 
 def _source(config: Config) -> Folder | Prepared:
@@ -132,24 +134,29 @@ def _source(config: Config) -> Folder | Prepared:
 
 
 class Reference:
-    """What photographs are compared with: the training activations' spread, and how test pairs fare."""
+    """What photographs are compared with: the spread of what the link was fitted on, and how test pairs fare.
 
-    def __init__(self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None):
+    Test pairs are those of the evaluation's classes, without one those of the link's.
+    """
+
+    def __init__(
+        self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None, classes: tuple[int, ...] | None
+    ):
         self.pairs, data = pairs, pairs.open()
-        start, stop = pairs.summary["splits"]["train"]
+        trained = inputs.rows_of(pairs, "train", classes)
         total = moments.empty(pairs.summary["units"], 1)
-        for first in range(start, stop, _ROWS):
-            r = pairs.read(data, "r", slice(first, min(first + _ROWS, stop)))
-            padded, mask = parallel.pad({"r": r}, min(_ROWS, stop - start))
+        for first in range(0, len(trained), _ROWS):
+            r = pairs.read(data, "r", trained[first : first + _ROWS])
+            padded, mask = parallel.pad({"r": r}, min(_ROWS, len(trained)))
             total = moments.update(total, padded["r"], np.zeros((len(mask), 1), np.float32), mask)
         self.whitening = familiarity.whitening(total)
         self.mean = self.whitening.mean
         self.distance = self.cosine = self.centred_cosine = np.zeros(0)
         self.top1: float | None = None
         if "test" in pairs.summary["splits"]:
-            first, last = pairs.summary["splits"]["test"]
-            rows = np.unique(np.linspace(0, last - first - 1, min(_REFERENCE_ROWS, last - first)).round().astype(int))
-            r = pairs.read(data, "r", rows + first)
+            tested = inputs.rows_of(pairs, "test", tuple(evaluation.summary["classes"]) if evaluation else classes)
+            rows = np.unique(np.linspace(0, len(tested) - 1, min(_REFERENCE_ROWS, len(tested))).round().astype(int))
+            r = pairs.read(data, "r", tested[rows])
             self.distance = familiarity.distance(self.whitening, r)
             if evaluation is not None:
                 encoded = evaluation.read(evaluation.open(), "encoded", rows)
@@ -190,6 +197,7 @@ class Encoding:
         self.mesh = parallel.mesh()
         self.models = parallel.replicate(models, self.mesh)
         self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.own = parallel.own_items(self.size, self.mesh)
         self.chunk = writer.done("photographs per chunk") or self.size * _CHUNK
         writer.mark("photographs per chunk", self.chunk)
         self.count = len(source)
@@ -242,12 +250,12 @@ class Encoding:
         def batches() -> Iterator[dict[str, np.ndarray]]:
             for start in range(0, len(rows), self.size):
                 items = list(self.source.items(rows[start : start + self.size]))
-                images = self._read(items, (self.framing,), skipped)
-                empty = np.zeros((self.framing.crop, self.framing.crop, 3), np.uint8)
-                flags.extend(image is None for image in images)
+                images, unreadable = self._read(items)
+                flags.extend(number in unreadable for number in range(len(items)))
+                skipped.extend(unreadable.values())
                 groups.extend(item.group for item in items)
                 names.extend(item.name for item in items)
-                yield {"image": np.stack([empty if image is None else image[0] for image in images])}
+                yield {"image": images}
 
         outputs = [out for _, out in parallel.map_batches(encode, self.models, batches(), self.size, self.mesh)]
         found = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
@@ -263,15 +271,24 @@ class Encoding:
             self.writer.group[name][rows[0] : rows[-1] + 1] = values  # pyright: ignore
         return {"skipped": skipped, "nonfinite": finite.note(good, names)}
 
-    def _read(self, items: Sequence[decode.Item], framings: Any, skipped: list[str]) -> list[Any]:
-        """Pixels of each item; None for one that cannot be read, if those are to be skipped."""
-        images = decode.read_many(items, framings, self.threads)
-        for image in images:
+    def _read(self, items: Sequence[decode.Item]) -> tuple[np.ndarray, dict[int, str]]:
+        """Pixels of a batch's photographs, black where there are none, and why of those that cannot be read.
+
+        Of several processes each decodes what its own devices will be shown; the others' stay black here.
+        """
+        side = self.framing.crop
+        images, wrong = np.zeros((len(items), side, side, 3), np.uint8), {}
+        own = np.flatnonzero(self.own[: len(items)]).tolist()
+        read = decode.read_many([items[number] for number in own], (self.framing,), self.threads)
+        for number, image in zip(own, read, strict=True):
             if isinstance(image, decode.Unreadable):
-                if self.config.unreadable == "stop":
-                    raise InputError(f"{image}; mend or remove it, or pass over such files with --unreadable skip")
-                skipped.append(str(image))
-        return [None if isinstance(image, decode.Unreadable) else image for image in images]
+                wrong[number] = str(image)
+            else:
+                images[number] = image[0]
+        found = {int(number): said for each in cluster.gathered(wrong) for number, said in each.items()}
+        if found and self.config.unreadable == "stop":
+            cluster.on_first(functools.partial(_refuse, found[min(found)]))
+        return images, dict(sorted(found.items()))
 
     def _labels(self) -> np.ndarray:
         """Class id of each group, −1 where a group's name is none of the pairs' classes; the last is for no group."""
@@ -289,7 +306,8 @@ class Encoding:
         rows = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
         items = list(self.source.items(rows))
         whole = (decode.Framing(self.resolution, self.resolution),)
-        images = [image[0] for image in self._read(items, whole, []) if image is not None]
+        read = decode.read_many(items, whole, self.threads)
+        images = [image[0] for image in read if not isinstance(image, decode.Unreadable)]
         if len(images) < count:
             raise InputError("photographs changed while they were read; run this stage again")
         w = self._stored("w", rows)
@@ -377,6 +395,10 @@ class Encoding:
     def _stored(self, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         array: Any = self.writer.group[name]
         return array[rows] if isinstance(rows, slice) else array.oindex[rows]
+
+
+def _refuse(unreadable: str) -> None:
+    raise InputError(f"{unreadable}; mend or remove it, or pass over such files with --unreadable skip")
 
 
 def _plain(name: str) -> str:

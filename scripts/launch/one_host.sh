@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One host with several GPUs. One process drives them all: `linkjax STAGE …` needs no launcher.
-# This starts a process for each GPU instead, which decodes photographs and prepares batches side by side.
+# This starts a process for each GPU instead: in `encode` each decodes the photographs of its own GPU, side by side.
 #
 #   scripts/launch/one_host.sh 8 linkjax pairs --config configs/dogs_resnet50.toml --out runs/pairs
 set -euo pipefail

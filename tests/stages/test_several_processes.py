@@ -1,5 +1,6 @@
 """Two processes of two devices, on loopback, against the one process of eight devices that made `world`."""
 
+import itertools
 import json
 import signal
 import time
@@ -13,6 +14,7 @@ from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import parts
 from linkjax.cli import main
 from tests import processes, tolerances
+from tests.stages import photographs as photographs_of
 from tests.stages.conftest import (
     CONGRUENCE,
     COUNTERFACTUAL,
@@ -27,6 +29,7 @@ from tests.stages.conftest import (
 )
 
 STREAMED = ["--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"]
+ODD = ["--unreadable", "skip", "--pictures", "0"]
 TRAINED = ["--folds", "2", "--suggest", "0"]
 # Batches are halved with the devices, so that every device runs the same program as in `world`.
 HALF = ["--batch-size", "8"]
@@ -53,7 +56,16 @@ def assert_same(path, world_path, kind, relative=0.0):
 
 
 @pytest.fixture(scope="module")
-def together(world, photographs, segmenter, network, tmp_path_factory):
+def odd(tmp_path_factory):
+    """Photographs of which one cannot be read in the half of each process, in both batches."""
+    root = photographs_of.folder(tmp_path_factory.mktemp("odd"), 7, groups=("others",))
+    for index in (1, 2, 5):
+        next(root.glob(f"others/{index:02d}.*")).write_bytes(b"damaged")
+    return root
+
+
+@pytest.fixture(scope="module")
+def together(world, photographs, odd, segmenter, network, tmp_path_factory):
     """Every stage in two processes that go on from each other's files."""
     folder = tmp_path_factory.mktemp("together")
     models, pairs, link = world.models, str(folder / "pairs"), str(folder / "link")
@@ -77,6 +89,7 @@ def together(world, photographs, segmenter, network, tmp_path_factory):
             ["segment", "--generator", world.generator, "--draw", "3", "--out", *pictures, *HALF],
             ["report", "--pairs", pairs, "--link", link, "--out", folder / "report"],
             ["encode", *linked, "--out", folder / "encoding", *seen, *ENCODE, "--batch-size", "4"],
+            ["encode", *linked, "--out", folder / "skipping", *ODD, "--photographs", odd, "--batch-size", "4"],
             ["screen", *linked, "--segmenter", segmenter, "--out", folder / "screening", *SCREEN, "--batch-size", "4"],
             ["select", "--sweep", world.sweep, "--out", folder / "selection", *SELECT, "--batch-size", "32"],
             ["link", "--pairs", pairs, "--out", folder / "network", *NETWORK],
@@ -104,6 +117,27 @@ def test_two_processes_give_the_numbers_of_one(world, together, kind):
 def test_two_processes_give_the_numbers_of_one_in_the_other_stages(together, kind, request):
     made, one = assert_same(together[0] / kind, request.getfixturevalue(kind), kind)
     assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
+
+
+def test_photographs_that_cannot_be_read_are_named_whichever_process_decodes_them(world, together, odd, tmp_path):
+    do("encode", *world.linked, "--out", tmp_path / "one", *ODD, "--photographs", odd, "--batch-size", "8")
+    made, one = assert_same(together[0] / "skipping", tmp_path / "one", "encoding")
+    assert made.summary == one.summary and len(made.summary["unreadable"]) == 3
+    command = ["encode", *world.linked, "--out", str(tmp_path / "stop"), "--photographs", str(odd), "--batch-size", "4"]
+    ended = processes.run_together([command], processes.job())
+    assert [each.code for each in ended] == [2, 2], ended
+    assert "linkjax: process 0 of 2: others/01.png: expected a photograph" in ended[0].err and ended[1].err == ""
+
+
+def test_each_process_prepares_the_items_of_its_own_devices_alone():
+    program = (
+        "import sys; from linkjax import cluster, parallel; from linkjax.cluster import joining\n"
+        "cluster.join(joining.find({})); own = parallel.own_items(8, parallel.mesh()).astype(int).tolist()\n"
+        "print(cluster.gathered(own), file=sys.stderr); sys.exit(cluster.leave(0))"
+    )
+    running = [processes.start(["-c", program], environment) for environment in processes.job()]
+    said = {processes.ended(process).err.strip() for process in running}
+    assert said == {str([[1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1]])}
 
 
 def test_the_network_of_two_processes_is_that_of_one(world, together, network):
@@ -190,52 +224,96 @@ def _ranked(index):
     return {name: value for name, value in open_mpi(index).items() if name.endswith("RANK")}
 
 
+#: Jobs of two processes that lose one: what they run, and which process is killed. A network is trained in products
+#: that both processes take part in; the others meet when they fetch and at notes.
+VICTIMS = {"pairs": 1, "pairs again": 0, "sweep": 1, "network": 0}
+LONG_NETWORK = ["--method", "mlp", "--hidden", "4", "--epochs", "30"]
+
+
+def _broken_command(job, world, out):
+    flags = {
+        "pairs": [*world.models, *PAIRS[:-1], "4"],
+        "pairs again": [*world.models, *PAIRS[:-1], "4"],
+        "sweep": [*world.linked, *SWEEP, "--batch-size", "4"],
+        "network": ["--pairs", world.pairs, *LONG_NETWORK],
+    }
+    stage = {"network": "link"}.get(job, job.split()[0])
+    return [stage, "--out", str(out), *flags[job]]
+
+
+def _begun(job, out):
+    """Whether a second chunk is noted, or an epoch kept."""
+    if job == "network":
+        return any(path.name.isdigit() for path in manifest.partial(out).glob("work/mlp/*"))
+    notes = manifest.partial(out) / "done.jsonl"
+    return notes.exists() and notes.read_bytes().count(b"\n") > 1
+
+
 @pytest.fixture(scope="module")
 def broken_off(world, tmp_path_factory):
-    """Two jobs of two processes begin pairs; one process of each is killed after the first note.
+    """Jobs of two processes begin; one process of each is killed after the first note.
 
-    Side by side, for the others wait before they give up. By victim: the folder, how the other ended, and when.
+    Side by side, for the others wait before they give up. By job: the folder, how the other ended, and when.
     """
     started = open_mpi(0)  # of the second job, which finds itself by Open MPI's variables
-    environments = {1: processes.job(), 0: [started, {**started, **_ranked(1)}]}
-    outs = {victim: tmp_path_factory.mktemp(f"killed-{victim}") / "pairs" for victim in environments}
-    running = {}
-    for victim, out in outs.items():
-        command = ["-m", "linkjax.cli", "pairs", *world.models, "--out", str(out), *PAIRS[:-1], "4"]
-        running[victim] = [processes.start(command, each) for each in environments[victim]]
-    killed = {}
-    for victim, out in outs.items():
-        notes = manifest.partial(out) / "done.jsonl"
-        processes.wait_until(lambda notes=notes: notes.exists() and notes.read_bytes().count(b"\n") > 1)
-        running[victim][victim].send_signal(signal.SIGKILL)
-        killed[victim] = time.monotonic()
-    ended = {}
-    for victim, out in outs.items():
-        survivor = processes.ended(running[victim][1 - victim])
-        ended[victim] = out, survivor, time.monotonic() - killed[victim]
-        assert processes.ended(running[victim][victim]).code == -signal.SIGKILL
-        assert not out.exists() and manifest.partial(out).exists()
+    environments = {job: processes.job() for job in VICTIMS} | {"pairs again": [started, {**started, **_ranked(1)}]}
+    outs = {job: tmp_path_factory.mktemp("killed") / job.split()[0] for job in VICTIMS}
+    running, killed, ended = {}, {}, {}
+    for job, out in outs.items():
+        command = ["-m", "linkjax.cli", *_broken_command(job, world, out)]
+        running[job] = [processes.start(command, each) for each in environments[job]]
+
+    def kill_those_begun():
+        for job, out in outs.items():
+            if job not in killed and _begun(job, out):
+                running[job][VICTIMS[job]].send_signal(signal.SIGKILL)
+                killed[job] = time.monotonic()
+        return len(killed) == len(outs)
+
+    try:
+        processes.wait_until(kill_those_begun)
+        for job, out in outs.items():
+            survivor = processes.ended(running[job][1 - VICTIMS[job]])
+            ended[job] = out, survivor, time.monotonic() - killed[job]
+            assert processes.ended(running[job][VICTIMS[job]]).code == -signal.SIGKILL
+            assert not out.exists() and manifest.partial(out).exists()
+    finally:
+        for process in itertools.chain(*running.values()):
+            process.kill()
     return ended
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_when_one_of_two_is_killed_the_other_says_so_within_a_minute(broken_off, victim):
-    _, survivor, seconds = broken_off[victim]
+@pytest.mark.parametrize("job", VICTIMS)
+def test_when_one_of_two_is_killed_the_other_says_so_within_a_minute(broken_off, job):
+    _, survivor, seconds = broken_off[job]
     assert survivor.code == 1 and seconds < 60, survivor
     [line] = [line for line in survivor.err.splitlines() if line.startswith("linkjax: ")]
-    assert f"process {victim} of 2 stopped answering; the same command goes on where it was" in line
+    assert f"process {VICTIMS[job]} of 2 stopped answering; the same command goes on where it was" in line
     assert "Traceback" not in survivor.err and "Check failure" not in survivor.err
 
 
-def test_one_process_goes_on_with_what_two_began(world, broken_off):
-    out = broken_off[1][0]
-    do("pairs", *world.models, "--out", out, *PAIRS)
-    assert_same(out, world.pairs, "pairs", tolerances.STAGE_R)
+@pytest.mark.parametrize(
+    ("job", "batch", "tolerance"), [("pairs", PAIRS[-1:], tolerances.STAGE_R), ("sweep", ["4"], tolerances.STAGE_SWEEP)]
+)
+def test_one_process_goes_on_with_what_two_began(world, broken_off, job, batch, tolerance):
+    out = broken_off[job][0]
+    do(*_broken_command(job, world, out)[:-1], *batch)
+    assert_same(out, getattr(world, job), job, tolerance)
+
+
+def test_one_process_goes_on_with_the_network_that_two_began_to_train(world, broken_off, tmp_path):
+    out = broken_off["network"][0]
+    do(*_broken_command("network", world, out))
+    do(*_broken_command("network", world, tmp_path / "whole"))
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    r = pairs.read(pairs.open(), "r")
+    found, expected = (np.asarray(linkjax.load(path)(r)) for path in (out, tmp_path / "whole"))
+    assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
 
 
 def test_killed_once_more_two_go_on_with_what_one_did(world, broken_off, killed_after):
     """The two that go on find themselves by Slurm's variables."""
-    out = broken_off[0][0]
+    out = broken_off["pairs again"][0]
     killed_after(12)
     command = ["pairs", *world.models, "--out", str(out), *PAIRS]
     assert main(command) == 1
