@@ -13,29 +13,33 @@ from jax.sharding import Mesh
 from linkjax import cluster, parallel
 
 _SHARE = 0.5  # of what is free: compilers and other programs need some too
-_FIRST = 16  # items a device for which the program is compiled and measured; more do not make a CPU faster
+_FIRST = 16  # items a device for which the program is compiled and measured
 _MOST = 256  # items a device, on an accelerator
 
 
-def batch_size(function: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray], on: Mesh) -> int:
+def batch_size(
+    function: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray], on: Mesh, on_cpu: int = _FIRST
+) -> int:
     """Items of one batch of `parallel.map_batches` that fit into half of the free memory of every device.
 
-    The program is compiled for 16 items a device, or for all there are, which is then the most on a CPU; memory is
-    taken to grow in proportion, which errs on the safe side.
+    The program is compiled for 16 items a device, on a CPU for `on_cpu`, which are then the most, or for all there are;
+    memory is taken to grow in proportion, which errs on the safe side.
 
     Args:
       function, models: as `map_batches` takes them.
       items: name → array; the first ones stand for all.
+      on_cpu: items a CPU device gets, at most; many do not make it faster.
     Returns: of several processes what fits process 0, whose hosts should be alike.
     """
     count = len(next(iter(items.values())))
-    tried = min(_FIRST * on.size, parallel.round_up(count, on))
+    first = on_cpu if on.devices.flat[0].platform == "cpu" else _FIRST
+    tried = min(first * on.size, parallel.round_up(count, on))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)
     compiled = parallel.sharded(function, models, on).compiled(parallel.place(padded, on))
     needed: Any = compiled.memory_analysis()  # of one device
     bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
     fit = int(_SHARE * free_bytes(on) / bytes_each)
-    most = _FIRST if on.devices.flat[0].platform == "cpu" else _MOST
+    most = on_cpu if on.devices.flat[0].platform == "cpu" else _MOST
     return cluster.agreed(on.size * max(1, min(fit, most)))
 
 

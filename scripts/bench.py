@@ -58,11 +58,11 @@ def rows_of(case: str, given: argparse.Namespace) -> tuple[list[record.Row], dic
         for precision in given.precision:
             rows += sweeps.program(given.repeats, given.batches, precision, skip_torch=given.skip_torch)
         size = (
-            {"units": 1, "repeats": 1, "train": 4}
+            {"units": 1, "samples": 1, "repeats": 1, "train": 4}
             if given.tiny
-            else {"units": 128, "repeats": max(2, given.repeats // 2)}
+            else {"units": 128, "samples": 2, "repeats": max(2, given.repeats // 2)}
         )
-        more, notes = sweeps.stage(samples=1, **size)
+        more, notes = sweeps.stage(**size)
         return rows + more, notes
     elif case == "sweep256":
         for precision in given.precision:

@@ -222,7 +222,8 @@ def recover(
     told = [rows[unit] for unit in units]
     z = named_latents(pairs.manifest["config"]["seed"], read["label"], read["sample_id"], Z_DIM)
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(read["label"], jnp.int32)))
-    r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"])["r"]
+    classes = tuple(np.unique(read["label"]).tolist())
+    r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"], classes)["r"]
     step = values[None] - r[:, units][:, :, None]
     directions = factor_directions(unit_weights(rows))[units]
     std = jnp.asarray(read["unit_std"][units])

@@ -21,7 +21,9 @@ BYTES = 512 << 20
 
 
 def check_classes(pairs: artifacts.Artifact, classes: Sequence[int]) -> None:
-    """Raises: InputError for classes that the pairs do not hold."""
+    """Raises: InputError for none, for one twice, and for classes that the pairs do not hold."""
+    if not classes or len(set(classes)) < len(classes):
+        raise InputError(f"classes: expected one or more, each once, found {list(classes)[:20] or 'none'}")
     missing = sorted(set(classes) - set(pairs.summary["classes"]))
     if missing:
         raise InputError(
@@ -35,7 +37,8 @@ def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | N
 
     Raises: InputError for classes that the pairs do not hold.
     """
-    check_classes(pairs, classes or ())
+    if classes is not None:
+        check_classes(pairs, classes)
     groups = [group for group in pairs.summary["groups"] if group["split"] == split]
     starts = [
         (g["first_row"], g["first_row"] + g["wanted"]) for g in groups if classes is None or g["label"] in classes

@@ -19,6 +19,7 @@ from linkjax.models.layers import Dense, Keys
 from linkjax.models.resnet import ResNet
 from linkjax.models.vgg import VGG
 from linkjax.ops import resize
+from linkjax.ops.chunked import CLASSIFIED, map_shares
 
 __all__ = ["ARCHITECTURES", "Classification", "Classifier", "ClassifierSpec", "Preprocessing", "classifier_spec"]
 
@@ -114,6 +115,10 @@ def _preprocess(images: Array, preprocessing: Preprocessing, differentiable: boo
 
 @functools.partial(jax.jit, static_argnames="stages")
 def _classify(model: Classifier, x: Array, stages: bool) -> Classification:
+    return map_shares(functools.partial(_classified, stages=stages), model, x, CLASSIFIED)
+
+
+def _classified(model: Classifier, x: Array, stages: bool) -> Classification:
     r, maps = model.network.original(x)
     hidden = model.network.penultimate(r)
     logits = None if model.last is None else model.last(hidden)

@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 #: Bytes that one pass over images may read and write together so that a CPU's last cache holds them.
 CACHE_BYTES = 12 << 20
+#: Images that a CPU classifies together, at most: 64 × 64 take 2.3 times as long by 32, whose patches leave the cache.
+CLASSIFIED = 16
 #: Pixels of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256.
 MEASURED_PIXELS = 16 * 64 * 64
 
@@ -53,6 +55,17 @@ def map_in_cache(function: Callable[[Any, Any], T], shared: Any, batch: Any, byt
     fit = CACHE_BYTES // bytes_each if jax.default_backend() == "cpu" else 0
     share = _divisor(count, fit) if fit > 1 else count
     return function(shared, batch) if share == count else _in_shares(function, share, shared, batch)
+
+
+def map_shares(function: Callable[[Any, Any], T], shared: Any, batch: Any, most: int) -> T:
+    """`function(shared, batch)`; on a CPU of equal shares of the batch of at most `most` items, one after another.
+
+    A batch that only shares of less than half of `most` divide is not divided. Otherwise as `map_in_cache`.
+    """
+    count = len(jax.tree.leaves(batch)[0])
+    share = _divisor(count, most) if jax.default_backend() == "cpu" else count
+    whole = share == count or 2 * share < most
+    return function(shared, batch) if whole else _in_shares(function, share, shared, batch)
 
 
 def _divisor(count: int, most: int) -> int:

@@ -89,7 +89,8 @@ class Config:
 def workload(config: Config, facts: Facts) -> Workload:
     """Images of all paths; distances of all pairs of samples."""
     images = config.paths * config.steps * (2 + (config.other_link is not None))
-    samples = min(config.samples, facts.test_samples)
+    tested = facts.test_samples * inputs.count_classes(config.classes, facts.classes) // max(facts.classes, 1)
+    samples = min(config.samples, tested)
     units = facts.classifier.num_units
     matrices = 100 * samples**2 + 4 * samples * (units + facts.generator.w_dim)
     return Workload(images, images, 4 * images * units, matrices, programs=1)
@@ -118,6 +119,10 @@ def run(config: Config) -> None:
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
     weights |= {name.replace(" ", "_"): link.sha256 for name, link in loaded.items()}
     classes = inputs.classes(config.classes, loaded["link"], config.link, pairs)
+    if config.other_link is not None and classes != inputs.fitted_classes(
+        loaded["other link"], config.other_link, pairs
+    ):
+        print("the other link was fitted on other classes than those compared here: read its gain with that in mind")
     samples = read_samples(pairs, config.samples, classes)
     with artifacts.Writer(
         Path(config.out), "congruence", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")

@@ -241,6 +241,8 @@ def _searches(
     origins, targets = (
         given if isinstance(given, tuple) else named[given] for given in (config.origins, config.targets)
     )
+    if not origins or not targets:
+        raise InputError("origins, targets: expected one class or more of each, found none")
     if unknown := [label for label in origins if label not in known]:
         raise InputError(f"origins: expected classes of the pairs, {list(known)[:10]}, found {unknown}")
     if unknown := [label for label in targets if not 0 <= label < num_classes]:

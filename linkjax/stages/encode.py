@@ -109,9 +109,9 @@ def run(config: Config) -> None:
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
-    classes = inputs.classes("link", link, config.link, pairs)
+    classes = inputs.fitted_classes(link, config.link, pairs)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
-    evaluation = inputs.evaluation(config.evaluation, weights, pairs) if config.evaluation else None
+    evaluation = inputs.evaluation(config.evaluation, weights, pairs, classes) if config.evaluation else None
     source = _source(config)
     made_from = {"pairs": pairs.id, "photographs": source.identity}
     if evaluation is not None:
@@ -134,10 +134,7 @@ def _source(config: Config) -> Folder | Prepared:
 
 
 class Reference:
-    """What photographs are compared with: the spread of what the link was fitted on, and how test pairs fare.
-
-    Test pairs are those of the evaluation's classes, without one those of the link's.
-    """
+    """What photographs are compared with: the spread of the classes the link was fitted on, and their test pairs."""
 
     def __init__(
         self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None, classes: tuple[int, ...] | None
@@ -154,7 +151,7 @@ class Reference:
         self.distance = self.cosine = self.centred_cosine = np.zeros(0)
         self.top1: float | None = None
         if "test" in pairs.summary["splits"]:
-            tested = inputs.rows_of(pairs, "test", tuple(evaluation.summary["classes"]) if evaluation else classes)
+            tested = inputs.rows_of(pairs, "test", classes)
             rows = np.unique(np.linspace(0, len(tested) - 1, min(_REFERENCE_ROWS, len(tested))).round().astype(int))
             r = pairs.read(data, "r", tested[rows])
             self.distance = familiarity.distance(self.whitening, r)

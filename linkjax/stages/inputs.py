@@ -86,28 +86,37 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
         )
 
 
+def fitted_classes(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> tuple[int, ...] | None:
+    """Classes of the pairs that a link was fitted on, in the pairs' order; None: all of them, or it does not say.
+
+    Raises: InputError if the pairs hold none of them.
+    """
+    known: list[int] = of_pairs.summary["classes"]
+    fitted = link.manifest["source"].get("classes") or known
+    chosen = tuple(label for label in known if label in set(fitted))
+    if not chosen:
+        raise InputError(
+            f"the link in {link_path} was fitted on classes {list(fitted)[:10]}, of which the pairs in "
+            f"{of_pairs.path} hold none; take a link that was fitted on some of them"
+        )
+    return None if len(chosen) == len(known) else chosen
+
+
 def classes(wanted: Classes, link: Model, link_path: str, of_pairs: artifacts.Artifact) -> tuple[int, ...] | None:
     """Classes of the pairs to work on, in the pairs' order; None: all of them.
 
     Raises: InputError for classes that the pairs do not hold, or if they hold none of those the link was fitted on.
     """
     known: list[int] = of_pairs.summary["classes"]
-    asked = wanted if isinstance(wanted, tuple) else known
-    if wanted == "link":  # a link of before this was noted is taken for one of all classes
-        asked = link.manifest["source"].get("classes") or known
-        if not set(asked) & set(known):
-            raise InputError(
-                f"the link in {link_path} was fitted on classes {list(asked)[:10]}, of which the pairs in "
-                f"{of_pairs.path} hold none; give --classes, or a link fitted on these pairs"
-            )
-    else:
-        rows.check_classes(of_pairs, asked)
-    chosen = tuple(label for label in known if label in set(asked))
-    if len(chosen) == len(known):
-        return None
     if wanted == "link":
-        print(f"classes: {len(chosen)} of the {len(known)} that the pairs hold, those the link was fitted on")
-    return chosen
+        fitted = fitted_classes(link, link_path, of_pairs)
+        if fitted is not None:
+            print(f"classes: {len(fitted)} of the {len(known)} that the pairs hold, those the link was fitted on")
+        return fitted
+    if wanted == "all":
+        return None
+    rows.check_classes(of_pairs, wanted)
+    return None if len(wanted) == len(known) else tuple(label for label in known if label in wanted)
 
 
 def count_classes(wanted: Classes, known: int) -> int:
@@ -127,8 +136,10 @@ def class_names(of_pairs: artifacts.Artifact, labels: tuple[int, ...] | None) ->
     return {"classes": [label for label, _ in found], "class_names": [name for _, name in found]}
 
 
-def evaluation(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
-    """Open an evaluation and check that it is of these pairs, and was made with these weights.
+def evaluation(
+    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, labels: tuple[int, ...] | None
+) -> artifacts.Artifact:
+    """Open an evaluation and check that it is of these pairs and classes (none: all), made with these weights.
 
     Raises: InputError if not.
     """
@@ -137,6 +148,12 @@ def evaluation(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact)
         artifacts.check_weights(found.manifest, role, sha256, f"the evaluation in {path}")
     if found.manifest["inputs"].get("pairs") != of_pairs.id:
         raise InputError(f"the evaluation in {path} is of other pairs than those in {of_pairs.path}; evaluate these")
+    wanted = of_pairs.summary["classes"] if labels is None else labels
+    if set(found.summary["classes"]) != set(wanted):
+        raise InputError(
+            f"the evaluation in {path} is of classes {found.summary['classes'][:10]}, but the link was fitted on "
+            f"{list(wanted)[:10]}; evaluate it on these (--classes link)"
+        )
     return found
 
 
@@ -194,7 +211,9 @@ def first_photographs(
     wanted = np.unique(seen[usable]) if classes is None else classes
     rows = np.concatenate([np.flatnonzero(usable & (seen == label))[:count] for label in wanted]).astype(np.int64)
     if not len(rows):
-        raise InputError(f"expected photographs seen as class {list(wanted)[:10]} in {of.path}, found none")
+        raise InputError(
+            f"expected photographs seen as class {list(wanted)[:10]} in {of.path}, found none; ask for other classes"
+        )
     found = {name: of.read(data, name, rows) for name in ("w", "r")}
     return {**found, "label": seen[rows], "sample_id": rows, "prediction": seen[rows]}
 
@@ -212,11 +231,13 @@ def units(wanted: tuple[int, ...] | str, count: int) -> np.ndarray:
     return np.asarray(wanted, np.int32)
 
 
-def spread_rows(pairs: artifacts.Artifact, name: str, split: str, most: int) -> np.ndarray:
-    """At most `most` rows of a split, evenly spread over it (rows lie class by class)."""
-    start, stop = pairs.summary["splits"][split]
-    rows = np.unique(np.linspace(start, stop - 1, min(most, stop - start)).round().astype(int))
-    return pairs.read(pairs.open(), name, rows)
+def spread_rows(
+    pairs: artifacts.Artifact, name: str, split: str, most: int, labels: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """At most `most` rows of a split, of some classes or all, evenly spread over it (rows lie class by class)."""
+    among = rows_of(pairs, split, labels)
+    chosen = np.unique(np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int))
+    return pairs.read(pairs.open(), name, among[chosen])
 
 
 def first_of_each_class(

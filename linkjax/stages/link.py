@@ -37,7 +37,7 @@ class Config:
     """Folder of `linkjax pairs`."""
     classes: tuple[int, ...] | Literal["all"] = "all"
     """Class ids to fit on: one link for a group of them, or for all that the pairs hold."""
-    groups: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
     """Groups of classes that get a link each, in a folder of its own in out: ids and ranges such as 0-4,7 for each
     group (group_0, group_1, …), or `each` for one link a class (class_0, …); none: one link, for classes."""
     method: Literal["ols", "ridge", "elastic_net", "mlp"] = "ols"
@@ -71,6 +71,8 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(rows=self.rows, epochs=self.epochs, moments_gib=self.moments_gib)
+        if self.groups == ():
+            raise InputError("groups: expected one or more, found none")
         if self.groups and self.classes != "all":
             raise InputError("groups, classes: expected one of them, found both; groups name their classes")
         if self.choose == "stable" and (self.method != "ridge" or len(self.alphas) < 2):
@@ -82,7 +84,7 @@ class Config:
 def workload(config: Config, facts: Facts) -> Workload:
     """No images; moments of two splits in memory."""
     units, w_dim = facts.classifier.num_units, facts.generator.w_dim
-    links = facts.classes if config.groups == (groups.EACH,) else max(len(config.groups), 1)
+    links = facts.classes if config.groups == (groups.EACH,) else len(config.groups or (1,))
     return Workload(0, 0, links * 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim), programs=0)
 
 
@@ -96,7 +98,7 @@ def run(config: Config) -> None:
     if (Path(config.out) / manifest.FILE).exists():
         must_be_new(Path(config.out))
     for number, (name, classes) in enumerate(named.items(), 1):
-        own = dataclasses.replace(config, out=str(Path(config.out) / name), groups=(), classes=classes)
+        own = dataclasses.replace(config, out=str(Path(config.out) / name), groups=None, classes=classes)
         some = ", ".join(map(str, classes[:10])) + (", …" if len(classes) > 10 else "")
         print(f"{name} ({number} of {len(named)}): {len(classes)} classes, {some}")
         if cluster.on_first(lambda own=own: _made(own, pairs)):
@@ -106,16 +108,20 @@ def run(config: Config) -> None:
 
 
 def _made(config: Config, pairs: artifacts.Artifact) -> bool:
-    """Whether an earlier run made this link of a group: of the same settings, from the same pairs.
+    """Whether an earlier run made this link of a group, from the same pairs and by the same settings.
 
     Raises: InputError if the folder holds something else.
     """
     if not Path(config.out).exists():
         return False
     source = manifest.read(Path(config.out), ("link", "mlp_link"))["source"]
-    now, then = ({**manifest.plain(each), "out": None, "rows": None} for each in (config, source["config"]))
-    if now != then or source["pairs"] != pairs.id:
-        raise InputError(f"{config.out} is a link of other settings or pairs; give another --out, or remove it first")
+    now, then = manifest.plain(config), source["config"]
+    other = [name for name in now if name not in ("out", "pairs", *_FREE) and now[name] != then.get(name)]
+    other += ["pairs"] if source["pairs"] != pairs.id else []
+    if other:
+        raise InputError(
+            f"{config.out} is there already, with other {', '.join(other)}; give another --out, or remove it"
+        )
     return True
 
 

@@ -61,7 +61,7 @@ class Config:
     path_samples: int = 1
     """Anchors per class for the paths."""
     low: float = 1.0
-    """Percentile of the training activations a path starts at, 0 … 100."""
+    """Percentile of the activations the link was fitted on that a path starts at, 0 … 100."""
     high: float = 99.0
     """Percentile it ends at."""
     precision: numerics.Precision = "float32"
@@ -117,11 +117,15 @@ def run(config: Config) -> None:
     segmenter = inputs.segmenter(config.segmenter, generator)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     weights["segmenter"] = segmenter.sha256
-    classes = inputs.classes(config.classes, link, config.link, pairs)
+    anchors = inputs.first_of_each_class(
+        pairs, "test", config.samples, inputs.classes(config.classes, link, config.link, pairs)
+    )
+    fitted = inputs.fitted_classes(link, config.link, pairs)
+    trained = inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS, fitted)
     with artifacts.Writer(
         Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
-        Screening(config, writer, pairs, classes, generator.model, segmenter.model, link.model).run()
+        Screening(config, writer, trained, anchors, generator.model, segmenter.model, link.model).run()
 
 
 class Screening:
@@ -131,8 +135,8 @@ class Screening:
         self,
         config: Config,
         writer: artifacts.Writer,
-        pairs: artifacts.Artifact,
-        classes: tuple[int, ...] | None,
+        trained: np.ndarray,
+        anchors: dict[str, np.ndarray],
         generator: Any,
         segmenter: Any,
         link: Any,
@@ -141,10 +145,8 @@ class Screening:
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.names = segmenter.spec.part_names or tuple(f"part {i}" for i in range(segmenter.spec.num_parts))
-        self.ranges = sweep.robust_range(
-            jnp.asarray(inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS)), config.low, config.high
-        )
-        self.anchors = inputs.first_of_each_class(pairs, "test", config.samples, classes)
+        self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
+        self.anchors = anchors
         self.labels = self.anchors["label"][:: config.samples]
         self.kernel = np.asarray(link.kernel[...])
         self.plan = screening.choose_products(self.kernel, len(self.names), config.products)

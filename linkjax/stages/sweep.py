@@ -37,7 +37,8 @@ class Config:
     link: str
     """Folder of `linkjax link`."""
     encoding: str | None = None
-    """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
+    """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split;
+    of a link of some classes, and with `classes`, of these."""
     segmenter: str | None = None
     """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
     units: tuple[int, ...] | Literal["all"] = "all"
@@ -57,7 +58,7 @@ class Config:
     steps: int = 5
     """Values per unit, from its low to its high percentile, both included (paper: 3)."""
     low: float = 1.0
-    """Percentile of the training activations a unit starts at, 0 … 100 (paper: the minimum)."""
+    """Percentile of the activations the link was fitted on that a unit starts at, 0 … 100 (paper: the minimum)."""
     high: float = 99.0
     """Percentile it ends at (paper: the maximum)."""
     definitions: measurements.Definitions = "standard"
@@ -104,7 +105,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     units = classifier.num_units if config.units == "all" else len(config.units)
     units = min(units, config.candidates or units)
     chosen = config.batch_size == "auto"
-    batch = 16 if config.batch_size == "auto" else config.batch_size
+    batch = chunks.batch_on_cpu(facts.generator.resolution) if config.batch_size == "auto" else config.batch_size
     anchors = config.samples * classes
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
@@ -141,11 +142,13 @@ def run(config: Config) -> None:
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
     anchors = _anchors(config, pairs, encoding, inputs.classes(config.classes, link, config.link, pairs))
+    fitted = inputs.fitted_classes(link, config.link, pairs)
+    trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
     with artifacts.Writer(
         Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, pairs, anchors, screening, models, units).run()
+        Sweep(config, writer, trained, anchors, screening, models, units).run()
 
 
 def _anchors(
@@ -164,7 +167,7 @@ class Sweep:
         self,
         config: Config,
         writer: artifacts.Writer,
-        pairs: artifacts.Artifact,
+        trained: dict[str, np.ndarray],
         anchors: dict[str, np.ndarray],
         screening: artifacts.Artifact | None,
         models: tuple[Any, Any, Any, Any],
@@ -177,13 +180,12 @@ class Sweep:
         segmenter = models[3]
         self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
         self.metrics = measurements.metrics_of(len(self.parts) - 1, config.definitions)
-        trained, classes = (inputs.spread_rows(pairs, name, "train", _RANGE_ROWS) for name in ("r", "label"))
-        self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
+        self.ranges = sweep.robust_range(jnp.asarray(trained["r"]), config.low, config.high)
         self.dead = np.asarray(self.ranges.dead)[units]
         self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
-        self.off_range = sweep.off_range(self.values, trained[:, units], classes, self.anchors["label"])
-        self.ranks = min(config.side_effects, pairs.summary["units"])
+        self.off_range = sweep.off_range(self.values, trained["r"][:, units], trained["label"], self.anchors["label"])
+        self.ranks = min(config.side_effects, trained["r"].shape[1])
         live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)
         kernel = random_directions.unit_directions(models[2], self.anchors["r"], units, std)
         self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
@@ -205,7 +207,9 @@ class Sweep:
     def _fitting_size(self, live: np.ndarray) -> int:
         if not len(live):
             return self.mesh.size
-        size = memory.batch_size(self._function, self.models, self._swept(live[:1]), self.mesh)
+        most = chunks.batch_on_cpu(self.image.shape[1])
+        enough = live[: 1 + most * self.mesh.size // (self.count * self.config.steps)]
+        size = memory.batch_size(self._function, self.models, self._swept(enough), self.mesh, most)
         return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:

@@ -14,6 +14,15 @@ _BATCHES = 8  # between two notes of what is done, at least: a chunk is whole un
 # and the batch that is drawn meanwhile has about as many.
 _PIXELS = 512 * 64 * 64
 
+# Images drawn at once on a CPU, in pixels: what is done once a batch (the head's kernels repeated for every row, the
+# host's part) costs 1 % of 16 images of 64 × 64. Where images are large it is nothing, and 16 take minutes already.
+_DRAWN = 64 * 64 * 64
+
+
+def batch_on_cpu(resolution: int) -> int:
+    """Images that a CPU device draws at once, at most, where the stage chooses: 64 small ones, 16 large ones."""
+    return min(64, max(16, _DRAWN // resolution**2))
+
 
 def units_of(batch: int, images_a_unit: int, resolution: int, chosen: bool) -> int:
     """Units of a chunk; results do not depend on it.

@@ -190,8 +190,8 @@ def stage(
     """The whole stage, files and all, in turns with bare synthesis of as many images; and what each run compiles."""
     compiled_by: dict[str, int] = {}
     classes, on_cpu = 2 if full_size else 10, jax.default_backend() == "cpu"
-    # at 64² what the stage chooses by itself: 16 on a CPU, all that fits up to 256 elsewhere
-    batch = (1 if on_cpu else 16) if full_size else 16 if on_cpu else 256
+    # at 64² what the stage chooses by itself: 64 on a CPU, all that fits up to 256 elsewhere
+    batch = (1 if on_cpu else 16) if full_size else 64 if on_cpu else 256
     with tempfile.TemporaryDirectory() as folder:
 
         def place(name: str) -> str:

@@ -74,3 +74,13 @@ def test_derivatives_are_those_of_the_whole_batch():
     many = jax.vmap(jax.grad(lambda x: loss(shared, WEIGHTS["k"], x)))(np.stack([x, x + 1]))
     one = jax.grad(lambda x: loss(work, WEIGHTS["k"], x))(x + 1)
     np.testing.assert_allclose(many[1], one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "divided"), [(16, False), (17, False), (20, True), (32, True), (50, True)])
+def test_shares_of_a_number_of_items_have_the_values_of_the_whole_and_are_not_small(count, divided):
+    def some(weights, x):
+        return chunked.map_shares(work, weights, x, 16)
+
+    for name, expected in work(WEIGHTS, batch(count)).items():
+        np.testing.assert_allclose(some(WEIGHTS, batch(count))[name], expected, atol=1e-6)
+    assert ("while" in jax.jit(some).lower(WEIGHTS, batch(count)).as_text()) == divided

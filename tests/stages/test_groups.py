@@ -51,7 +51,7 @@ def test_groups_that_were_made_are_kept_and_the_missing_one_is_made(world, links
     assert (out / "class_0" / "manifest.json").stat().st_mtime_ns == before[0]
     assert np.allclose(kernel(out / "class_4"), kernel(tmp_path / "kept"), atol=tolerances.STAGE_LINK)
     assert main([*command[:-1], "2", "--method", "ridge"]) == 2
-    assert "class_0 is a link of other settings or pairs" in capsys.readouterr().err
+    assert "class_0 is there already, with other method, alpha; give" in capsys.readouterr().err
 
 
 def test_groups_beside_classes_or_in_the_folder_of_a_link_are_refused(world, tmp_path, capsys):
@@ -94,14 +94,22 @@ def test_all_classes_are_taken_where_asked(world, flags, tmp_path, capsys):
     assert "classes: expected some of [0, 1, 2, 3, 4]" in capsys.readouterr().err
 
 
-def test_sweep_and_screening_take_anchors_of_the_links_classes(flags, segmenter, tmp_path):
+def test_sweep_and_screening_take_anchors_of_the_links_classes(world, flags, segmenter, tmp_path):
     segmented = [*flags, "--segmenter", segmenter]
     do("sweep", *segmented, "--out", tmp_path / "sweep", *SWEEP)
     do("screen", *segmented, "--out", tmp_path / "screening", *SCREEN)
     do("sweep", *segmented, "--classes", "4", "--out", tmp_path / "other", *SWEEP)
     for name, expected in (("sweep", [1, 3]), ("other", [4]), ("screening", [1, 3])):
         made = artifacts.Artifact(tmp_path / name, name.replace("other", "sweep"))
-        assert np.unique(made.read(made.open(), "label")).tolist() == expected
+        data = made.open()
+        assert np.unique(made.read(data, "label")).tolist() == expected
+        # a unit's range and σ are of the classes the link knows, whichever the anchors are of
+        pairs = artifacts.Artifact(world.pairs, "pairs")
+        stored = pairs.open()
+        start, stop = pairs.summary["splits"]["train"]
+        known = np.isin(pairs.read(stored, "label", slice(start, stop)), CLASSES)
+        expected_std = pairs.read(stored, "r", slice(start, stop))[known].std(axis=0)
+        np.testing.assert_allclose(made.read(data, "unit_std"), expected_std, rtol=1e-4, atol=1e-6)
 
 
 def test_congruence_counterfactuals_and_photographs_stay_with_them_too(world, flags, photographs, tmp_path, capsys):
@@ -125,6 +133,29 @@ def test_one_class_has_no_other_to_turn_into_unless_it_is_named(world, links, tm
     do("counterfactual", *flags, "--targets", "all", "--out", tmp_path / "all")
     made = artifacts.Artifact(tmp_path / "all", "counterfactual")
     assert made.read(made.open(), "target").tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "sweep", "congruence"])
+def test_no_class_and_a_class_twice_are_refused(flags, tmp_path, capsys, stage):
+    for given in ([], ["1", "1"]):
+        assert main([stage, *flags, "--out", str(tmp_path / "out"), "--classes", *given]) == 2
+        assert "classes: expected one or more, each once, found " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_group_and_no_origin_are_refused(world, flags, tmp_path, capsys):
+    assert main(["link", "--pairs", world.pairs, "--out", str(tmp_path / "links"), "--groups"]) == 2
+    assert "groups: expected one or more, found none" in capsys.readouterr().err
+    assert main(["counterfactual", *flags, *COUNTERFACTUAL, "--origins", "--out", str(tmp_path / "out")]) == 2
+    assert "origins, targets: expected one class or more of each" in capsys.readouterr().err
+
+
+def test_an_evaluation_on_other_classes_is_no_measure_for_photographs(flags, photographs, tmp_path, capsys):
+    do("evaluate", *flags, "--classes", "all", "--out", tmp_path / "all", *EVALUATE)
+    seen = ["--evaluation", str(tmp_path / "all"), "--photographs", str(photographs), *ENCODE]
+    assert main(["encode", *flags, *seen, "--out", str(tmp_path / "encoding")]) == 2
+    said = "is of classes [0, 1, 2, 3, 4], but the link was fitted on [1, 3]; evaluate it on these"
+    assert said in capsys.readouterr().err
 
 
 def test_a_link_of_classes_that_the_pairs_do_not_hold_is_refused(world, flags, links, tmp_path, capsys):
