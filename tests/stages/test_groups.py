@@ -84,7 +84,7 @@ def test_evaluation_is_on_the_test_samples_of_the_links_classes(world, flags, li
 
 def test_the_page_names_the_classes_of_a_link(world, links, tmp_path):
     do("report", "--pairs", world.pairs, "--link", links / "group_0", "--out", tmp_path / "report")
-    assert "2: class 1, class 3" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert ">class 1, class 3<" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_all_classes_are_taken_where_asked(world, flags, tmp_path, capsys):

@@ -29,6 +29,7 @@ from tests.stages.conftest import (
 )
 
 STREAMED = ["--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"]
+GROUPS = ["--groups", "0,1", "2-4", "--method", "ridge"]
 ODD = ["--unreadable", "skip", "--pictures", "0"]
 TRAINED = ["--folds", "2", "--suggest", "0"]
 # Batches are halved with the devices, so that every device runs the same program as in `world`.
@@ -96,6 +97,7 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
             ["congruence", *linked, "--other-link", network, "--out", folder / "congruence", *CONGRUENCE, *HALF],
             ["plan", *world.models, "--out", folder / "plan"],
             ["link", "--pairs", pairs, "--out", folder / "streamed", *STREAMED],
+            ["link", "--pairs", pairs, "--out", folder / "groups", *GROUPS],
             [*drawn, "--out", folder / "head", *TRAINED, *HALF],
         ],
         processes.job(),
@@ -181,6 +183,15 @@ def test_the_link_of_two_processes_is_that_of_one(world, together):
     made, one = (checkpoint.load_model(path)[0] for path in (together[0] / "link", world.folder / "link"))
     for name in ("kernel", "bias"):
         found, expected = (np.asarray(getattr(link, name)[...]) for link in (made, one))
+        assert np.abs(found - expected).max() <= tolerances.STAGE_LINK * np.abs(expected).max()
+
+
+def test_the_links_of_groups_of_two_processes_are_those_of_one(world, together, tmp_path):
+    do("link", "--pairs", world.pairs, "--out", tmp_path / "groups", *GROUPS)
+    for name in ("group_0", "group_1"):
+        found, expected = (
+            np.asarray(linkjax.load(path / "groups" / name).kernel[...]) for path in (together[0], tmp_path)
+        )
         assert np.abs(found - expected).max() <= tolerances.STAGE_LINK * np.abs(expected).max()
 
 

@@ -59,8 +59,9 @@ def section(source: Source, context: Context) -> Section:
 def _classes(source: Source, context: Context) -> list[list[str]]:
     """Names of the first classes it was fitted on, if it notes them."""
     known = source.origin.get("classes") or ()
-    named = ", ".join(context.class_name(each) for each in known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
-    return [["classes", f"{len(known)}: {named}"]] if known else []
+    named = ", ".join(context.class_name(each) for each in known[:_NAMED])
+    more = f", … ({len(known)} in all)" if len(known) > _NAMED else ""
+    return [["classes", named + more]] if known else []
 
 
 def _fitted(method: str, spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[list[str]]:
