@@ -235,27 +235,19 @@ def _searches(
     known = tuple(pairs.summary["classes"])
     if known == (-1,):
         raise InputError("these pairs have no classes (unconditional generator); counterfactuals start from a class")
-    named = {"all": known}
-    if "link" in (config.origins, config.targets):
-        named["link"] = inputs.classes("link", link, config.link, pairs) or known
-    origins, targets = (
-        given if isinstance(given, tuple) else named[given] for given in (config.origins, config.targets)
-    )
+    fitted = inputs.fitted_classes(link, config.link, pairs) or known
+    named: dict[Any, Any] = {"all": known, "link": fitted}
+    origins, targets = (named.get(given, given) for given in (config.origins, config.targets))
     if not origins or not targets:
         raise InputError("origins, targets: expected one class or more of each, found none")
     if unknown := [label for label in origins if label not in known]:
         raise InputError(f"origins: expected classes of the pairs, {list(known)[:10]}, found {unknown}")
     if unknown := [label for label in targets if not 0 <= label < num_classes]:
         raise InputError(f"targets: expected classes from 0 to {num_classes - 1}, found {unknown}")
-    if encoding is None:
-        anchors = inputs.first_of_each_class(pairs, "test", config.samples, tuple(origins))
-    else:
-        anchors = inputs.first_photographs(encoding, config.samples, tuple(origins))
+    anchors = inputs.anchors(pairs, encoding, config.samples, tuple(origins))
     rows = [(row, target) for row, label in enumerate(anchors["label"]) for target in targets if target != label]
     if not rows:
-        raise InputError(
-            "targets: expected at least one class that differs from an origin, found none; name some with --targets"
-        )
+        raise InputError("targets: expected a class that differs from an origin, found none; name some with --targets")
     sample, target = (np.array(column) for column in zip(*rows, strict=True))
     items = {name: array[sample] for name, array in anchors.items() if name != "prediction"}
     return {**items, "origin": items.pop("label").astype(np.int32), "target": target.astype(np.int32)}
@@ -381,8 +373,7 @@ def _summary(
         **{name: rows[0][name] for name in ("median_steps", "median_distance_r", "median_distance_w")},
         "methods": rows,
         "shrinkage": shrinkage,
-        "classes": pairs.summary["classes"],
-        "class_names": pairs.summary["class_names"],
+        **inputs.class_names(pairs, None),
         "start": config.start,
     }
 

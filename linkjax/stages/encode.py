@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, cluster, numerics, parallel
-from linkjax.analysis import familiarity, finite, moments
+from linkjax.analysis import familiarity, finite
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.photographs import decode
@@ -21,12 +21,11 @@ from linkjax.photographs.folder import Folder
 from linkjax.photographs.prepared import Prepared
 from linkjax.progress import progress
 from linkjax.stages import inputs
+from linkjax.stages.reference import Reference
 
 TOP = 5  # classes named for each photograph
 TABLE = "photographs.csv"  # a line a photograph, beside the arrays
 _CHUNK = 8  # batches between two notes of what is done
-_ROWS = 2048  # training pairs per block of moments
-_REFERENCE_ROWS = 4096  # test pairs the photographs are compared with, evenly spread
 _THREADS = 8  # files decoded side by side
 UNREADABLE, NONFINITE = 1, 2  # flags; 0 is a photograph that can be used
 _LISTED = 100  # unreadable files named in the summary
@@ -131,48 +130,6 @@ def _source(config: Config) -> Folder | Prepared:
         return Folder(config.photographs, config.samples)
     assert config.dataset is not None
     return Prepared(config.dataset, config.split, config.data_dir, config.samples)
-
-
-class Reference:
-    """What photographs are compared with: the spread of the classes the link was fitted on, and their test pairs."""
-
-    def __init__(
-        self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None, classes: tuple[int, ...] | None
-    ):
-        self.pairs, data = pairs, pairs.open()
-        trained = inputs.rows_of(pairs, "train", classes)
-        total = moments.empty(pairs.summary["units"], 1)
-        for first in range(0, len(trained), _ROWS):
-            r = pairs.read(data, "r", trained[first : first + _ROWS])
-            padded, mask = parallel.pad({"r": r}, min(_ROWS, len(trained)))
-            total = moments.update(total, padded["r"], np.zeros((len(mask), 1), np.float32), mask)
-        self.whitening = familiarity.whitening(total)
-        self.mean = self.whitening.mean
-        self.distance = self.cosine = self.centred_cosine = np.zeros(0)
-        self.top1: float | None = None
-        if "test" in pairs.summary["splits"]:
-            tested = inputs.rows_of(pairs, "test", classes)
-            rows = np.unique(np.linspace(0, len(tested) - 1, min(_REFERENCE_ROWS, len(tested))).round().astype(int))
-            r = pairs.read(data, "r", tested[rows])
-            self.distance = familiarity.distance(self.whitening, r)
-            if evaluation is not None:
-                encoded = evaluation.read(evaluation.open(), "encoded", rows)
-                self.cosine = familiarity.cosine(r, encoded)
-                self.centred_cosine = familiarity.cosine(r - self.mean[None], encoded - self.mean[None])
-                [row] = [row for row in evaluation.summary["rows"] if row["name"] == "link"]
-                self.top1 = row["top1"]
-
-    def compare(self, r: np.ndarray, encoded: np.ndarray) -> dict[str, np.ndarray]:
-        """How photographs fare, and the shares of test pairs below them."""
-        centred = familiarity.cosine(r - self.mean[None], encoded - self.mean[None])
-        far = familiarity.distance(self.whitening, r)
-        return {
-            "cosine": familiarity.cosine(r, encoded),
-            "centred_cosine": centred,
-            "distance": far,
-            "cosine_percentile": 100 * familiarity.share_below(centred, self.centred_cosine),
-            "distance_percentile": 100 * familiarity.share_below(far, self.distance),
-        }
 
 
 class Encoding:

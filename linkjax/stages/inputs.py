@@ -218,6 +218,15 @@ def first_photographs(
     return {**found, "label": seen[rows], "sample_id": rows, "prediction": seen[rows]}
 
 
+def anchors(
+    pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, count: int, classes: tuple[int, ...] | None
+) -> dict[str, np.ndarray]:
+    """What a sweep or a search starts from: test samples, or the photographs of an encoding."""
+    if encoding is None:
+        return first_of_each_class(pairs, "test", count, classes)
+    return first_photographs(encoding, count, classes)
+
+
 def units(wanted: tuple[int, ...] | str, count: int) -> np.ndarray:
     """Unit numbers, "all" resolved.
 

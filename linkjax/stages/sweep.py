@@ -141,7 +141,8 @@ def run(config: Config) -> None:
     made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
-    anchors = _anchors(config, pairs, encoding, inputs.classes(config.classes, link, config.link, pairs))
+    classes = inputs.classes(config.classes, link, config.link, pairs)
+    anchors = inputs.anchors(pairs, encoding, config.samples, classes)
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
     with artifacts.Writer(
@@ -149,15 +150,6 @@ def run(config: Config) -> None:
     ) as writer:
         models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
         Sweep(config, writer, trained, anchors, screening, models, units).run()
-
-
-def _anchors(
-    config: Config, pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, classes: tuple[int, ...] | None
-) -> dict[str, np.ndarray]:
-    """What is swept from: test samples or photographs, of some classes or of all."""
-    if encoding is None:
-        return inputs.first_of_each_class(pairs, "test", config.samples, classes)
-    return inputs.first_photographs(encoding, config.samples, classes)
 
 
 class Sweep:
