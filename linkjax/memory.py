@@ -32,14 +32,13 @@ def batch_size(
     Returns: of several processes what fits process 0, whose hosts should be alike.
     """
     count = len(next(iter(items.values())))
-    first = on_cpu if on.devices.flat[0].platform == "cpu" else _FIRST
+    first, most = (on_cpu, on_cpu) if on.devices.flat[0].platform == "cpu" else (_FIRST, _MOST)
     tried = min(first * on.size, parallel.round_up(count, on))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)
     compiled = parallel.sharded(function, models, on).compiled(parallel.place(padded, on))
     needed: Any = compiled.memory_analysis()  # of one device
     bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
     fit = int(_SHARE * free_bytes(on) / bytes_each)
-    most = on_cpu if on.devices.flat[0].platform == "cpu" else _MOST
     return cluster.agreed(on.size * max(1, min(fit, most)))
 
 

@@ -1,6 +1,6 @@
 """What linkjax's programs cost, against plain PyTorch and others, and how near they come to what the machine can do.
 
-    python scripts/bench.py                                  # all but imagenet256: about 7 minutes on 2 cores
+    python scripts/bench.py                                  # all but imagenet256: some 10 minutes on 2 cores
     python scripts/bench.py --only synthesis256 sweep256 --full-size --repeats 1   # over 14 minutes
     python scripts/bench.py --full-size --precision float32 tf32 bfloat16 float16 --batches 1 4 8 16 32 64  # on a GPU
 

@@ -35,7 +35,7 @@ def check_classes(pairs: artifacts.Artifact, classes: Sequence[int]) -> None:
 def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> list[Range]:
     """Where the rows of a split lie, of some classes or of all: [start, stop) in ascending order, neighbours joined.
 
-    Raises: InputError for classes that the pairs do not hold.
+    Raises: as `check_classes`.
     """
     if classes is not None:
         check_classes(pairs, classes)
