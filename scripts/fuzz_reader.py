@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 from linkjax.errors import InputError, UnsafeFileError
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 from tests.reference.pickle_mutations import mutated, seeds
 
 

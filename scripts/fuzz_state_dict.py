@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 from linkjax.errors import InputError, UnsafeFileError
 from linkjax_converters.state_dict import read_state_dict

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 from linkjax.analysis import counterfactual, elastic_net, linear
 from linkjax.analysis.fit import accumulate
@@ -35,14 +36,15 @@ from linkjax.numerics import to_uint8
 from linkjax.ops import resize
 from linkjax_converters.classifier import classifier_from_state_dict
 from linkjax_converters.generator import generator_from_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 from linkjax_converters.segmenter import segmenter_from_state_dict
-from linkjax_converters.snapshot import read_snapshot
 from linkjax_converters.state_dict import read_state_dict
 from tests import tolerances as tol
 from tests.analysis import fakes
 from tests.reference import torch_stylegan
 
-PARITY = Path(__file__).parents[1] / "tests" / "parity"
+ROOT = Path(__file__).parents[1]
+PARITY = ROOT / "tests" / "parity"
 
 
 class Row(NamedTuple):
@@ -223,7 +225,7 @@ def regions() -> Iterator[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "figures" / "parity.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures" / "parity.json")
     options = parser.parse_args()
     print("| what | error | bound | where | reference from float64 |\n| --- | --- | --- | --- | --- |", flush=True)
     rows = []

@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 
 
 def peak() -> int:

@@ -12,6 +12,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+# Programs that tests start read this checkout, installed or not, as the tests do.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "converters"), os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
 # Before JAX is imported: the backend reads these once.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()

@@ -45,7 +45,7 @@ def free_port() -> int:
 def start(program: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Python with these arguments, and `environment` over the test's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMPI_", "LINKJAX_"))}
-    strict = {"JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise", "PYTHONPATH": str(ROOT)}
+    strict = {"JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
     return subprocess.Popen(
         [sys.executable, "-W", "error", *program],
         env={**kept, "XLA_FLAGS": compiling.xla_flags(DEVICES), "JAX_PLATFORMS": "cpu", **strict, **environment},

@@ -93,7 +93,7 @@ def test_stages_never_import_each_other():
 
 
 def test_only_the_converters_import_torch_and_none_at_import():
-    for path in sources("linkjax_converters"):
+    for path in sources("converters"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = [alias.name for node in top for alias in node.names] + [
@@ -116,8 +116,8 @@ def test_importing_linkjax_starts_no_device_and_is_fast():
 
 def test_importing_every_module_starts_no_device():
     modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for package in ("linkjax", "linkjax_converters")
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for root, package in ((ROOT, "linkjax"), (ROOT / "converters", "converters"))
         for path in sources(package)
     ]
     code = (

@@ -10,7 +10,7 @@ import linkjax
 from linkjax.errors import ConversionError
 from linkjax.models import build
 from linkjax_converters.generator import convert_generator, generator_from_snapshot, spec_from_snapshot
-from linkjax_converters.snapshot import ModuleRecord, read_snapshot
+from linkjax_converters.reader.snapshot import ModuleRecord, read_snapshot
 from tests import tolerances
 
 COMPILED_AS_SHIPPED = True

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from linkjax.errors import InputError, UnsafeFileError
-from linkjax_converters import pickle_vm
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader import machine
+from linkjax_converters.reader.snapshot import read_snapshot
 from tests.reference.official_pickle import (
     Module,
     Network,
@@ -35,7 +35,7 @@ class Calls:
 
 
 def load(opcodes: bytes):
-    return pickle_vm.load(memoryview(opcodes))[0]
+    return machine.load(memoryview(opcodes))[0]
 
 
 def name(path: str) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from linkjax.errors import InputError
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 from tests.reference.pickle_mutations import mutated, seeds
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from linkjax.errors import InputError
 from linkjax.models.generator_spec import Progression, stem_spec, superres_spec
 from linkjax_converters.generator import generator_from_snapshot, spec_from_snapshot
-from linkjax_converters.snapshot import Snapshot, read_snapshot
+from linkjax_converters.reader.snapshot import Snapshot, read_snapshot
 from tests.reference.official_generator import official_network
 from tests.reference.official_pickle import (
     ForeignDiscriminator,
@@ -309,7 +309,7 @@ def test_a_generator_written_from_its_spec_converts_to_that_spec(tmp_path, spec)
 
 MEASURE = """
 import resource, sys
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 arrays = read_snapshot(sys.argv[1]).arrays
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)

@@ -64,7 +64,7 @@ def test_filters_are_scipys(taps, cutoff, width, rate):
 
 @pytest.mark.parametrize("name", ["gen_stem16", "gen_superres64"])
 def test_designed_filters_are_those_in_the_file(name, parity):
-    from linkjax_converters.snapshot import read_snapshot
+    from linkjax_converters.reader.snapshot import read_snapshot
 
     arrays = read_snapshot(parity / f"{name}.pkl").arrays
     for layer in SPECS[name].layers:

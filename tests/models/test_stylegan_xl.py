@@ -14,7 +14,7 @@ from linkjax.models.stylegan_xl import Generator, layer_outputs
 from linkjax.numerics import to_uint8
 from linkjax.ops import full_conv
 from linkjax_converters.generator import generator_from_snapshot
-from linkjax_converters.snapshot import read_snapshot
+from linkjax_converters.reader.snapshot import read_snapshot
 from tests import tolerances
 
 COMPILED_AS_SHIPPED = True

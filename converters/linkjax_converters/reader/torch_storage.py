@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 
 from linkjax.errors import InputError
-from linkjax_converters import pickle_vm
-from linkjax_converters.pickle_records import Budget, Call, Global, Persistent, Span, shown
+from linkjax_converters.reader.machine import Machine, load
+from linkjax_converters.reader.records import Budget, Call, Global, Persistent, Span, shown
 
 MAGIC = 0x1950A86A20F9469CFC6C
 MAX_NDIM = 32
@@ -88,10 +88,10 @@ def read_storage(call: Call, budget: Budget) -> Storage:
         raise InputError("damaged: a tensor has no bytes; get the file again")
     position = 0
 
-    def following() -> tuple[Any, pickle_vm.Machine]:
+    def following() -> tuple[Any, Machine]:
         nonlocal position
         start = None if span.start is None else span.start + position
-        value, machine = pickle_vm.load(span.view[position:], start, budget)
+        value, machine = load(span.view[position:], start, budget)
         if machine.nested:
             raise UnsafeFileError(
                 "nests a tensor file in a tensor file, which no weight file needs; refused, nothing was run"

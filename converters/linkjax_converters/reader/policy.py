@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from linkjax.errors import InputError, UnsafeFileError
-from linkjax_converters.pickle_records import Call, Global, Span, shown
+from linkjax_converters.reader.records import Call, Global, Span, shown
 
 MAX_NAME = 500  # characters of a dotted name
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from linkjax.errors import InputError
-from linkjax_converters.pickle_policy import canonical
-from linkjax_converters.pickle_records import Call, Global, OpaqueKey
-from linkjax_converters.torch_storage import as_sizes, as_span
+from linkjax_converters.reader.policy import canonical
+from linkjax_converters.reader.records import Call, Global, OpaqueKey
+from linkjax_converters.reader.torch_storage import as_sizes, as_span
 
 MAX_DEPTH = 20
 MAX_VALUES = (

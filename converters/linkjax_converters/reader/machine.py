@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from linkjax.errors import InputError, LinkjaxError, UnsafeFileError
-from linkjax_converters import pickle_policy
-from linkjax_converters.pickle_records import Budget, Call, Global, Persistent, Span, as_key, damaged
+from linkjax_converters.reader import policy
+from linkjax_converters.reader.records import Budget, Call, Global, Persistent, Span, as_key, damaged
 
 MAX_TEXT = 1 << 26  # bytes of one text; the source code stored beside a network is some 30 kB
 MAX_LINE = 1 << 16  # bytes of one line of the text opcodes
@@ -124,7 +124,7 @@ class Machine:
 
     def call(self, function: Any, args: Any) -> None:
         """Push what stands for `function(*args)`; refuse all that is not known to build data."""
-        value = pickle_policy.call(function, args)
+        value = policy.call(function, args)
         if isinstance(value, Call) and value.function.path == TORCH_FILE:
             self.nested.append(value)
         self.stack.append(value)
@@ -235,7 +235,7 @@ _OPCODES.update(
         ord("U"): lambda m: _latin(m, m.unsigned(1)),
         ord("P"): lambda m: _persistent(m, m.line()),
         ord("Q"): lambda m: _persistent(m, m.pop()),
-        ord("c"): lambda m: m.stack.append(pickle_policy.named(m.line(), m.line())),
+        ord("c"): lambda m: m.stack.append(policy.named(m.line(), m.line())),
     }
 )
 
@@ -392,7 +392,7 @@ def _stack_global(machine: Machine) -> None:
     name, module = machine.pop(), machine.pop()
     if not isinstance(name, str) or not isinstance(module, str):
         raise damaged("the name of a class is no text", machine.position)
-    machine.stack.append(pickle_policy.named(module, name))
+    machine.stack.append(policy.named(module, name))
 
 
 @_op(b"R")
@@ -415,7 +415,7 @@ def _new_object_with_keywords(machine: Machine) -> None:
 
 @_op(b"i")
 def _instance_line(machine: Machine) -> None:
-    cls = pickle_policy.named(machine.line(), machine.line())
+    cls = policy.named(machine.line(), machine.line())
     machine.call(cls, tuple(machine.pop_mark()))
 
 
@@ -431,7 +431,7 @@ def _instance_of_stack(machine: Machine) -> None:
 def _build(machine: Machine) -> None:
     state, target = machine.pop(), machine.top()
     if isinstance(target, Global):
-        raise pickle_policy.refused(f"change {pickle_policy.shown(target.path)}")
+        raise policy.refused(f"change {policy.shown(target.path)}")
     if isinstance(target, Call):
         target.state = state
     elif not isinstance(target, dict | list | set):  # a subclass's own attributes; its contents matter alone

@@ -9,10 +9,10 @@ from typing import IO, Any
 import numpy as np
 
 from linkjax.errors import InputError, LinkjaxError
-from linkjax_converters import pickle_vm
-from linkjax_converters.pickle_records import Budget, Call, shown
-from linkjax_converters.plain_values import Allowance, NotPlain, mapping, plain
-from linkjax_converters.torch_storage import MAGIC, Layout, Storage, UnknownNumbers, layout, read_storages
+from linkjax_converters.reader.machine import load
+from linkjax_converters.reader.plain_values import Allowance, NotPlain, mapping, plain
+from linkjax_converters.reader.records import Budget, Call, shown
+from linkjax_converters.reader.torch_storage import MAGIC, Layout, Storage, UnknownNumbers, layout, read_storages
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_MODULES = 20_000
@@ -84,7 +84,7 @@ def _read(file: IO[bytes], network: str) -> Snapshot:
     _check_kind(file.read(512))
     view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     budget, allowance = Budget(), Allowance()
-    content, machine = pickle_vm.load(view, 0, budget)
+    content, machine = load(view, 0, budget)
     storages = read_storages(machine.nested, budget)
     entries = mapping(content, allowance)
     if entries is None:

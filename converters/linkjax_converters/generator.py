@@ -20,7 +20,7 @@ from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec, LayerSpec
 from linkjax.models.stylegan_xl import Generator
 from linkjax_converters.bijection import Ignore, Rule, convert, oi_to_io, oihw_to_hwio
-from linkjax_converters.snapshot import ModuleRecord, Snapshot, read_snapshot
+from linkjax_converters.reader.snapshot import ModuleRecord, Snapshot, read_snapshot
 
 LICENCE_NOTE = "the snapshot states no licence; the terms of whoever published these weights hold for this copy too"
 

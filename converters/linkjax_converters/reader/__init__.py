@@ -1,0 +1,1 @@
+"""Reads files that pickle wrote, and runs nothing that they hold."""
