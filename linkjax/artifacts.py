@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import LocalStore
 
 from linkjax import cluster, numerics
 from linkjax import config as configs
@@ -65,7 +66,8 @@ class Artifact:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message="Object at")  # zarr's for an array that nothing describes
-                return xr.open_zarr(self.path / DATA, consolidated=False, chunks=None)
+                # A store, not a path: xarray takes a path with :: in it for a chain of addresses.
+                return xr.open_zarr(LocalStore(self.path / DATA), consolidated=False, chunks=None)
         except (ValueError, KeyError, TypeError, OSError, UserWarning) as error:
             raise InputError(f"{self.path}: its arrays are damaged or missing ({error}); make it again") from None
 

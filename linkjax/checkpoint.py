@@ -4,13 +4,15 @@ FOLDER/manifest.json   kind, spec, SHA-256 of the weights, where they came from
 FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted name
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+import tempfile
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.models import build, registry
 
 WEIGHTS = "weights"
+_SPECIAL = frozenset("[]\\")  # in a path, these are something else to TensorStore
 NOTE = "note.json"  # beside the arrays of an unfinished training
 
 
@@ -53,8 +56,6 @@ def save_model(
         with Claim(path, resumable=False) as own:
             return save_model(path, model, source=source, files=files, claim=own, precision=precision)
     assert claim.path == Path(path).absolute()
-    if "\\" in str(claim.path):  # TensorStore writes its files elsewhere, and finds none when it reads
-        raise InputError(f"{path}: weights cannot lie under a name with a backslash; give another --out")
     cluster.on_first(lambda: _write(claim.partial, model, source, files, precision))
     claim.publish()
 
@@ -68,12 +69,14 @@ def _write(
 ) -> None:
     """Everything the finished folder holds; of several processes the first does it."""
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
+    sha256 = manifests.arrays_sha256(arrays)
     _save_arrays(folder / WEIGHTS, arrays)
+    _check_readable(folder, arrays, sha256)
     content = manifests.build(
         registry.kind_of(model),
         precision=precision,
         spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
-        sha256=manifests.arrays_sha256(arrays),
+        sha256=sha256,
         parameters=sum(array.size for array in arrays.values()),
         source=dict(source),
     )
@@ -96,10 +99,62 @@ def _checkpointer() -> Any:
     return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
+@contextlib.contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """A path to a folder (of weights, to be made or read) in which no character means anything else.
+
+    TensorStore takes a backslash for a separator, and `[…]` for a pattern when it joins its files: where the name of a
+    folder has one, it is reached through a link in a temporary folder.
+
+    Raises: InputError where no such link can be made.
+    """
+    if not _SPECIAL & set(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="linkjax-") as temporary:
+        link = Path(temporary) / "link"
+        try:
+            if _SPECIAL & set(temporary):
+                raise OSError("so has the temporary folder's")
+            link.symlink_to(folder.parent, target_is_directory=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder.parent}: weights under a name with [, ] or a backslash are reached through a link in the "
+                f"temporary folder, and none can be made ({error}); give a path without these"
+            ) from None
+        yield link / folder.name
+
+
+def _restored(folder: Path, like: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays in a folder of weights, on the default device."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in like.items()}
+    with _plain_path(folder) as path, _checkpointer() as checkpointer:
+        return checkpointer.restore(path, target)
+
+
+def _check_readable(folder: Path, arrays: Mapping[str, np.ndarray], sha256: str) -> None:
+    """Open what was just written as `load_model` would, before a manifest says that it is whole.
+
+    Raises: LinkjaxError if it cannot be read, or reads otherwise.
+    """
+    try:
+        found = _restored(folder / WEIGHTS, arrays)
+        if manifests.arrays_sha256(found) != sha256:
+            raise ValueError("SHA-256 differs")
+    except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+        raise LinkjaxError(
+            f"{folder}: the weights were written but cannot be read again ({_first_line(error)}); nothing was kept. "
+            "Give an --out of plain letters, on another disk if it is so again"
+        ) from None
+
+
 def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     try:
-        with _checkpointer() as checkpointer:
-            checkpointer.save(folder, dict(arrays))
+        with _plain_path(folder) as path, _checkpointer() as checkpointer:
+            checkpointer.save(path, dict(arrays))
+    except LinkjaxError:
+        raise
     except OSError:
         raise  # the command line has a sentence for it
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
@@ -149,12 +204,9 @@ def latest_state(folder: Path, like: Mapping[str, Any]) -> tuple[dict[str, np.nd
     if not steps:
         return None
     path = folder.absolute() / str(steps[-1])
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in like.items()}
     try:
         content = json.loads((path / NOTE).read_text(encoding="utf-8"))
-        with _checkpointer() as checkpointer:
-            found = {name: np.asarray(leaf) for name, leaf in checkpointer.restore(path / WEIGHTS, target).items()}
+        found = {name: np.asarray(leaf) for name, leaf in _restored(path / WEIGHTS, like).items()}
         if manifests.arrays_sha256(found) != content["sha256"]:
             raise ValueError("SHA-256 differs")
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
@@ -184,11 +236,10 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
             f"{path}: its manifest does not describe a {manifest['kind']} of this linkjax ({error})"
             + manifests.made_by_other(manifest)
         ) from None
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = {name: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=here) for name, shape in expected.items()}
     try:
-        with _checkpointer() as checkpointer:
-            arrays = checkpointer.restore(path / WEIGHTS, target)
+        arrays = _restored(path / WEIGHTS, expected)
+    except InputError:
+        raise
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
         raise InputError(
             f"{path}: its weights are damaged or incomplete ({_first_line(error)}); convert or fit them again"

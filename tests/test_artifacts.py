@@ -47,6 +47,13 @@ def test_what_is_written_is_read_with_labels_manifest_and_settings(tmp_path):
     assert not manifest.partial(made.path).exists()
 
 
+@pytest.mark.parametrize("name", ["a::b", "file:::x", "[1,2]", "a*?", "{a,b}", "back\\slash", "a%20b#c", "連 é"])
+def test_arrays_under_any_name_are_read_again(tmp_path, name):
+    for path in (tmp_path / name, tmp_path / f"parent {name}" / name):
+        made = make(path)
+        np.testing.assert_array_equal(made.read(made.open(), "w"), np.arange(6).reshape(3, 2))
+
+
 def test_a_killed_run_leaves_nothing_that_is_taken_for_whole_and_is_resumed(tmp_path):
     path = tmp_path / "pairs"
     with pytest.raises(KeyboardInterrupt), writer(path) as out:

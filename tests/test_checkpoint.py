@@ -70,9 +70,47 @@ def test_a_folder_may_have_any_name_and_be_a_symlink(tmp_path, monkeypatch, name
         checkpoint.save_model("link", link(1), source={})
 
 
-def test_a_name_that_tensorstore_would_not_find_again_is_refused(tmp_path):
-    with pytest.raises(errors.InputError, match="backslash"):
-        checkpoint.save_model(tmp_path / "back\\slash" / "link", link(), source={})
+# What shells, pattern matchers, chained addresses and other systems' paths make something else of.
+ODD = ["alpha=1,classes=[1,2]", "a]", "[", "a*", "a?b", "{a,b}", "a::b", "s3:x", "back\\slash", "a%20b#c", "連 [é]"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_weights_under_any_name_can_be_read_again(tmp_path, name):
+    for folder in (tmp_path / name, tmp_path / f"parent {name}" / name):
+        checkpoint.save_model(folder, link(), source={})
+        again, _ = checkpoint.load_model(folder)
+        np.testing.assert_array_equal(again.kernel[...], link().kernel[...])
+        assert sorted(each.name for each in folder.iterdir()) == ["manifest.json", "weights"]
+        assert "link" not in {each.name for each in tmp_path.iterdir()}
+    checkpoint.save_state(tmp_path / name / "training", 3, {"x": np.arange(4, dtype=np.float32)}, {"step": 3})
+    found, note = checkpoint.latest_state(tmp_path / name / "training", {"x": np.zeros(4, np.float32)})
+    assert note == {"step": 3} and found["x"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_plain_folder_that_is_moved_under_such_a_name_is_read(tmp_path, saved):
+    (tmp_path / "x[1]").mkdir()
+    saved.rename(tmp_path / "x[1]" / "back\\slash")
+    np.testing.assert_array_equal(linkjax.load(tmp_path / "x[1]" / "back\\slash").kernel[...], link().kernel[...])
+
+
+def test_weights_that_cannot_be_read_again_get_no_name(tmp_path, monkeypatch):
+    def damaged(folder, like):
+        return {name: np.zeros_like(array) for name, array in like.items()}
+
+    monkeypatch.setattr(checkpoint, "_restored", damaged)
+    with pytest.raises(errors.LinkjaxError, match="cannot be read again"):
+        checkpoint.save_model(tmp_path / "link", link(), source={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_links_such_a_name_is_refused_before_anything_is_kept(tmp_path, monkeypatch):
+    def no_links(*_, **__):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(type(tmp_path), "symlink_to", no_links)
+    with pytest.raises(errors.InputError, match="no links here"):
+        checkpoint.save_model(tmp_path / "x[1]", link(), source={})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("devices", [1, 2])
