@@ -6,7 +6,9 @@ it: `Precision` names what the synthesis network can be run in; mapping, classif
 stay with the reference.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
 
 import jax
@@ -20,6 +22,25 @@ PRECISION = jax.lax.Precision.HIGHEST
 
 #: What synthesis runs in, by name: an option of every stage that draws, and in the manifest of all it made.
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+
+
+@contextlib.contextmanager
+def float32_default() -> Iterator[None]:
+    """JAX's 64-bit mode off while this lasts, in all threads; also a decorator (`@float32_default()`).
+
+    With JAX_ENABLE_X64 values that state no type would be float64: other random numbers, other weights. What linkjax
+    computes in float64 says so itself. Costs nothing where the mode is off already.
+    """
+    if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        yield
+        return
+    everywhere = jax.config.values["jax_enable_x64"]
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(False):
+            yield
+    finally:
+        jax.config.update("jax_enable_x64", everywhere)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import linkjax
+from linkjax import artifacts
 from linkjax.cli import main
 from tests.stages.conftest import do
 
@@ -15,8 +16,11 @@ from tests.stages.conftest import do
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, parity):
     """Every command of the README, in its order, once."""
+    return job(tmp_path_factory.mktemp("job"), parity)
+
+
+def job(folder, parity):
     pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("job")
     at = {name: str(folder / name) for name in ("generator", "classifier", "pairs", "link", "evaluation", "sweep")}
     at |= {name: str(folder / name) for name in ("counterfactual", "report")}
     do("convert", "generator", parity / "gen_stem16.pkl", at["generator"])
@@ -73,6 +77,36 @@ def test_the_readmes_python_works_on_what_was_made(run):
     raised = generator.synthesis(w + 2.0 * link.kernel[42][None])  # tests broadcast no rank silently
     assert images.shape == raised.shape == (4, 16, 16, 3) and r.shape == (4, 64)
     assert float(np.abs(images - raised).max()) > 0
+
+
+def test_with_64_bit_values_on_every_folder_is_the_same(run, tmp_path, parity):
+    jax.config.update("jax_enable_x64", True)
+    try:
+        job(tmp_path, parity)
+        generator, classifier = (linkjax.load(tmp_path / name) for name in ("generator", "classifier"))
+        seen = classifier(
+            classifier.preprocess(generator.synthesis(generator.mapping(np.zeros((2, 16)), np.arange(2))))
+        )
+        assert seen.logits.dtype == np.float32 and jax.config.jax_enable_x64
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    again = classifier(classifier.preprocess(generator.synthesis(generator.mapping(np.zeros((2, 16)), np.arange(2)))))
+    np.testing.assert_array_equal(seen.logits, again.logits)
+    for name in ("generator", "classifier", "link"):
+        assert _manifest(run / name)["sha256"] == _manifest(tmp_path / name)["sha256"], name
+    for name in ("pairs", "evaluation", "sweep", "counterfactual"):
+        assert _manifest(run / name)["summary"] == _manifest(tmp_path / name)["summary"], name
+        first, second = (
+            artifacts.Artifact(where / name, _manifest(run / name)["kind"]).open() for where in (run, tmp_path)
+        )
+        assert set(first.variables) == set(second.variables)
+        for each in first.variables:
+            assert first[each].dtype == second[each].dtype, (name, each)
+            np.testing.assert_array_equal(first[each].values, second[each].values, err_msg=f"{name}/{each}")
+
+
+def _manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
 
 
 def test_the_resolved_settings_can_be_fed_back(run, tmp_path):

@@ -38,7 +38,9 @@ def draw_directions(seed: int, count: int, live: np.ndarray, w_dim: int) -> Rand
 
     def rows(key: Array, width: int) -> np.ndarray:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
-        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, (width,)))(keys)).reshape(count, width)
+        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(keys)).reshape(
+            count, width
+        )
 
     in_r, in_w = np.where(live[None], rows(key_r, len(live)), 0.0), rows(key_w, w_dim)
     return RandomDirections(*(_unit_length(values) for values in (in_r, in_w)))

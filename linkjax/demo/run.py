@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from linkjax import numerics
 from linkjax.artifacts import Artifact
 from linkjax.demo import labels, recovery
 from linkjax.demo.bundle import EMBEDDED, Bundle, open_bundle
@@ -52,6 +53,7 @@ class Config:
     """Folder of another bundle of scripts/train_demo.py; none: the embedded one."""
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """All stages on `breeds`, then pairs, link, sweep and score on `planted`, then the report."""
     folder, console, begin = Path(config.out), Console(highlight=False), time.perf_counter()

@@ -5,6 +5,7 @@ import dataclasses
 import webbrowser
 from pathlib import Path
 
+from linkjax import numerics
 from linkjax.claim import held
 from linkjax.errors import InputError
 from linkjax.label.server import Server
@@ -31,6 +32,7 @@ class Config:
             raise InputError(f"port: expected a number from 0 to 65535, found {self.port}")
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Serve until Ctrl-C; every stroke is stored when it ends."""
     store = Store(Path(config.pictures), Path(config.masks), config.part_names)

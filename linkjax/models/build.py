@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from linkjax import numerics
 from linkjax.errors import InputError
 
 M = TypeVar("M", bound=nnx.Module)
@@ -23,7 +24,8 @@ class Buffer(nnx.Variable):
 
 def abstract(cls: type[M], spec: Any) -> M:
     """The model with `jax.ShapeDtypeStruct` leaves: its shapes without its memory."""
-    return nnx.eval_shape(lambda: cls(spec, rngs=nnx.Rngs(0)))  # pyright: ignore[reportCallIssue]
+    with numerics.float32_default():
+        return nnx.eval_shape(lambda: cls(spec, rngs=nnx.Rngs(0)))  # pyright: ignore[reportCallIssue]
 
 
 @functools.cache
@@ -70,5 +72,6 @@ def random(cls: type[M], spec: Any, seed: int = 0) -> M:
     """A model of random weights, initialised in one compiled program rather than operation by operation."""
     graph = _structure(cls, spec)[0]
     make = jax.jit(lambda key: nnx.state(cls(spec, rngs=nnx.Rngs(key))))  # pyright: ignore[reportCallIssue]
-    # the hardware generator compiles ten times faster than threefry, which is unrolled once a leaf
-    return nnx.merge(graph, make(jax.random.key(seed, impl="rbg")))
+    with numerics.float32_default():
+        # the hardware generator compiles ten times faster than threefry, which is unrolled once a leaf
+        return nnx.merge(graph, make(jax.random.key(seed, impl="rbg")))

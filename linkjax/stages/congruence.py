@@ -107,6 +107,7 @@ class Samples(NamedTuple):
     with_them: int = 0  # finite ones at the same places of other classes, left out so that all keep equal numbers
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the congruence: the table of estimates, the paths, and distances to look at."""
     generator = inputs.model(config.generator, "generator", config.precision)

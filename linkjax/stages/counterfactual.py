@@ -180,6 +180,7 @@ def _outputs(classifier: Any, r: jax.Array, found: analysis.Counterfactuals, inv
     return {**outputs, "probability_target": outputs.pop("probability"), "units_changed": outputs.pop("changed")}
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the counterfactuals: shift, outcome, distances and path by search, boundaries by pair, and pictures."""
     generator = inputs.model(config.generator, "generator", config.precision)

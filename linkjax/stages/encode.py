@@ -101,6 +101,7 @@ def draw(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> jax.Array
     return numerics.to_uint8(models[0].synthesis(items["w"]))
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write r, w, r̂, predictions, cosines and distances by photograph, pictures, and a table for people."""
     generator = inputs.model(config.generator, "generator", config.precision)

@@ -94,6 +94,7 @@ def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax
     return {"r": encoded.penultimate, **logits}
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the evaluation: `encoded` (and logits) of every test sample, unit correlations, pictures, the table."""
     generator = inputs.model(config.generator, "generator", config.precision)

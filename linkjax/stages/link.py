@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, checkpoint, cluster, manifest
+from linkjax import artifacts, checkpoint, cluster, manifest, numerics
 from linkjax import config as configs
 from linkjax.analysis import fit, fit_checks, linear, moments, stability
 from linkjax.analysis.moments import Moments, Products
@@ -88,6 +88,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     return Workload(0, 0, links * 4 * (units + 1) * w_dim, 2 * moments.nbytes(units, w_dim), programs=0)
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the link as a model, its diagnostics in the manifest; of groups one for each."""
     pairs = inputs.pairs(config.pairs)

@@ -115,6 +115,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row, programs=1)
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
     generator = inputs.model(config.generator, "generator", config.precision)

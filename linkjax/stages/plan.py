@@ -40,6 +40,7 @@ class Config:
     """Folder to write plan.json into, beside the table on the screen."""
 
 
+@numerics.float32_default()
 def run(config: Config) -> dict[str, Any]:
     """Print the plan; returns what it printed, in images, bytes and seconds."""
     settings = {stage.name: _settings(config.experiment, stage.name) for stage in PIPELINE if stage.name != "plan"}

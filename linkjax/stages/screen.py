@@ -103,6 +103,7 @@ def integrate(
     return {"effect": effect}
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write effects by class and over all anchors (unit, part, metric), per standard deviation of the unit."""
     generator = inputs.model(config.generator, "generator", config.precision)

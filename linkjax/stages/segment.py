@@ -115,6 +115,7 @@ class Config:
             raise InputError(f"truncation: expected a number from 0 to 1, found {self.truncation}")
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Draw pictures to label, or train on their masks."""
     if config.draw and (config.images or config.masks):

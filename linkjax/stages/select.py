@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, parallel
+from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import ablation, measurements, random_directions, redundancy, selection, selectivity
 from linkjax.config import positive
 from linkjax.errors import InputError
@@ -85,6 +85,7 @@ def ablate_units(models: tuple[Any, ablation.Samples], items: dict[str, jax.Arra
     return ablation.ablate(classifier, samples, items["unit"], items["value"])._asdict()
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the selection: effects by (unit, part, metric), clusters, ablations, and the table of what was found."""
     swept = artifacts.Artifact(Path(config.sweep), "sweep")

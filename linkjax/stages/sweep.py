@@ -123,6 +123,7 @@ def workload(config: Config, facts: Facts) -> Workload:
     )
 
 
+@numerics.float32_default()
 def run(config: Config) -> None:
     """Write the sweep: metrics by (sample, unit, step, part, metric), fidelity, responses, side effects, pictures."""
     generator = inputs.model(config.generator, "generator", config.precision)
