@@ -163,7 +163,9 @@ def _convert(arguments: list[str]) -> None:
     parsed = tyro.cli(cls, args=arguments[1:], prog=f"linkjax convert {arguments[0]}")
     module = importlib.import_module(f"linkjax_converters.{arguments[0]}")
     options = dataclasses.asdict(parsed)
-    getattr(module, f"convert_{arguments[0]}")(options.pop("src"), options.pop("out"), **options)
+    notes = getattr(module, f"convert_{arguments[0]}")(options.pop("src"), options.pop("out"), **options)
+    for note in notes:
+        print(note)
     print(f"wrote {parsed.out}")
 
 

@@ -4,6 +4,7 @@ What a layer is comes from `layer_names` and from each layer's own attributes an
 made with are those of its stem, and its layer count skips an index at every seam.
 """
 
+import dataclasses
 import hashlib
 import math
 import numbers
@@ -43,19 +44,20 @@ RULES: tuple[Rule | Ignore, ...] = (
 UNUSED_EMBEDDING = Ignore(r"mapping\.embed\..*", "unconditional models carry a class embedding they never use")
 
 
-def convert_generator(src: Path, out: Path) -> None:
+def convert_generator(src: Path, out: Path) -> list[str]:
     """Convert a snapshot's G_ema and save it as a linkjax model.
 
     Args:
       src: StyleGAN-XL or StyleGAN3 `.pkl`.
       out: folder to make.
+    Returns: what its user should know of the conversion, in sentences; the manifest says the same.
     Errors: InputError and UnsafeFileError as `read_snapshot`; ConversionError with all that does not fit.
     """
     src = Path(src)
     with Claim(out, resumable=False) as claim:
         snapshot = read_snapshot(src)
         class_name = snapshot.modules[""].class_name
-        generator, ignored = _convert(snapshot)
+        generator, ignored, notes = _convert(snapshot)
         spec = generator.spec
         with src.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -67,9 +69,11 @@ def convert_generator(src: Path, out: Path) -> None:
             "architecture": f"{len(spec.layers)} layers, {spec.resolution}×{spec.resolution}, "
             + (f"{spec.num_classes} classes" if spec.num_classes else "unconditional"),
             "ignored": ignored,
+            "notes": notes,
             "licence": LICENCE_NOTE,
         }
         save_model(Path(out), generator, source=source, claim=claim)
+    return notes
 
 
 def generator_from_snapshot(snapshot: Snapshot) -> Generator:
@@ -77,15 +81,59 @@ def generator_from_snapshot(snapshot: Snapshot) -> Generator:
     return _convert(snapshot)[0]
 
 
-def _convert(snapshot: Snapshot) -> tuple[Generator, dict[str, str]]:
+def _convert(snapshot: Snapshot) -> tuple[Generator, dict[str, str], list[str]]:
+    """The generator, source key → why it was left out, and what its user should know."""
     spec = spec_from_snapshot(snapshot)
     rules = RULES if spec.num_classes else (UNUSED_EMBEDDING, *RULES)
-    arrays = _with_class_table(snapshot.arrays, spec)
+    arrays = dict(_with_class_table(snapshot.arrays, spec))
+    unused = _without_unused_rows(arrays, spec)
+    spec, notes = _drawing_colours(arrays, spec)
     converted = convert(
         arrays, build.shapes(Generator, spec), rules, what=f"a {spec.resolution}×{spec.resolution} generator"
     )
     snapshot.arrays.clear()
-    return build.fill(Generator, spec, converted.arrays), converted.ignored
+    return build.fill(Generator, spec, converted.arrays), converted.ignored | unused, [*unused.values(), *notes]
+
+
+def _without_unused_rows(arrays: dict[str, np.ndarray], spec: GeneratorSpec) -> dict[str, str]:
+    """Leave out, from `arrays`, rows of the class embedding beyond the classes; which, and why.
+
+    StyleGAN-XL copies its table from a classifier of 1000 classes whatever it is trained on, and looks class i up in
+    row i: further rows were never seen in training.
+    """
+    table = arrays.get("mapping.embed.weight")
+    if not spec.num_classes or not spec.embed_projected or table is None or table.ndim != 2:
+        return {}
+    rows = len(table)
+    if rows <= spec.num_classes:
+        return {}
+    arrays["mapping.embed.weight"] = table[: spec.num_classes]
+    return {
+        f"mapping.embed.weight[{spec.num_classes}:{rows}]": f"the class embedding has {rows} rows and the network "
+        f"{spec.num_classes} classes: class i uses row i, the rows beyond were never trained"
+    }
+
+
+def _drawing_colours(arrays: dict[str, np.ndarray], spec: GeneratorSpec) -> tuple[GeneratorSpec, list[str]]:
+    """A specification that draws red, green and blue; a grey network's last layer, in `arrays`, is repeated for each.
+
+    Raises: ConversionError for other numbers of channels.
+    """
+    if spec.img_channels == 3:
+        return spec, []
+    if spec.img_channels != 1:
+        raise ConversionError(
+            f"this generator draws {spec.img_channels} channels; expected 3 (red, green, blue) or 1 (grey), which is "
+            "what the classifiers here can see. Train it on RGB images (without transparency)"
+        )
+    last = spec.layers[-1]
+    for name in ("weight", "bias"):
+        key = f"synthesis.{last.name}.{name}"
+        if key in arrays:
+            arrays[key] = np.repeat(arrays[key], 3, axis=0)
+    layers = (*spec.layers[:-1], dataclasses.replace(last, out_channels=3))
+    note = "the network draws grey images: its one channel is repeated as red, green and blue"
+    return dataclasses.replace(spec, img_channels=3, layers=layers), [note]
 
 
 def _with_class_table(arrays: Mapping[str, np.ndarray], spec: GeneratorSpec) -> Mapping[str, np.ndarray]:

@@ -21,7 +21,7 @@ RULES = (
 )
 
 
-def convert_segmenter(src: Path, out: Path, size: str) -> None:
+def convert_segmenter(src: Path, out: Path, size: str) -> list[str]:
     """Convert a `.pth` state dict of size S, M or L into a folder that `linkjax.load` reads.
 
     Raises: InputError, UnsafeFileError or ConversionError, each with one message, before anything is written.
@@ -37,6 +37,7 @@ def convert_segmenter(src: Path, out: Path, size: str) -> None:
             "licence": "The weights stay under the licence of whoever trained them.",
         }
         checkpoint.save_model(out, model, source=source, claim=claim)
+    return []
 
 
 def segmenter_from_state_dict(arrays: Mapping[str, np.ndarray], size: str) -> Segmenter:

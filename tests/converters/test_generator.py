@@ -1,7 +1,9 @@
 """From snapshots to generators: what is read where, and what is said when it does not fit."""
 
 import copy
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +127,53 @@ def test_stylegan3_embeds_a_class_by_a_dense_layer_and_has_one_mean(snapshot):
     assert not generator.spec.embed_projected and not generator.spec.class_truncation
     assert np.abs(np.asarray(generator.mapping(z, label, 0.7)) - expected).max() <= tolerances.GENERATOR_W
     assert generator.synthesis(generator.mapping(z, label)).shape == (4, 16, 16, 3)
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def test_fewer_classes_than_embedding_rows_use_the_first_rows(tmp_path):
+    """The table of a StyleGAN-XL has the rows of the classifier it was taken from; w and images are the original's."""
+    expected = np.load(CASES / "ten_classes_fifty_embeddings.npz")
+    notes = convert_generator(CASES / "ten_classes_fifty_embeddings.pkl", tmp_path / "out")
+    generator = linkjax.load(tmp_path / "out")
+    assert generator.spec.num_classes == 10
+    w = generator.mapping(expected["z"], label=expected["label"], truncation=0.7)
+    assert np.abs(w - expected["w_psi070"]).max() <= 2e-6
+    images = expected["images_psi070"]
+    assert np.abs(generator.synthesis(expected["w_psi070"]) - images).max() <= 2e-6
+    assert np.abs(generator.synthesis(w) - images).max() <= 2e-6 * np.abs(images).max()
+    source = json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]
+    why = source["ignored"]["mapping.embed.weight[10:50]"]
+    assert "50 rows" in why and "row i" in why and why in notes
+    table = read_snapshot(CASES / "ten_classes_fifty_embeddings.pkl").arrays["mapping.embed.weight"]
+    np.testing.assert_array_equal(build.leaves(generator)["mapping.embed"], table[:10])
+
+
+def test_fewer_embedding_rows_than_classes_are_refused(snapshot):
+    snapshot.arrays["mapping.embed.weight"] = snapshot.arrays["mapping.embed.weight"][:-1]
+    assert "mapping.embed.weight" in refused(snapshot)
+
+
+def test_a_grey_generator_draws_its_grey_as_three_equal_channels(tmp_path):
+    notes = convert_generator(CASES / "grey_images.pkl", tmp_path / "out")
+    assert any("grey" in note for note in notes)
+    assert any(
+        "grey" in note for note in json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]["notes"]
+    )
+    generator = linkjax.load(tmp_path / "out")
+    w = generator.mapping(np.random.default_rng(0).normal(size=(3, generator.spec.z_dim)), label=None)
+    images = np.asarray(generator.synthesis(w))
+    assert images.shape[-1] == 3 and images.std() > 1e-3
+    np.testing.assert_array_equal(images[..., 0], images[..., 1])
+    np.testing.assert_array_equal(images[..., 0], images[..., 2])
+    snapshot = read_snapshot(CASES / "grey_images.pkl")
+    assert spec_from_snapshot(snapshot).img_channels == 1
+
+
+def test_images_with_transparency_are_refused_in_one_sentence(snapshot):
+    names = snapshot.modules["synthesis"].attributes["layer_names"]
+    snapshot.modules["synthesis"].attributes["img_channels"] = 4
+    snapshot.modules[f"synthesis.{names[-1]}"].attributes["out_channels"] = 4
+    said = refused(snapshot)
+    assert "4 channels" in said and "\n" not in said
