@@ -19,6 +19,7 @@ from linkjax import cluster
 from linkjax import config as configs
 from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
+from linkjax.ops.resize import Interpolation
 from linkjax.stages import PIPELINE
 
 
@@ -34,21 +35,46 @@ class ConvertGenerator:
 
 @dataclasses.dataclass(frozen=True)
 class ConvertClassifier:
-    """Convert a PyTorch state dict of a torchvision classifier (needs the extra `convert`: PyTorch)."""
+    """Convert the weights of a torchvision classifier (.pth, .safetensors), read as data: nothing in them is run."""
 
     src: Positional[Path]
-    """The .pth file."""
+    """The .pth or .safetensors file."""
     out: Positional[Path]
     """Folder to make."""
     arch: str
-    """Architecture: resnet18|34|50|101|152, vgg11|13|16|19, alexnet, densenet121|161|169|201, ipirm_resnet50."""
+    """Architecture: resnet18|34|50|101|152, wide_resnet50_2|101_2, resnext50_32x4d|101_32x8d|101_64x4d, vgg11|13|16|19
+    (also with _bn), alexnet, densenet121|161|169|201, ipirm_resnet50."""
     features: Literal["penultimate", "original"] = "penultimate"
     """Which activations are r: the input of the last layer, or what the original program took (C,H,W flattened)."""
+    key: str | None = None
+    """Which of the file's networks: its key in the file, such as state_dict_ema, or the prefix of its names; none: the
+    one as trained."""
+    headless: bool = False
+    """Leave the last layer out, or do without where there is none: no class scores."""
+    class_names: Path | None = None
+    """File of the classes' names: one a line, or JSON."""
+    preprocessing: Path | None = None
+    """File that says how images are prepared: config.json of timm, preprocessor_config.json of Hugging Face."""
+    resize: int | None = None
+    """Shorter side in pixels that images get, 0: none. This and what follows comes before the file; without either it
+    is as in torchvision's first ImageNet weights: 256, 224, bilinear, their mean and std, RGB in 0 … 1."""
+    crop: int | None = None
+    """Side of the central square that is kept, in pixels, 0: all."""
+    interpolation: Interpolation | None = None
+    """Filter of the resize."""
+    mean: tuple[float, float, float] | None = None
+    """Subtracted from values in --range, per channel in the order of --channels."""
+    std: tuple[float, float, float] | None = None
+    """… which are then divided by this."""
+    channels: Literal["rgb", "bgr"] | None = None
+    """Order of the channels in which the network takes them."""
+    range: tuple[float, float] | None = None
+    """What the bytes 0 and 255 are before mean and std: 0 1, 0 255, -1 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvertSegmenter:
-    """Convert a state dict of the few-shot segmentation network (needs the extra `convert`: PyTorch)."""
+    """Convert a state dict of the few-shot segmentation network."""
 
     src: Positional[Path]
     """The .pth file."""
@@ -154,6 +180,12 @@ def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 def _convert(arguments: list[str]) -> None:
     kinds = {"generator": ConvertGenerator, "classifier": ConvertClassifier, "segmenter": ConvertSegmenter}
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: linkjax convert KIND FILE OUT [--flag value …]\n")
+        for kind, cls in kinds.items():
+            print(f"  {kind:12}{(cls.__doc__ or '').splitlines()[0]}")
+        print("\nlinkjax convert KIND --help tells more")
+        return
     if not arguments or arguments[0] not in kinds:
         wrong = f", found '{arguments[0]}'{configs.nearest(arguments[0], kinds)}" if arguments else ""
         raise InputError(
@@ -203,7 +235,7 @@ def _print_help() -> None:
     table.add_row("doctor", "this installation: versions, devices, memory, and a self-check against stored numbers")
     table.add_row("label", "paint masks over generated pictures, in a browser on this machine")
     table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
-    table.add_row("convert classifier", "read a torchvision .pth")
+    table.add_row("convert classifier", "read a torchvision .pth or .safetensors as data")
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")
     for stage in PIPELINE:
         table.add_row(stage.name, stage.does)

@@ -12,6 +12,7 @@ import numpy as np
 
 from linkjax.errors import ConversionError
 
+SHOWN = 10  # names of what does not fit, in a message
 Layout = Callable[[np.ndarray], np.ndarray]
 
 
@@ -62,17 +63,23 @@ class Converted(NamedTuple):
 
 
 def convert(
-    source: Mapping[str, np.ndarray], targets: Mapping[str, Any], rules: Sequence[Rule | Ignore], *, what: str
+    source: Mapping[str, np.ndarray],
+    targets: Mapping[str, Any],
+    rules: Sequence[Rule | Ignore],
+    *,
+    what: str,
+    guess: Callable[[list[str]], str] = lambda missing: "check that the file and the architecture belong together",
 ) -> Converted:
-    """Source arrays under their target names, or one message with everything that does not fit.
+    """Source arrays under their target names, or one message that counts all that does not fit and names the first.
 
     Args:
       source: key → array, as in the file.
       targets: name → anything with `shape` and `dtype`; see `linkjax.models.build.shapes`.
       rules: the first whose pattern matches a key decides about it.
       what: the architecture, for the message.
+      guess: targets that are missing → what is probably wrong, for the message.
     Returns: every target filled; dtypes are those of the source.
-    Raises: ConversionError that lists all missing, unexpected and mis-shaped names.
+    Raises: ConversionError with the numbers of missing, unexpected and mis-shaped names, and the first ten of them.
     """
     compiled = [(re.compile(rule.pattern), rule) for rule in rules]
     arrays: dict[str, np.ndarray] = {}
@@ -97,12 +104,23 @@ def convert(
             misfits += problem
     missing = [f"missing: {name} {tuple(targets[name].shape)}" for name in targets if name not in origin]
     if missing or unexpected or misfits:
+        cause = guess([name for name in targets if name not in origin])
         head = (
             f"these weights do not fit {what}: {len(missing)} missing, {len(unexpected)} unexpected, "
-            f"{len(misfits)} mis-shaped; check that the file and the architecture belong together"
+            f"{len(misfits)} mis-shaped" + (f"; {cause}" if cause else "")
         )
-        raise ConversionError("\n  ".join([head, *missing, *unexpected, *misfits]))
+        raise ConversionError("\n  ".join([head, *_first(misfits, unexpected, missing)]))
     return Converted(arrays, ignored)
+
+
+def _first(*kinds: list[str]) -> list[str]:
+    """The first few of each kind, in all `SHOWN`, and how many more there are."""
+    named: list[str] = []
+    for place, kind in enumerate(kinds):
+        waiting = sum(1 for other in kinds[place + 1 :] if other)
+        named += kind[: max(SHOWN - len(named) - waiting * (SHOWN // 3), SHOWN // 3)]
+    left = sum(map(len, kinds)) - len(named)
+    return named + ([f"… and {left} more"] if left else [])
 
 
 def _shown(key: str) -> str:

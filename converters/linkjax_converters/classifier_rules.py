@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from linkjax.models import alexnet, vgg
 from linkjax.models.classifier_spec import ClassifierSpec
 from linkjax_converters.bijection import Ignore, Rule, oi_to_io, oihw_to_hwio
+from linkjax_converters.naming import HIDDEN
 
 Shapes = Mapping[str, tuple[int, ...]]
 Target = str | Callable[[re.Match[str]], str]
@@ -22,7 +23,12 @@ _TORCHVISION = {"conv1": "conv1", "bn1": "bn1", "layer": "layer", "first": 1}
 
 def rules(spec: ClassifierSpec) -> tuple[Rule | Ignore, ...]:
     """Rules from a state dict's keys to the names in `Classifier(spec)`."""
-    return (*{"resnet": _resnet, "vgg": _vgg, "alexnet": _alexnet, "densenet": _densenet}[spec.family](spec), *_IGNORED)
+    own = {"resnet": _resnet, "vgg": _vgg, "alexnet": _alexnet, "densenet": _densenet}[spec.family](spec)
+    return (*own, *_dense(rf"{HIDDEN}\.(\d+)", r"head_layers.\1"), *_IGNORED)
+
+
+def _is_ipirm(spec: ClassifierSpec) -> bool:
+    return spec.arch.startswith("ipirm")
 
 
 def fit(spec: ClassifierSpec, shapes: Shapes) -> ClassifierSpec:
@@ -39,10 +45,16 @@ def fit(spec: ClassifierSpec, shapes: Shapes) -> ClassifierSpec:
         return tuple(rows(key, default) for key, default in zip(keys, defaults, strict=True))
 
     if spec.family == "resnet":
-        names = _IPIRM if spec.num_classes == 0 else _TORCHVISION
+        names = _IPIRM if _is_ipirm(spec) else _TORCHVISION
         plain = names["layer"].replace("\\", "")
-        keys = [f"{plain}{names['first'] + n}.0.conv1.weight" for n in range(len(spec.widths))]
-        widths = each(keys, spec.widths)
+        stages = [f"{plain}{names['first'] + n}.0" for n in range(len(spec.widths))]
+        if (spec.groups, spec.width_per_group) == (1, 64):
+            widths = each([f"{stage}.conv1.weight" for stage in stages], spec.widths)
+        else:  # inside, the blocks have a width of their own
+            widths = tuple(
+                max(rows(f"{stage}.conv3.weight", 4 * default) // 4, 1)
+                for stage, default in zip(stages, spec.widths, strict=True)
+            )
         classes = rows("fc.weight", spec.num_classes) if spec.num_classes else 0
         return dataclasses.replace(spec, widths=widths, num_classes=classes)
     if spec.family == "densenet":
@@ -55,7 +67,7 @@ def fit(spec: ClassifierSpec, shapes: Shapes) -> ClassifierSpec:
             widths=(rows("features.conv0.weight", spec.widths[0]),),
             growth=growth,
             expansion=max(rows(f"{_FIRST}.{layer.format(1)}.weight", growth * spec.expansion) // growth, 1),
-            num_classes=rows("classifier.weight", spec.num_classes),
+            num_classes=rows("classifier.weight", spec.num_classes) if spec.num_classes else 0,
         )
     if spec.family == "vgg":
         found = vgg.positions(spec.blocks, spec.norm)
@@ -67,7 +79,7 @@ def fit(spec: ClassifierSpec, shapes: Shapes) -> ClassifierSpec:
         spec,
         widths=each([f"features.{index}.weight" for index in convolutions], spec.widths),
         hidden=each([f"classifier.{index}.weight" for index in hidden], spec.hidden),
-        num_classes=rows("classifier.6.weight", spec.num_classes),
+        num_classes=rows("classifier.6.weight", spec.num_classes) if spec.num_classes else 0,
     )
 
 
@@ -75,7 +87,7 @@ _FIRST = "features.denseblock1.denselayer1"
 
 
 def _resnet(spec: ClassifierSpec) -> list[Rule | Ignore]:
-    names = _IPIRM if spec.num_classes == 0 else _TORCHVISION
+    names = _IPIRM if _is_ipirm(spec) else _TORCHVISION
     first = names["first"]
     block = rf"{names['layer']}([{first}-{first + len(spec.blocks) - 1}])\.(\d+)"
 
@@ -90,7 +102,7 @@ def _resnet(spec: ClassifierSpec) -> list[Rule | Ignore]:
         Rule(rf"{block}\.downsample\.0\.weight", at("downsample.conv.kernel"), oihw_to_hwio),
         *_norm(rf"{block}\.downsample\.1", at("downsample.bn")),
     ]
-    if spec.num_classes == 0:
+    if _is_ipirm(spec):
         return [
             *found,
             Ignore(r"g\..*", why="projection head of the self-supervised training; features come before it"),

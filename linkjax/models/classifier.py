@@ -43,6 +43,9 @@ class Classifier(nnx.Module):
         self.spec = spec
         keys = Keys(rngs)
         self.network = _network(spec, keys)
+        if spec.head:  # a head of several layers: all but the last, each with a ReLU
+            sizes = zip((spec.pooled_units, *spec.head), spec.head, strict=False)
+            self.head_layers = nnx.List([Dense(inputs, outputs, keys=keys) for inputs, outputs in sizes])
         self.last = Dense(spec.penultimate_units, spec.num_classes, keys=keys) if spec.num_classes else None
 
     @property
@@ -51,7 +54,9 @@ class Classifier(nnx.Module):
         return self.spec.preprocessing.quantise
 
     def preprocess(self, images: Num[Array, "B H W 3"], differentiable: bool = False) -> Float[Array, "B h w 3"]:
-        """Generated images as the classifier's input: bytes → resize → centre crop → (x / 255 − mean) / std.
+        """Generated images as the classifier's input: bytes → resize → centre crop → (x − mean) / std.
+
+        x are the bytes in the classifier's own range (x / 255 for most) and order of channels.
 
         Args:
           images: values in [-1, 1]; or bytes.
@@ -63,8 +68,10 @@ class Classifier(nnx.Module):
         return _preprocess(images, self.spec.preprocessing, differentiable)
 
     def normalise(self, images: UInt8[Array, "B h w 3"]) -> Float[Array, "B h w 3"]:
-        """The last step of `preprocess` alone, (x / 255 − mean) / std, for bytes already resized and cropped."""
-        return _preprocess(images, dataclasses.replace(self.spec.preprocessing, resize=None, crop=None), False)
+        """The last step of `preprocess` alone, (x − mean) / std, for bytes already resized and cropped."""
+        return _preprocess(
+            images, dataclasses.replace(self.spec.preprocessing, resize=None, crop=None, squash=False), False
+        )
 
     def __call__(self, x: Float[Array, "B H W 3"], stages: bool = False) -> Classification:
         """Activations and class scores of preprocessed images.
@@ -98,14 +105,18 @@ def _preprocess(images: Array, preprocessing: Preprocessing, differentiable: boo
         # Truncation to bytes takes away half a level on average.
         half = 0.5 if preprocessing.quantise else 0.0
         values = jnp.clip((images.astype(jnp.float32) + 1.0) * 127.5 - half, 0.0, 255.0)
-    height, width = images.shape[1:3]
-    if preprocessing.resize is not None:
-        height, width = resize.shorter_side(height, width, preprocessing.resize)
-    values = (resize.resize_bytes if exact else resize.resize)(values, height, width, preprocessing.crop)
+    height, width = preprocessing.resized(*images.shape[1:3])
+    resized = resize.resize_bytes if exact else resize.resize
+    values = resized(values, height, width, preprocessing.crop, preprocessing.interpolation).astype(jnp.float32)
+    if preprocessing.channels == "bgr":
+        values = values[..., ::-1]
+    low, high = preprocessing.value_range
+    values = values / (255.0 / (high - low))
+    values = values + low if low else values
     mean, std = (
         np.asarray(constant, np.float32)[None, None, None] for constant in (preprocessing.mean, preprocessing.std)
     )
-    seen = (values.astype(jnp.float32) / 255.0 - mean) / std
+    seen = (values - mean) / std
     if images.dtype == jnp.uint8:
         return seen
     # Bytes know no NaN: an image that is not finite would be seen as partly black, and pass for a sample.
@@ -120,20 +131,28 @@ def _classify(model: Classifier, x: Array, stages: bool) -> Classification:
 
 def _classified(model: Classifier, x: Array, stages: bool) -> Classification:
     r, maps = model.network.original(x)
-    hidden = model.network.penultimate(r)
+    hidden = _before_last(model, r)
     logits = None if model.last is None else model.last(hidden)
     return Classification(r if model.spec.features == "original" else hidden, logits, maps if stages else {})
 
 
+def _before_last(model: Classifier, r: Array) -> Array:
+    """The input of the last layer, from the network's own output."""
+    hidden = model.network.penultimate(r)
+    for layer in model.head_layers if model.spec.head else ():
+        hidden = jax.nn.relu(layer(hidden))
+    return hidden
+
+
 @jax.jit
 def _head(model: Classifier, r: Array) -> Array:
-    hidden = model.network.penultimate(r) if model.spec.features == "original" else r
+    hidden = _before_last(model, r) if model.spec.features == "original" else r
     return model.last(hidden)  # pyright: ignore[reportOptionalCall]
 
 
 def _network(spec: ClassifierSpec, keys: Keys) -> ResNet | VGG | AlexNet | DenseNet:
     if spec.family == "resnet":
-        return ResNet(spec.widths, spec.blocks, spec.expansion, keys=keys)
+        return ResNet(spec.widths, spec.blocks, spec.expansion, (spec.groups, spec.width_per_group), keys=keys)
     if spec.family == "vgg":
         return VGG(spec.widths, spec.blocks, spec.hidden, spec.norm, keys=keys)
     if spec.family == "alexnet":

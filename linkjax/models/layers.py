@@ -28,7 +28,7 @@ def _he(keys: Keys, *shape: int) -> Array:
 
 
 class Conv(nnx.Module):
-    """A square convolution; `kernel` [k, k, in, out]."""
+    """A square convolution; `kernel` [k, k, in / groups, out]."""
 
     def __init__(
         self,
@@ -39,17 +39,19 @@ class Conv(nnx.Module):
         stride: int = 1,
         padding: int = 0,
         dilation: int = 1,
+        groups: int = 1,
         bias: bool = True,
         keys: Keys,
     ):
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.kernel = nnx.Param(_he(keys, size, size, in_channels, out_channels))
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.kernel = nnx.Param(_he(keys, size, size, in_channels // groups, out_channels))
         self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else None
 
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The convolution of x, with the bias if there is one."""
         bias = None if self.bias is None else self.bias[...]
-        return ops.conv(x, self.kernel[...], bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        how = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return ops.conv(x, self.kernel[...], bias, **how)
 
 
 class Dense(nnx.Module):

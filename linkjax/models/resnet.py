@@ -1,10 +1,11 @@
-"""ResNet, with torchvision's structure and names (stride of a bottleneck block on its 3×3 convolution)."""
+"""ResNet, wide and grouped ones too, with torchvision's structure and names (a bottleneck's stride on its 3×3)."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from linkjax.errors import InputError
 from linkjax.models.layers import BatchNorm, Conv, Keys
 from linkjax.ops import pooling
 
@@ -17,7 +18,9 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, *, keys: Keys):
+    def __init__(self, in_channels: int, width: int, stride: int, how: tuple[int, int] = (1, 64), *, keys: Keys):
+        if how != (1, 64):
+            raise InputError("basic blocks have no groups and no width of their own; expected bottleneck blocks")
         self.conv1 = Conv(in_channels, width, 3, stride=stride, padding=1, bias=False, keys=keys)
         self.bn1 = BatchNorm(width)
         self.conv2 = Conv(width, width, 3, padding=1, bias=False, keys=keys)
@@ -32,16 +35,22 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """x + a 3×3 convolution between two 1×1 ones (ResNet-50 and deeper)."""
+    """x + a 3×3 convolution between two 1×1 ones (ResNet-50 and deeper; ResNeXt; Wide ResNet).
+
+    Args:
+      how: groups of the 3×3 convolution, and channels of each per 64 of `width`.
+    """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, *, keys: Keys):
-        self.conv1 = Conv(in_channels, width, 1, bias=False, keys=keys)
-        self.bn1 = BatchNorm(width)
-        self.conv2 = Conv(width, width, 3, stride=stride, padding=1, bias=False, keys=keys)
-        self.bn2 = BatchNorm(width)
-        self.conv3 = Conv(width, width * 4, 1, bias=False, keys=keys)
+    def __init__(self, in_channels: int, width: int, stride: int, how: tuple[int, int] = (1, 64), *, keys: Keys):
+        groups, width_per_group = how
+        inside = width * width_per_group // 64 * groups
+        self.conv1 = Conv(in_channels, inside, 1, bias=False, keys=keys)
+        self.bn1 = BatchNorm(inside)
+        self.conv2 = Conv(inside, inside, 3, stride=stride, padding=1, groups=groups, bias=False, keys=keys)
+        self.bn2 = BatchNorm(inside)
+        self.conv3 = Conv(inside, width * 4, 1, bias=False, keys=keys)
         self.bn3 = BatchNorm(width * 4, scale=_BRANCH_SCALE)
         self.downsample = _downsample(in_channels, width * 4, stride, keys)
 
@@ -78,9 +87,19 @@ class ResNet(nnx.Module):
       widths: channels of the convolutions inside the blocks, per stage; the stem has the first.
       blocks: blocks per stage.
       expansion: 4 for bottleneck blocks, which put out 4 · width channels; 1 for basic ones.
+      how: of bottleneck blocks, the groups of their 3×3 convolutions and channels of each per 64 of the width;
+        (1, 64): ungrouped, of the width itself.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], expansion: int, *, keys: Keys):
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        blocks: tuple[int, ...],
+        expansion: int,
+        how: tuple[int, int] = (1, 64),
+        *,
+        keys: Keys,
+    ):
         block = Bottleneck if expansion == 4 else BasicBlock
         self.conv1 = Conv(3, widths[0], 7, stride=2, padding=3, bias=False, keys=keys)
         self.bn1 = BatchNorm(widths[0])
@@ -89,7 +108,7 @@ class ResNet(nnx.Module):
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             layers = nnx.List()
             for index in range(count):
-                layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1, keys=keys))
+                layers.append(block(channels, width, 2 if stage > 0 and index == 0 else 1, how, keys=keys))
                 channels = width * block.expansion
             self.stages.append(layers)
 

@@ -40,6 +40,8 @@ class Framing(NamedTuple):
 
     shorter: int
     crop: int
+    interpolation: str = "bilinear"  # Pillow's name of the filter
+    squash: bool = False  # both sides become `shorter`
 
 
 class Unreadable(InputError):
@@ -57,7 +59,7 @@ def framing(preprocessing: Preprocessing, resolution: int) -> Framing:
       resolution: side in pixels of the generator's images.
     """
     shorter = preprocessing.resize or resolution
-    return Framing(shorter, preprocessing.crop or shorter)
+    return Framing(shorter, preprocessing.crop or shorter, preprocessing.interpolation, preprocessing.squash)
 
 
 def read(item: Item, framings: Sequence[Framing]) -> list[UInt8[np.ndarray, "side side 3"]]:
@@ -65,7 +67,7 @@ def read(item: Item, framings: Sequence[Framing]) -> list[UInt8[np.ndarray, "sid
 
     The EXIF orientation is applied; transparent pixels are laid over white; greyscale (8 or 16 bit), palette and CMYK
     images become RGB; of animations the first frame is taken; colour profiles are not applied. The resize is Pillow's
-    bilinear one on bytes, as for generated images.
+    on bytes, by the classifier's filter, as for generated images.
 
     Raises: Unreadable with one sentence: damaged, not an image, or more pixels than Pillow thinks safe to decode.
     """
@@ -126,8 +128,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _framed(image: Image.Image, how: Framing) -> UInt8[np.ndarray, "side side 3"]:
-    height, width = resize.shorter_side(image.height, image.width, how.shorter)
+    height, width = (how.shorter,) * 2 if how.squash else resize.shorter_side(image.height, image.width, how.shorter)
     if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = image.resize((width, height), Image.Resampling[how.interpolation.upper()])
     left, top = resize.crop_start(width, how.crop), resize.crop_start(height, how.crop)
     return np.array(image.crop((left, top, left + how.crop, top + how.crop)), np.uint8)

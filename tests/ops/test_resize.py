@@ -62,7 +62,7 @@ def test_the_unrounded_resize_is_within_the_two_roundings_and_has_gradients():
 
 def test_rows_of_weights_sum_to_one():
     for sizes in ((64, 256), (400, 256), (7, 3), (3, 7), (1, 5)):
-        np.testing.assert_allclose(resize.bilinear_weights(*sizes).sum(axis=1), 1.0, atol=1e-15)
+        np.testing.assert_allclose(resize.filter_weights(*sizes).sum(axis=1), 1.0, atol=1e-15)
 
 
 def test_halves_round_to_even_in_a_centre_crop():
@@ -86,3 +86,37 @@ def test_nearest_resize_picks_rows_and_columns():
     maps = jnp.arange(2 * 3 * 5, dtype=jnp.float32).reshape(1, 3, 5, 2)
     rows, columns = resize.nearest_indices(3, 7), resize.nearest_indices(5, 4)
     np.testing.assert_array_equal(resize.resize_nearest(maps, 7, 4), maps[:, rows][:, :, columns])
+
+
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+# Enlarged, reduced, one side each, by so much that a row has more taps than 11-bit parts could add up exactly.
+SHAPES = [
+    (64, 64, 256, 256),
+    (150, 93, 64, 40),
+    (31, 50, 77, 20),
+    (256, 256, 64, 64),
+    (900, 1200, 18, 24),
+    (7, 5, 99, 7),
+]
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_filter_gives_the_bytes_of_pillow(interpolation, shape):
+    height, width, rows, columns = shape
+    images = noise(2, height, width, 3)
+    images[1] = np.where(images[1] > 127, 255, 0)  # overshoots most
+    expected = [
+        Image.fromarray(each).resize((columns, rows), Image.Resampling[interpolation.upper()]) for each in images
+    ]
+    found = resize.resize_bytes(jnp.asarray(images), rows, columns, None, interpolation)
+    np.testing.assert_array_equal(found, np.stack([np.asarray(each) for each in expected]))
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_every_filter_unrounded_is_within_its_roundings_and_linear(interpolation):
+    images = jnp.asarray(noise(1, 40, 30, 3)) // 3 + 85  # far from the ends, where bytes are cut
+    exact = resize.resize_bytes(images, 27, 50, 20, interpolation).astype(jnp.float32)
+    floats, gradient = jax.vjp(lambda x: resize.resize(x, 27, 50, 20, interpolation), images.astype(jnp.float32))
+    assert jnp.abs(floats - exact).max() <= 1.5
+    assert jnp.abs(gradient(jnp.ones_like(floats))[0]).sum() > 0

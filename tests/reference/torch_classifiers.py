@@ -14,6 +14,15 @@ RESNETS = {
     "resnet101": ((3, 4, 23, 3), 4),
     "resnet152": ((3, 8, 36, 3), 4),
 }
+#: Groups of the 3×3 convolutions, and channels of each per 64 of the width.
+INSIDE = {
+    "wide_resnet50_2": (1, 128),
+    "wide_resnet101_2": (1, 128),
+    "resnext50_32x4d": (32, 4),
+    "resnext101_32x8d": (32, 8),
+    "resnext101_64x4d": (64, 4),
+}
+RESNETS |= {name: ((3, 4, 23 if "101" in name else 6, 3), 4) for name in INSIDE}
 VGGS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 DENSENETS = {
     "densenet121": ((6, 12, 24, 16), 32, 64),
@@ -27,7 +36,8 @@ ARCHITECTURES = (*RESNETS, *VGGS, *(f"{name}_bn" for name in VGGS), "alexnet", *
 def build(arch: str, divisor: int = 1, classes: int = 1000) -> nn.Module:
     """A network of `arch` with every width divided."""
     if arch in RESNETS:
-        return ResNet(*RESNETS[arch], [64 * 2**stage // divisor for stage in range(4)], classes)
+        widths = [64 * 2**stage // divisor for stage in range(4)]
+        return ResNet(*RESNETS[arch], widths, classes, INSIDE.get(arch, (1, 64)))
     if arch.startswith("vgg"):
         return vgg(VGGS[arch.removesuffix("_bn")], arch.endswith("_bn"), divisor, classes)
     if arch == "alexnet":
@@ -70,13 +80,16 @@ def copy_of(classifier) -> nn.Module:
 
 
 class Block(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int, expansion: int):
+    def __init__(self, inputs: int, width: int, stride: int, expansion: int, inside=(1, 64)):
         super().__init__()
+        groups, per_group = inside
+        narrow = width * per_group // 64 * groups
         sizes = ((3, stride), (3, 1)) if expansion == 1 else ((1, 1), (3, stride), (1, 1))
         self.count, channels = len(sizes), inputs
         for index, (size, step) in enumerate(sizes, 1):
-            out = width * expansion if index == len(sizes) else width
-            setattr(self, f"conv{index}", nn.Conv2d(channels, out, size, step, size // 2, bias=False))
+            out = width * expansion if index == len(sizes) else narrow
+            parts = groups if index == 2 else 1
+            setattr(self, f"conv{index}", nn.Conv2d(channels, out, size, step, size // 2, groups=parts, bias=False))
             setattr(self, f"bn{index}", nn.BatchNorm2d(out))
             channels = out
         if stride != 1 or inputs != channels:
@@ -93,7 +106,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, expansion: int, widths, classes: int):
+    def __init__(self, blocks, expansion: int, widths, classes: int, inside=(1, 64)):
         super().__init__()
         channels = widths[0]
         self.conv1 = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
@@ -102,7 +115,7 @@ class ResNet(nn.Module):
             layers = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                layers.append(Block(channels, width, stride, expansion))
+                layers.append(Block(channels, width, stride, expansion, inside))
                 channels = width * expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
         self.fc = nn.Linear(channels, classes)

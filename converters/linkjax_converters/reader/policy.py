@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from linkjax.errors import InputError, UnsafeFileError
-from linkjax_converters.reader.records import Call, Global, Span, shown
+from linkjax_converters.reader.records import Call, Global, Persistent, Span, shown
 
 MAX_NAME = 500  # characters of a dotted name
 
@@ -130,6 +130,11 @@ def call(function: Any, args: Any) -> Any:
 
     Errors: UnsafeFileError naming the call, for all but known reconstructors and classes of networks.
     """
+    if isinstance(function, Persistent) and isinstance(function.key, tuple) and function.key[:1] == ("module",):
+        raise UnsafeFileError(
+            "holds a whole pickled network with its source code; nothing was run. In its own program save the model's "
+            "state_dict() alone: torch.save(model.state_dict(), FILE)"
+        )
     if not isinstance(function, Global):
         raise refused("call something the file itself made")
     if not isinstance(args, tuple):

@@ -12,7 +12,15 @@ from linkjax.errors import InputError, LinkjaxError
 from linkjax_converters.reader.machine import load
 from linkjax_converters.reader.plain_values import Allowance, NotPlain, mapping, plain
 from linkjax_converters.reader.records import Budget, Call, shown
-from linkjax_converters.reader.torch_storage import MAGIC, Layout, Storage, UnknownNumbers, layout, read_storages
+from linkjax_converters.reader.torch_storage import (
+    MAGIC,
+    Layout,
+    Storage,
+    UnknownNumbers,
+    layout,
+    read_arrays,
+    read_storages,
+)
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 MAX_MODULES = 20_000
@@ -99,7 +107,7 @@ def _read(file: IO[bytes], network: str) -> Snapshot:
     needed = sum({id(record): tensor.nbytes_read for record, tensor in tensors.values()}.values())
     if needed > size + SLACK:
         raise InputError(f"its tensors ask for {needed} bytes and the file has {size}; refused as a bomb")
-    arrays = _arrays(file, tensors)
+    arrays = read_arrays(file, tensors)
     return Snapshot(arrays, modules, tuple(n for n in names if n != network))
 
 
@@ -199,25 +207,3 @@ def _attributes(state: dict[Any, Any], allowance: Allowance) -> dict[str, Any]:
             with contextlib.suppress(NotPlain):
                 attributes[name] = plain(value, allowance)
     return attributes
-
-
-def _arrays(file: IO[bytes], tensors: dict[str, tuple[Any, Layout]]) -> dict[str, np.ndarray]:
-    """Copy tensors out of the file by reading it: pages of its map would count as memory a second time."""
-    made: dict[int, np.ndarray] = {}
-    arrays = {}
-    for name, (record, tensor) in tensors.items():
-        if id(record) not in made:
-            first, last = tensor.span
-            flat = np.empty(last - first, tensor.dtype)
-            raw = flat.view(np.uint8)
-            begin = first * tensor.dtype.itemsize
-            data = tensor.storage.data
-            if data.start is None:
-                raw[:] = np.frombuffer(data.view[begin : begin + raw.size], np.uint8)
-            else:
-                file.seek(data.start + begin)
-                if file.readinto(memoryview(raw)) != raw.size:  # type: ignore[attr-defined]
-                    raise InputError("became shorter while it was read; get the file again")
-            made[id(record)] = tensor.arrange(flat)
-        arrays[name] = made[id(record)]
-    return arrays

@@ -1,7 +1,8 @@
 """Tensors inside a pickle: torch's old-format storage files, read without torch, whatever device wrote them."""
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -109,7 +110,7 @@ def read_storage(call: Call, budget: Budget) -> Storage:
         raise InputError("its tensors were written on a big-endian machine; save the network again on another")
     value, _ = following()
     keys, _ = following()
-    dtype, key, size, offset = _described(value)
+    dtype, key, size, offset = described(value)
     if keys != [key]:
         raise InputError("damaged: a tensor's bytes do not name the one storage they hold; get the file again")
     data = span.view[position + 8 :]
@@ -123,7 +124,24 @@ def read_storage(call: Call, budget: Budget) -> Storage:
     return Storage(Span(data[begin : begin + size * dtype.itemsize], start), dtype, size)
 
 
-def _described(value: Any) -> tuple[np.dtype[Any], str, int, int]:
+def storage_of(record: Persistent, stored: Callable[[str], Span]) -> Storage:
+    """The storage that a persistent id describes.
+
+    Args:
+      stored: its key → the bytes that the file has under it.
+    """
+    dtype, key, size, offset = described(record)
+    span = stored(key)
+    begin, end = offset * dtype.itemsize, (offset + size) * dtype.itemsize
+    if end > len(span):
+        raise InputError(
+            f"truncated: a tensor announces {size} numbers and has {len(span)} bytes, more than the file holds; "
+            "get the file again"
+        )
+    return Storage(Span(span.view[begin:end], None if span.start is None else span.start + begin), dtype, size)
+
+
+def described(value: Any) -> tuple[np.dtype[Any], str, int, int]:
     """dtype, key, size and offset out of torch's persistent id ("storage", type, key, location, size, view)."""
     found = value.key if isinstance(value, Persistent) else None
     if not isinstance(found, tuple) or len(found) not in (5, 6) or found[0] != "storage":
@@ -247,3 +265,29 @@ def layout(value: Any, storages: dict[int, Storage | UnknownNumbers]) -> Layout 
         if dtype is None:
             raise InputError(f"holds numbers of type {shown(name)}, which linkjax does not read; save it as float32")
     return Layout(storage, args[1], args[2], args[3], dtype)
+
+
+def read_arrays(file: IO[bytes], tensors: Mapping[str, tuple[Any, Layout]]) -> dict[str, np.ndarray]:
+    """Copy tensors out of their file by reading it: pages of its map would count as memory a second time.
+
+    Args:
+      tensors: name → the record of a tensor, which may come under several names, and its layout.
+    """
+    made: dict[int, np.ndarray] = {}
+    arrays = {}
+    for name, (record, tensor) in tensors.items():
+        if id(record) not in made:
+            first, last = tensor.span
+            flat = np.empty(last - first, tensor.dtype)
+            raw = flat.view(np.uint8)
+            begin = first * tensor.dtype.itemsize
+            data = tensor.storage.data
+            if data.start is None:
+                raw[:] = np.frombuffer(data.view[begin : begin + raw.size], np.uint8)
+            else:
+                file.seek(data.start + begin)
+                if file.readinto(memoryview(raw)) != raw.size:  # type: ignore[attr-defined]
+                    raise InputError("became shorter while it was read; get the file again")
+            made[id(record)] = tensor.arrange(flat)
+        arrays[name] = made[id(record)]
+    return arrays
