@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 from linkjax.errors import InputError
 from linkjax.models import alexnet, densenet, vgg
@@ -128,7 +128,7 @@ class ClassifierSpec:
         return self.widths[-1] * grid**2
 
 
-def _resnet(arch: str, blocks: tuple[int, ...], expansion: int, **others: int) -> ClassifierSpec:
+def _resnet(arch: str, blocks: tuple[int, ...], expansion: int, **others: Any) -> ClassifierSpec:
     return ClassifierSpec(arch, "resnet", (64, 128, 256, 512), blocks, expansion=expansion, **others)
 
 

@@ -1,6 +1,7 @@
 """The layers that all classifiers share: weights with their shapes, and one operation each."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ class Conv(nnx.Module):
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B h w O"]:
         """The convolution of x, with the bias if there is one."""
         bias = None if self.bias is None else self.bias[...]
-        how = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        how: Any = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         return ops.conv(x, self.kernel[...], bias, **how)
 
 

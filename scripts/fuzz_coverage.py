@@ -1,0 +1,85 @@
+"""Search for inputs that break a reader, led by the coverage of its code (atheris; Linux, CPython up to 3.13).
+
+  pip install atheris
+  python scripts/fuzz_coverage.py state_dict|safetensors|snapshot|preprocessing|names [-runs=N] [-max_total_time=S]
+
+What follows the reader's name goes to libFuzzer. It begins with small sound files, and ends with exit code 77 and the
+input beside it as soon as anything but linkjax's own one-sentence errors leaves the reader.
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
+
+with atheris.instrument_imports(include=["linkjax_converters"]):
+    from linkjax_converters import preprocessing, state_dict
+    from linkjax_converters.reader import snapshot
+
+import fuzz_weight_files
+
+from linkjax.errors import InputError
+from tests.reference import pickle_mutations
+
+CASES = Path(__file__).parents[1] / "tests" / "cases"
+READERS = {
+    "state_dict": (state_dict.read_state_dict, "x.pth"),
+    "safetensors": (state_dict.read_state_dict, "x.safetensors"),
+    "snapshot": (snapshot.read_snapshot, "x.pkl"),
+    "preprocessing": (preprocessing.read_preprocessing, "config.json"),
+    "names": (preprocessing.read_class_names, "names.json"),
+}
+
+
+def sound(what: str, folder: Path) -> list[bytes]:
+    """Small whole files to begin with."""
+    if what == "snapshot":
+        return pickle_mutations.seeds(folder)
+    if what == "safetensors":
+        header, data = fuzz_weight_files.safetensors(random.Random(0))
+        text = json.dumps(header).encode()
+        return [len(text).to_bytes(8, "little") + text + data]
+    if what == "state_dict":
+        import torch
+
+        weights = {"a.weight": torch.ones(2, 3), "b": torch.ones(2).half().t()}
+        for zipped in (True, False):
+            torch.save({"state_dict": weights, "epoch": 1}, folder / str(zipped), _use_new_zipfile_serialization=zipped)
+        return [(folder / str(zipped)).read_bytes() for zipped in (True, False)]
+    contents = fuzz_weight_files.PREPROCESSING if what == "preprocessing" else fuzz_weight_files.NAMES
+    return [json.dumps(content).encode() for content in contents]
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in READERS:
+        raise SystemExit(f"expected one of {', '.join(READERS)}\n{__doc__}")
+    what = sys.argv.pop(1)
+    read, name = READERS[what]
+    folder = Path(tempfile.mkdtemp(prefix="linkjax-fuzz-"))
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, content in enumerate(sound(what, folder)):
+        (corpus / f"sound{number}").write_bytes(content)
+
+    def one(data: bytes) -> None:
+        (folder / name).write_bytes(data)
+        try:
+            read(folder / name)
+        except InputError as error:
+            if "\n" in str(error):
+                raise AssertionError(f"many lines: {error}") from error
+
+    os.chdir(folder)  # where libFuzzer puts what breaks
+    atheris.Setup([sys.argv[0], *sys.argv[1:], str(corpus)], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
