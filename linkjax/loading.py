@@ -10,6 +10,8 @@ _RAW = {
     ".pkl": "linkjax convert generator {path} OUT",
     ".pth": "linkjax convert classifier {path} OUT --arch ARCH",
     ".pt": "linkjax convert classifier {path} OUT --arch ARCH",
+    ".ckpt": "linkjax convert classifier {path} OUT --arch ARCH",
+    ".safetensors": "linkjax convert classifier {path} OUT --arch ARCH",
 }
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 with atheris.instrument_imports(include=["linkjax_converters"]):
-    from linkjax_converters import preprocessing, state_dict
+    from linkjax_converters import class_names, preprocessing, state_dict
     from linkjax_converters.reader import snapshot
 
 import fuzz_weight_files
@@ -34,7 +34,7 @@ READERS = {
     "safetensors": (state_dict.read_state_dict, "x.safetensors"),
     "snapshot": (snapshot.read_snapshot, "x.pkl"),
     "preprocessing": (preprocessing.read_preprocessing, "config.json"),
-    "names": (preprocessing.read_class_names, "names.json"),
+    "names": (class_names.read_class_names, "names.json"),
 }
 
 

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 from linkjax.errors import InputError
-from linkjax_converters.preprocessing import read_class_names, read_preprocessing
+from linkjax_converters.class_names import read_class_names
+from linkjax_converters.preprocessing import read_preprocessing
 from linkjax_converters.state_dict import read_state_dict
 
 HOSTILE = (

@@ -14,8 +14,9 @@ from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, classifier_spec
 from linkjax_converters import classifier_rules, recognise
 from linkjax_converters.bijection import convert
+from linkjax_converters.class_names import read_class_names
 from linkjax_converters.naming import HIDDEN, Canonical, canonical
-from linkjax_converters.preprocessing import read_class_names, read_preprocessing, resolve
+from linkjax_converters.preprocessing import read_preprocessing, resolve
 from linkjax_converters.reader.records import shown
 from linkjax_converters.state_dict import Weights, read_weights
 

@@ -9,8 +9,9 @@ import pytest
 import linkjax
 from linkjax.cli import main
 from linkjax.errors import ConversionError, InputError
+from linkjax_converters.class_names import read_class_names
 from linkjax_converters.classifier import classifier_from_state_dict, convert_classifier
-from linkjax_converters.preprocessing import read_class_names, read_preprocessing
+from linkjax_converters.preprocessing import read_preprocessing
 from linkjax_converters.state_dict import read_state_dict
 from tests.tolerances import CLASSIFIER
 
