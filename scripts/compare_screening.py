@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from linkjax import artifacts
+from linkjax.analysis import measurements
 from linkjax.analysis.ranks import rank_correlation
 
 
@@ -26,7 +27,8 @@ def _effects(
     prefix = "path_" if paths else ""
     effect, unit = (found.read(data, prefix + name).astype(float) for name in ("effect", "unit"))
     baseline = found.read(data, "baseline").astype(float)
-    return effect, np.std(baseline, axis=0), artifacts.names(data, "part"), artifacts.names(data, "metric"), unit
+    metrics = artifacts.names(data, "metric")
+    return effect, measurements.spread(baseline, metrics), artifacts.names(data, "part"), metrics, unit
 
 
 def compare(screening: Path, sweep: Path, paths: bool = False) -> dict[str, Any]:
@@ -38,8 +40,7 @@ def compare(screening: Path, sweep: Path, paths: bool = False) -> dict[str, Any]
         effect[[list(of).index(unit) for unit in both]] for effect, of in ((screened, units), (swept, swept_units))
     )
     places = np.ix_([swept_parts.index(part) for part in parts], [swept_metrics.index(metric) for metric in metrics])
-    scale = np.where(spread[places] > 0, spread[places], np.nan)
-    a, b = screened / scale, swept[(slice(None), *places)] / scale
+    a, b = screened / spread[places], swept[(slice(None), *places)] / spread[places]
     known = np.isfinite(a) & np.isfinite(b)
     figures = {"pooled": rank_correlation(a[known], b[known]), "effects": int(known.sum())}
     by_metric = {}

@@ -23,6 +23,7 @@ from measure_screening import chain, stage
 import linkjax
 from linkjax import artifacts, compile_cache, manifest
 from linkjax.analysis import measurements, screening, stability
+from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.ranks import rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.demo.bundle import open_bundle
@@ -36,14 +37,8 @@ def halves(sweep: artifacts.Artifact) -> float:
     arrays = (read["value"], measurements.unwrapped(read["measured"], axis=2), read["unit_std"][read["unit"]])
     slopes = np.asarray(anchor_slopes(*map(jnp.asarray, arrays)), np.float64)
     columns = [artifacts.names(data, "metric").index(name) for name in screening.METRICS]
-    known = np.isfinite(slopes)
-    total = [np.where(known, slopes, 0)[half::2].sum(axis=0) for half in (0, 1)]
-    count = [known[half::2].sum(axis=0) for half in (0, 1)]
-    spread = np.std(read["baseline"], axis=0)
-    scaled = [
-        (sums / np.where((n > 0) & (spread > 0), n * spread, np.nan))[:, 1:][..., columns]
-        for sums, n in zip(total, count, strict=True)
-    ]
+    spread = measurements.spread(read["baseline"], artifacts.names(data, "metric"))
+    scaled = [(finite_mean(slopes[half::2]) / spread)[:, 1:][..., columns] for half in (0, 1)]
     both = np.isfinite(scaled[0]) & np.isfinite(scaled[1])
     return rank_correlation(scaled[0][both], scaled[1][both])
 

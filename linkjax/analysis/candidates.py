@@ -18,11 +18,11 @@ def strongest_units(
 
     Args:
       effect: per σ of the unit; NaN where there is none.
-      spread: standard deviation of each metric among untouched samples.
+      spread: of each metric, by `measurements.spread`.
       usable: units that may be chosen.
       count: how many; fewer if fewer are usable.
     """
-    scaled = np.abs(effect) / np.where(spread > 0, spread, np.nan)[None]
+    scaled = np.abs(effect) / spread[None]
     score = np.nan_to_num(scaled, nan=0.0).reshape(len(effect), -1).max(axis=1)
     order = np.argsort(-np.where(usable, score, -1.0), kind="stable")
     return np.sort(order[: min(count, int(usable.sum()))]).astype(np.int32)
@@ -46,10 +46,14 @@ def matched(
 def agreement(
     predicted: Float[np.ndarray, "K part metric"],
     measured: Float[np.ndarray, "K part metric"],
-    baseline: Float[np.ndarray, "A part metric"],
+    spread: Float[np.ndarray, "part metric"],
 ) -> float | None:
-    """Rank correlation of predicted and measured effects, each in standard deviations of its metric among samples."""
-    spread = np.std(baseline, axis=0)
-    both = np.stack([predicted, measured]) / np.where(spread > 0, spread, np.nan)
+    """Rank correlation of predicted and measured effects, each in standard deviations of its metric among samples.
+
+    Args:
+      predicted, measured: by the same units, parts and metrics.
+      spread: of `measurements.spread`.
+    """
+    both = np.stack([predicted, measured]) / spread
     known = np.isfinite(both).all(axis=0)
     return rank_correlation(both[0][known], both[1][known]) if known.sum() > 2 else None

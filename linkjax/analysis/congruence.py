@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linkjax.analysis import ranks
+from linkjax.analysis.finite import finite_mean
 from linkjax.errors import InputError
 
 Distance = Literal["euclidean", "cosine"]
@@ -88,13 +89,14 @@ def compare(
         in_r, in_w = (pair_ranks(d, mask) for d in pair)
         near_r, near_w = (nearest(d, mask, k).astype(np.float32) for d in pair)
         pairs = float(mask.sum())
-        value = _mean((in_r * in_w).sum(axis=(1, 2), dtype=np.float64)) / pairs
-        spread = _mean(weighted_correlations(in_r, in_w, mask, weights, copies), times if scope == "within" else None)
-        null = _mean(permuted_products(in_r, in_w, orders)) / pairs
+        value = finite_mean((in_r * in_w).sum(axis=(1, 2), dtype=np.float64)) / pairs
+        drawn = times if scope == "within" else None  # a class counts as often as it was drawn
+        spread = finite_mean(weighted_correlations(in_r, in_w, mask, weights, copies), -1, drawn)
+        null = finite_mean(permuted_products(in_r, in_w, orders), -1) / pairs
         found["distances", scope] = estimate(value, spread, null, int(groups * pairs / 2))
         shared = (near_r * near_w).sum(axis=2) / k  # [groups, points]
         spread = np.sum(weights * shared[None], axis=(1, 2)) / np.sum(weights, axis=(1, 2))
-        null = _mean(permuted_products(near_r, near_w, orders)) / (k * n)
+        null = finite_mean(permuted_products(near_r, near_w, orders), -1) / (k * n)
         found["neighbours", scope] = estimate(float(shared.mean()), spread, null, shared.size)
     return found
 
@@ -247,14 +249,6 @@ def _orders(
     m = n // classes
     places = orders(count, classes)[:, :, None] * m + orders(count, classes, m)
     return places.reshape(count, 1, n)
-
-
-def _mean(values: Float[np.ndarray, "*draws groups"], times: Float[np.ndarray, "*draws groups"] | None = None) -> Any:
-    """Mean over groups, each as often as it was drawn; a group whose value does not exist has no part."""
-    known = np.isfinite(values)
-    weight = known if times is None else known * times
-    total = weight.sum(axis=-1)
-    return np.sum(np.where(known, values, 0.0) * weight, axis=-1) / np.where(total > 0, total, np.nan)
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -22,6 +22,29 @@ def rows(*arrays: Any) -> np.ndarray:
     ])  # fmt: skip
 
 
+def finite_mean(values: Any, axis: int | tuple[int, ...] = 0, weights: Any = None) -> Any:
+    """Mean over axes of what is finite; NaN where nothing is.
+
+    Args:
+      values: any shape.
+      axis: to take the mean over.
+      weights: of the values, ≥ 0, broadcast against them; None: all alike.
+    Returns: float64, or a number where no axis is left.
+    """
+    values = np.asarray(values, np.float64)
+    known = np.isfinite(values)
+    weight = known if weights is None else known * np.asarray(weights, np.float64)
+    total = weight.sum(axis=axis)
+    return (np.where(known, values, 0.0) * weight).sum(axis=axis) / np.where(total > 0, total, np.nan)
+
+
+def finite_std(values: Any, axis: int | tuple[int, ...] = 0) -> Any:
+    """Population standard deviation over axes of what is finite; NaN where nothing is, 0 of a single value."""
+    values = np.asarray(values, np.float64)
+    middle = np.expand_dims(finite_mean(values, axis), axis)
+    return np.sqrt(finite_mean(np.square(values - middle), axis))
+
+
 def note(good: np.ndarray, *names: Sequence[Any] | np.ndarray) -> dict[str, Any]:
     """What to note of a chunk of samples: how many are bad, and the first ones' names.
 

@@ -1,5 +1,6 @@
 """Everything a sweep measures in an image: of the whole image, and of every part of it, in one table of metrics."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
+from linkjax.analysis.finite import finite_mean, finite_std
 from linkjax.analysis.image_metrics import IMAGE_METRICS, ImageMetric, measure_image, measure_images, uncompared
 from linkjax.analysis.regions import luma_histograms, measure_region_batch, measure_regions
 from linkjax.errors import InputError
@@ -112,6 +114,31 @@ def unwrapped(values: np.ndarray, axis: int) -> np.ndarray:
             turned = np.unwrap(np.where(known, angle, 0.0), period=PERIODS[name], axis=axis)
             values[..., column] = np.where(known, turned, np.nan)
     return values
+
+
+def spread(baseline: Float[np.ndarray, "samples parts metrics"], metrics: Sequence[str]) -> np.ndarray:
+    """Standard deviation of every metric among untouched samples: what effects are told in. [parts, metrics], float64.
+
+    Over the samples that show the part. Of an angle with period P it is the circular one, P/2π · √(−2 ln R) with R the
+    length of the mean of exp(2πi x/P), so that a major axis at 1° and at 179° count as neighbours.
+
+    Args:
+      baseline: measurements of the samples as they are; NaN where a part is absent.
+      metrics: their names, in order.
+    Returns: NaN where fewer than 2 samples have a value, or all have the same: there is nothing to compare with.
+    Reference: Mardia and Jupp, Directional Statistics, 2000, section 2.3 (circular standard deviation).
+    """
+    baseline = np.asarray(baseline, np.float64)
+    found = finite_std(baseline)
+    for column, name in enumerate(metrics):
+        if name in PERIODS:
+            turns = 2.0 * np.pi * baseline[..., column] / PERIODS[name]
+            length = np.hypot(finite_mean(np.cos(turns)), finite_mean(np.sin(turns)))
+            found[..., column] = PERIODS[name] / (2 * np.pi) * np.sqrt(-2.0 * np.log(np.clip(length, 1e-12, 1.0)))
+    several = np.isfinite(baseline).sum(axis=0) > 1
+    # One value repeated leaves rounding alone.
+    same = found <= 1e-7 * np.maximum(np.nanmax(np.abs(np.where(several, baseline, 0.0)), axis=0, initial=0.0), 1e-30)
+    return np.where(several & ~same, found, np.nan)
 
 
 def change(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
 from linkjax import numerics
+from linkjax.analysis.finite import finite_mean, finite_std
 from linkjax.analysis.optical_flow import optical_flow
 from linkjax.errors import InputError
 from linkjax.ops import color
@@ -141,8 +142,5 @@ def arrows(found: Motion, most: int) -> Float[Array, "B 2 h w"]:
 
 def over_samples(each: Float[np.ndarray, "samples *rest"]) -> tuple[np.ndarray, np.ndarray]:
     """Mean over samples of what is finite, and its standard error; NaN with less than one, or two, of them."""
-    known = np.isfinite(each)
-    count = known.sum(0)
-    mean = np.where(known, each, 0.0).sum(0) / np.where(count > 0, count, np.nan)
-    spread = (np.where(known, each - mean, 0.0) ** 2).sum(0)
-    return mean, np.sqrt(spread / np.where(count > 1, count * (count - 1.0), np.nan))
+    count = np.isfinite(each).sum(0)
+    return finite_mean(each), finite_std(each) / np.sqrt(np.where(count > 1, count - 1.0, np.nan))

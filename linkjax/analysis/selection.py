@@ -116,7 +116,7 @@ def select(table: xr.Dataset, query: str | None = None, fdr: float = 0.05) -> xr
     effect, q = (table[name].values for name in ("effect", "q"))
     significant = np.nan_to_num(q, nan=np.inf) <= fdr
     spread = table["spread"].values if "spread" in table else np.ones(effect.shape[1:])
-    scaled = effect / np.where(spread > 0, spread, np.nan)[None]
+    scaled = effect / np.where(spread > 0, spread, np.nan)[None]  # older selections have 0 where nothing differs
     size = np.nan_to_num(np.abs(scaled), nan=-1.0)
     if query is None:
         places = np.argwhere(significant.any(axis=0))

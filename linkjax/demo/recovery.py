@@ -10,6 +10,7 @@ import numpy as np
 
 from linkjax import artifacts, loading
 from linkjax.analysis import measurements, stability
+from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.ranks import auc, rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
@@ -97,7 +98,7 @@ def score(
     Args:
       rows: the truth about every swept unit: kind, factors.
       truth, found: effects per σ, [U, parts, metrics]; rows of noise units in `truth` are zero.
-      spread: standard deviation of every metric among untouched samples, [parts, metrics].
+      spread: of every metric, by `measurements.spread`, [parts, metrics].
       area: mean area of the parts, [parts].
       fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
       predicted: fidelity by `stability.diluted_fidelity`.
@@ -231,15 +232,14 @@ def recover(
     def effect(measured: np.ndarray) -> np.ndarray:
         measured = measurements.unwrapped(measured, axis=2)
         slopes = np.asarray(anchor_slopes(jnp.asarray(values), jnp.asarray(measured), std))
-        known = np.isfinite(slopes)
-        return np.where(known.any(0), np.where(known, slopes, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+        return finite_mean(slopes)
 
     chosen = selection.open()
     found, q = (selection.read(chosen, name)[live].astype(np.float64) for name in ("effect", "q"))
     truth = effect(measure_truth(directions, factors, step))
     baseline = read["baseline"]
-    spread = np.std(baseline, axis=0)  # NaN where a sample has no such value
-    area = np.nan_to_num(baseline[:, :, list(measurements.METRICS).index("area")].mean(axis=0))
+    spread = measurements.spread(baseline, tuple(measurements.METRICS))
+    area = np.nan_to_num(finite_mean(baseline[:, :, list(measurements.METRICS).index("area")]))
     side = _other_units(read["response"][live], units, rows)
     start, stop = pairs.summary["splits"]["train"]
     pair_data = pairs.open()

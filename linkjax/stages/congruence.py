@@ -321,7 +321,9 @@ class Congruence:
             others = straightness.of_other_pairs(path, asked, rng, config.permutations)
             for name, values, null in zip(found._fields, found, (*disorder, *others), strict=True):
                 known = int(np.isfinite(values).sum())
-                each = congruence.estimate(_mean(values), _mean(values[again]), _mean(null), known)
+                each = congruence.estimate(
+                    *(finite.finite_mean(each, -1) for each in (values, values[again], null)), known
+                )
                 self.rows.append((name, route, each))
         put = self.writer.put
         put("progress", ("route", "path", "step"), np.stack(progress_of).astype(np.float32))
@@ -362,12 +364,6 @@ class Congruence:
             if key in shown:
                 each = shown[key]
                 print(f"{QUESTIONS[key[0]]}, {key[1]}: {each.value:.3f} ({each.low:.3f} to {each.high:.3f})")
-
-
-def _mean(values: np.ndarray) -> Any:
-    """Mean over the last axis of what is finite; NaN where nothing is."""
-    known = np.isfinite(values)
-    return np.where(known, values, 0.0).sum(axis=-1) / np.where(known.any(axis=-1), known.sum(axis=-1), np.nan)
 
 
 def _number(value: float) -> float | int | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from linkjax import artifacts, loading, numerics
-from linkjax.analysis import parts
+from linkjax.analysis import measurements, parts
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
 from linkjax.linking import rows
@@ -189,10 +189,7 @@ def candidates(screened: artifacts.Artifact, among: np.ndarray, count: int) -> n
     """The `count` units of strongest screened effect among some: of live ones, over all parts and metrics."""
     data = screened.open()
     effect, baseline, flag = (screened.read(data, name) for name in ("effect", "baseline", "flag"))
-    known = np.isfinite(baseline)
-    some = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, baseline, 0.0).sum(axis=0) / some
-    spread = np.sqrt(np.where(known, (baseline - mean) ** 2, 0.0).sum(axis=0) / some)
+    spread = measurements.spread(baseline, artifacts.names(data, "metric"))
     return strongest_units(effect, spread, np.isin(np.arange(len(effect)), among) & (flag == 0), count)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import finite, screening, sweep
+from linkjax.analysis import finite, measurements, screening, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -214,10 +214,11 @@ class Screening:
     def _store(self, classes: slice, rows: slice, found: dict[str, np.ndarray]) -> None:
         group: Any = self.writer.group
         shape = (-1, self.config.samples, self.config.places, *found["effect"].shape[1:])
-        effect, _, _ = _moments(found["effect"].reshape(shape).astype(np.float64), axis=2)
-        mean, std, count = _moments(effect, axis=1)
-        group["class_effect"][classes], group["class_effect_std"][classes] = mean, std
-        group["class_count"][classes] = count[:, 0]  # a part is there or not, whatever the unit
+        effect = finite.finite_mean(found["effect"].reshape(shape), axis=2)
+        group["class_effect"][classes] = finite.finite_mean(effect, axis=1)
+        group["class_effect_std"][classes] = finite.finite_std(effect, axis=1)
+        # A part is there or not, whatever the unit.
+        group["class_count"][classes] = np.isfinite(effect[:, :, 0]).sum(axis=1)
         group["baseline"][rows] = found["metrics"][:: self.config.places]
 
     def _finish(self) -> None:
@@ -237,8 +238,8 @@ class Screening:
         put("sample_id", ("sample",), self.anchors["sample_id"])
         put("part", ("part",), self.names)
         put("metric", ("metric",), screening.METRICS, units=[_UNITS.get(name, "") for name in screening.METRICS])
-        _, spread, _ = _moments(group["baseline"][...].astype(np.float64), axis=0)
-        scaled = np.where(dead[:, None, None], np.nan, effect / np.where(spread > 0, spread, np.nan)[None])
+        spread = measurements.spread(group["baseline"][...], screening.METRICS)
+        scaled = np.where(dead[:, None, None], np.nan, effect / spread[None])
         paths = self._paths(scaled, dead)
         strongest = self._strongest(scaled)
         summary = {
@@ -293,21 +294,11 @@ class Screening:
         function = functools.partial(integrate, points=self.config.path_points, temperature=self.config.temperature)
         found = self._map(function, (generator, segmenter, scaled_kernel), items)["effect"].astype(np.float64)
         found *= np.asarray(self.ranges.std)[unit][:, None, None]
-        mean, _, _ = _moments(found.reshape(len(units), len(rows), *found.shape[1:]), axis=1)
+        mean = finite.finite_mean(found.reshape(len(units), len(rows), *found.shape[1:]), axis=1)
         text = "mean over anchors and along the path, per σ of the unit"
         self.writer.put("path_effect", ("path_unit", "part", "metric"), mean.astype(np.float32), long_name=text)
         self.writer.put("path_unit", ("path_unit",), units)
         return len(unit)
-
-
-def _moments(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation over an axis of what is finite, and how many that are; NaN where none is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=axis)
-    some = np.where(count > 0, count, np.nan)
-    mean = np.where(known, values, 0.0).sum(axis=axis) / some
-    away = np.where(known, values - np.expand_dims(mean, axis), 0.0)
-    return mean, np.sqrt((away**2).sum(axis=axis) / some), count
 
 
 def _over_classes(mean: np.ndarray, std: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import ablation, measurements, random_directions, redundancy, selection, selectivity
+from linkjax.analysis.finite import finite_mean
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -260,9 +261,7 @@ class Selecting:
         if "random_slope" not in self.data:
             return {}
         slopes = self.swept.read(self.data, "random_slope").astype(np.float64)
-        known = np.isfinite(slopes)
-        enough = np.where(known.sum(axis=0) >= 2, known.sum(axis=0), np.nan)
-        null = np.where(known, slopes, 0.0).sum(axis=0) / enough
+        null = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
         space = self.swept.read(self.data, "random_space")
         lengths = (self.read["unit_std"][self.units], self.read["step_w"])
         return {name: (lengths[code], null[space == code]) for code, name in enumerate(random_directions.SPACES)}
@@ -279,8 +278,9 @@ class Selecting:
                 put(f"random_effect_{name}", ("direction", *dims[1:]), random[name][1].astype(np.float32),
                     long_name=f"effects of random directions, per unit of length in {name}")  # fmt: skip
         put("q", dims, decision.q.astype(np.float32), long_name="largest p-value, adjusted over units")
-        baseline = self.read["baseline"].astype(np.float64)
-        put("spread", dims[1:], np.std(baseline, axis=0).astype(np.float32))
+        text = "standard deviation of a metric among the untouched anchors that show the part"
+        spread = measurements.spread(self.read["baseline"], self.metrics)
+        put("spread", dims[1:], spread.astype(np.float32), long_name=text)
         for name in ("part", "metric"):
             stored = {key: value for key, value in self.data[name].attrs.items() if key != "names"}
             put(name, (name,), artifacts.names(self.data, name), **stored)

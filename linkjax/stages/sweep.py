@@ -346,7 +346,7 @@ class Sweep:
         if self.labels is not None:
             put("baseline_labels", ("sample", "y", "x"), self.labels)
         change = list(self.metrics).index("change")
-        strength = findings.mean_of_finite(group["measured"][:, :, [0, self.config.steps - 1], 0, change], (0, 2))
+        strength = finite.finite_mean(group["measured"][:, :, [0, self.config.steps - 1], 0, change], (0, 2))
         shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
         made = pictures.store(
             self.writer, self.models, shown, self.units, self.values, mode=self.config.mode, batch_size=self.few,
@@ -373,7 +373,9 @@ class Sweep:
             "random_directions": len(self.walk.taken) // 2,
             "prediction_rank_correlation": None
             if predicted is None
-            else candidates.agreement(predicted, group["effect"][...], self.baseline),
+            else candidates.agreement(
+                predicted, group["effect"][...], measurements.spread(self.baseline, tuple(self.metrics))
+            ),
             "batch_size": self.size,
             "images": drawn,
             **findings.of_units(fidelity[live], side[live]),

@@ -20,13 +20,6 @@ def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def mean_of_finite(values: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    """Mean over some axes of what is finite; NaN where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=axis)
-    return np.where(known, values, 0.0).sum(axis=axis) / np.where(count > 0, count, np.nan)
-
-
 def tell(summary: Mapping[str, Any]) -> None:
     """Print them."""
     live = summary["units"] - summary["dead_units"]

@@ -11,6 +11,20 @@ def test_rows_are_good_if_every_array_is_finite_there():
     np.testing.assert_array_equal(finite.rows(a, b, np.arange(4)), [True, False, False, True])
 
 
+def test_a_mean_of_what_is_finite_is_the_plain_one_where_all_is_and_counts_by_weight():
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(6, 4, 3)), rng.integers(0, 3, (6, 1, 1))
+    np.testing.assert_allclose(finite.finite_mean(values, (0, 2)), values.mean(axis=(0, 2)))
+    np.testing.assert_allclose(finite.finite_std(values, 1), values.std(axis=1))
+    repeated = np.repeat(values, weights.ravel(), axis=0)
+    np.testing.assert_allclose(finite.finite_mean(values, 0, weights), repeated.mean(axis=0))
+    values[2, 1], values[:, 3] = np.nan, np.inf
+    without = np.delete(values, 2, axis=0)[:, 1]
+    np.testing.assert_allclose(finite.finite_mean(values)[1], without.mean(axis=0))
+    np.testing.assert_allclose(finite.finite_std(values)[1], without.std(axis=0))
+    assert np.isnan(finite.finite_mean(values)[3]).all() and np.isnan(finite.finite_std(values)[3]).all()
+
+
 def test_notes_add_up_to_the_count_and_the_first_names():
     tally = finite.Tally("exclude", "samples")
     for start in range(0, 60, 20):

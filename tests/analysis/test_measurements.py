@@ -97,3 +97,27 @@ def test_a_relative_change_of_area_is_the_originals():
     np.testing.assert_allclose(measurements.change("area", before, after, "relative"), [0.5, 7, -1])
     with pytest.raises(InputError, match="areas"):
         measurements.change("area", before, after, "share")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_spread_of_a_metric_is_over_the_samples_that_show_the_part():
+    rng = np.random.default_rng(3)
+    baseline = rng.normal(size=(12, 3, len(NAMES)))
+    baseline[4, 1], baseline[1:, 2] = np.nan, np.nan  # one part hidden in one picture, one in all but one
+    baseline[:, 0, 5] = 0.1
+    got = measurements.spread(baseline, NAMES)
+    plain = [name not in measurements.PERIODS for name in NAMES]
+    shown = np.delete(baseline, 4, axis=0)[:, 1]
+    np.testing.assert_allclose(got[1, plain], shown.std(axis=0)[plain])
+    assert np.isnan(got[2]).all(), "one sample has no spread"
+    assert np.isnan(got[0, 5]) and np.isfinite(got[0, :5]).all(), "nor has a value that is always the same"
+
+
+def test_the_spread_of_an_angle_does_not_depend_on_where_it_starts_anew():
+    rng = np.random.default_rng(4)
+    baseline, column = np.zeros((400, 1, len(NAMES))), NAMES.index("orientation")
+    angle = 0.1 * rng.normal(size=400)
+    found = []
+    for start in (0.0, np.pi / 2, 1.0):
+        baseline[:, 0, column] = (angle + start + np.pi / 2) % np.pi - np.pi / 2
+        found.append(measurements.spread(baseline, NAMES)[0, column])
+    np.testing.assert_allclose(found, angle.std(), rtol=0.02)

@@ -8,7 +8,7 @@ import xarray as xr
 
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import query, redundancy, selection, selectivity
+from linkjax.analysis import measurements, query, redundancy, selection, selectivity
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs
@@ -118,7 +118,7 @@ def test_wrong_use_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
 
 
-def _table():
+def _table(**more):
     rng = np.random.default_rng(0)
     slopes = 0.1 * rng.normal(size=(20, 6, 2, 2))
     slopes[:, 1, 0, 0] += 2.0
@@ -129,7 +129,7 @@ def _table():
     )
     null = 0.05 * rng.normal(size=(32, 2, 2))
     random = {"r": (np.ones(6), null)}
-    return selection.measure_effects(array, np.arange(20) % 4, random=random, fidelity=np.linspace(0, 1, 6))
+    return selection.measure_effects(array, np.arange(20) % 4, random=random, fidelity=np.linspace(0, 1, 6), **more)
 
 
 def test_a_query_finds_the_units_that_were_made_to_answer_it():
@@ -144,6 +144,17 @@ def test_a_query_finds_the_units_that_were_made_to_answer_it():
     ):
         found = linkjax.select(table, text)
         assert list(dict.fromkeys(found["unit"].values.tolist())) == units, text
+
+
+def test_a_part_that_is_hidden_in_one_picture_keeps_its_effects_in_the_table():
+    baseline = np.random.default_rng(5).normal(size=(20, 2, 2)) * [[2.0, 1.0], [0.5, 0.1]]
+    whole = linkjax.select(_table(spread=measurements.spread(baseline, ["area", "x"])))
+    baseline[3, 1] = np.nan
+    hidden = linkjax.select(_table(spread=measurements.spread(baseline, ["area", "x"])))
+    assert hidden["unit"].values.tolist() == whole["unit"].values.tolist()
+    assert np.isfinite(hidden["effect_sd"].values).all()
+    np.testing.assert_allclose(hidden["effect_sd"], whole["effect_sd"], rtol=0.2)
+    assert hidden["effect_sd"].values[0] == pytest.approx(1.0 / np.nanstd(baseline[:, 1, 1]), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from linkjax.analysis.finite import finite_mean
 from linkjax.report.figures import style
 from linkjax.report.figures.style import Figure
 from linkjax.report.numbers import number
@@ -282,16 +283,10 @@ def asked_obtained(
         style.dress(axes, "asked" if last_row else "", "obtained" if first_column else "", grid="both")
         axes.set_title(style.short(titles[index], 30), fontsize=style.SMALL, color=style.INK, parse_math=False)
         axes.plot(asked[index], obtained[:, index].T, color=style.SKY, linewidth=0.7, alpha=0.6)
-        axes.plot(asked[index], _mean(obtained[:, index]), "o-", color=style.BLUE, markersize=3, linewidth=1.8)
+        axes.plot(asked[index], finite_mean(obtained[:, index]), "o-", color=style.BLUE, markersize=3, linewidth=1.8)
         axes.plot(asked[index], asked[index], ":", color=style.INK, linewidth=1.2)
         axes.locator_params(nbins=4)
     return figure
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is finite; NaN where nothing is."""
-    known = np.isfinite(values)
-    return np.where(known, values, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
 
 
 def _edges(values: np.ndarray, count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.analysis import measurements
+from linkjax.analysis.finite import finite_mean
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
@@ -324,15 +325,14 @@ def _parts(source: Source, own: slice, reached: np.ndarray, pairs: np.ndarray, n
     label, target = (source.array(name, "sample")[own] for name in ("label", "target"))
     parts, metrics = source.names("part"), source.names("metric")
     area = np.isin(metrics, ["area"])[None, None]
-    spread = _spread(np.where(area, np.log(np.maximum(start, 0.0) + 0.5), start))  # areas change by a log ratio
-    for name, period in measurements.PERIODS.items():
-        spread = np.where(np.isin(metrics, [name])[None], _circular_spread(start, period), spread)
-    spread = np.where(np.isin(metrics, ["area_share"])[None] | ~(spread > 0), np.nan, spread)  # told by the area
+    # Areas change by a log ratio.
+    spread = measurements.spread(np.where(area, np.log(np.maximum(start, 0.0) + 0.5), start), metrics)
+    spread = np.where(np.isin(metrics, ["area_share"])[None], np.nan, spread)  # told by the area
     scaled = change / spread[None]
     table = np.full((len(pairs), *spread.shape), np.nan)
     for row, (a, b) in enumerate(pairs):
-        table[row] = _mean(scaled[reached & (label == a) & (target == b)])
-    strength = _mean(np.abs(table)).ravel()
+        table[row] = finite_mean(scaled[reached & (label == a) & (target == b)])
+    strength = finite_mean(np.abs(table)).ravel()
     order = [i for i in np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable") if np.isfinite(strength[i])]
     columns, rows = order[:_EFFECTS], np.flatnonzero(np.isfinite(table.reshape(len(pairs), -1)).any(axis=1))[:_MATRIX]
     if not len(columns) or not len(rows):
@@ -354,27 +354,3 @@ def _parts(source: Source, own: slice, reached: np.ndarray, pairs: np.ndarray, n
             )
         ])
     ]  # fmt: skip
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first axis of what is finite; NaN where fewer than 2 are."""
-    known = np.isfinite(values)
-    centred = np.where(known, values - _mean(values)[None], 0.0)
-    count = known.sum(axis=0)
-    return np.where(count > 1, np.sqrt((centred**2).sum(axis=0) / np.maximum(count, 1)), np.nan)
-
-
-def _circular_spread(angles: np.ndarray, period: float) -> np.ndarray:
-    """Circular standard deviation, P/2π · √(−2 ln |mean exp(2πi x/P)|), as `_spread` takes the ordinary one.
-
-    Reference: Mardia and Jupp, Directional Statistics, 2000, section 2.3.
-    """
-    turns = 2 * np.pi * angles / period
-    length = np.hypot(_mean(np.cos(turns)), _mean(np.sin(turns)))
-    several = np.isfinite(angles).sum(axis=0) > 1
-    return np.where(several, period / (2 * np.pi) * np.sqrt(-2 * np.log(np.clip(length, 1e-12, 1.0))), np.nan)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    return np.where(known, values, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)

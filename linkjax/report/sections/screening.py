@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from linkjax.analysis import measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
@@ -69,13 +70,9 @@ def _read(source: Source) -> _Screening:
     dims = ("unit", "part", "metric")
     effect = source.array("effect", *dims).astype(np.float64)
     baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
-    known = np.isfinite(baseline)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, baseline, 0).sum(axis=0) / count
-    spread = np.sqrt(np.where(known, (baseline - mean) ** 2, 0).sum(axis=0) / count)
-    dead = source.array("flag", "unit") == 1
-    scaled = np.where(dead[:, None, None], np.nan, effect / np.where(spread > 0, spread, np.nan))
     parts, metrics = source.names("part"), source.names("metric")
+    dead = source.array("flag", "unit") == 1
+    scaled = np.where(dead[:, None, None], np.nan, effect / measurements.spread(baseline, metrics))
     units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
     flat = (len(effect), -1)
     return _Screening(

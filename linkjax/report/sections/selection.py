@@ -39,8 +39,9 @@ def section(source: Source, context: Context) -> Section:
     alone = ", ".join(f"{rule[name]}: {number(count)}" for name, count in one.items())
     asked = f"The query: {summary['query']}. " if summary["query"] else ""
     sure = np.where(found.chosen[:, None], found.q, np.nan) <= summary["fdr"]
-    sizes = np.where(sure, np.abs(found.effect), -1.0)
-    flat = np.argsort(-sizes, axis=None, kind="stable")[: int((sizes >= 0).sum())]
+    # Where no two anchors differ there is no standard deviation to tell an effect in: such come last.
+    sizes = np.where(sure, np.nan_to_num(np.abs(found.effect)), -1.0)
+    flat = np.argsort(-sizes, axis=None, kind="stable")[: int(sure.sum())]
     places = [divmod(int(place), sizes.shape[1]) for place in flat]
     blocks: list[Any] = [
         Text(

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from linkjax.analysis import measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
@@ -105,7 +106,7 @@ def _read(source: Source) -> _Sweep:
     effect = source.array("effect", *dims).astype(np.float64)
     error = source.array("effect_se", *dims) if source.has("effect_se") else np.full_like(effect, np.nan)
     baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
-    spread = _std(baseline)
+    spread = measurements.spread(baseline, metrics)
     return _Sweep(
         unit=unit,
         value=source.array("value", "unit", "step"),
@@ -116,7 +117,7 @@ def _read(source: Source) -> _Sweep:
         side=source.array("side_effect", "unit", "rank").astype(np.float64),
         effect=effect.reshape(len(unit), -1),
         effect_error=error.reshape(len(unit), -1),
-        scaled=(effect / np.where(spread > 0, spread, np.nan)).reshape(len(unit), -1),
+        scaled=(effect / spread).reshape(len(unit), -1),
         columns=[_column(part, metric, len(parts)) for part in parts for metric in metrics],
         units_of=units_of * len(parts),
         meanings=dict(zip(metrics, described, strict=False)),
@@ -126,14 +127,6 @@ def _read(source: Source) -> _Sweep:
 def _column(part: str, metric: str, parts: int) -> str:
     metric = metric.replace("_", " ")
     return metric if parts == 1 and part in ("image", "whole", "whole image") else f"{part}: {metric}"
-
-
-def _std(baseline: np.ndarray) -> np.ndarray:
-    """Standard deviation over samples of what is finite."""
-    known = np.isfinite(baseline)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, baseline, 0).sum(0) / count
-    return np.sqrt(np.where(known, (baseline - mean) ** 2, 0).sum(0) / count)
 
 
 def _median(values: np.ndarray) -> float | None:
