@@ -20,7 +20,7 @@ al., Representational similarity analysis, 2008 (distances compared by rank).
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
