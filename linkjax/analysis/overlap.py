@@ -29,6 +29,11 @@ def intersection_over_union(confusion: Integer[np.ndarray, "P P"]) -> Float[np.n
     return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
 
 
+def mean_of_parts(iou: Float[np.ndarray, "P"]) -> float | None:
+    """Mean of the values that there are; None where the background (the first) alone has one: that is no mean."""
+    return float(np.nanmean(iou)) if np.isfinite(iou[1:]).any() else None
+
+
 def folds_of(count: int, folds: int, seed: int = 0) -> Int[np.ndarray, "N"]:
     """Fold of every image: a seeded shuffle, dealt out in turn, so that sizes differ by one at most.
 

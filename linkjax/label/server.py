@@ -4,8 +4,10 @@ import http.server
 import importlib.resources
 import json
 import secrets
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from linkjax.errors import InputError
@@ -38,6 +40,12 @@ class Server(http.server.ThreadingHTTPServer):
         self.url = f"http://{HOST}:{self.server_port}/?token={self.token}"
 
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a page that was closed while it was answered."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
     server_version, sys_version = "linkjax", ""
@@ -52,7 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif self._allowed(self.headers.get(TOKEN, "")):
             kind, _, stem = path.path.removeprefix("/").partition("/")
             if kind == "state":
-                pictures = [{"stem": each, "labelled": store.labelled(each)} for each in store.stems]
+                pictures = [self._state(each) for each in store.stems]
                 self._json({"size": store.size, "parts": store.parts(), "pictures": pictures})
             elif kind == "picture":
                 self._try(lambda: self._send(store.picture(stem), "image/png"))
@@ -69,12 +77,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._fail(HTTPStatus.BAD_REQUEST, f"expected {most} bytes of labels")
                 return
             content = self.rfile.read(most)
-            self._try(lambda: (self.server.store.write(stem, content), self._json({"stored": stem})))
+            if len(content) < most:  # whoever sent it has gone
+                self.close_connection = True
+                return
+            self._try(lambda: (self.server.store.write(stem, content), self._json(self._state(stem))))
 
     def do_DELETE(self) -> None:
         """Forget a mask."""
         if self._allowed(self.headers.get(TOKEN, "")) and (stem := self._stem()) is not None:
-            self._try(lambda: (self.server.store.remove(stem), self._json({"removed": stem})))
+            self._try(lambda: (self.server.store.remove(stem), self._json(self._state(stem))))
+
+    def _state(self, stem: str) -> dict[str, object]:
+        return {"stem": stem, "labelled": self.server.store.labelled(stem)}
 
     def _stem(self) -> str | None:
         kind, _, stem = urlsplit(self.path).path.removeprefix("/").partition("/")
@@ -97,6 +111,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._fail(HTTPStatus.NOT_FOUND, "no such picture")
         except InputError as error:
             self._fail(HTTPStatus.BAD_REQUEST, str(error))
+        except ConnectionError:
+            raise
         except OSError as error:
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot read or write: {error.strerror}")
 

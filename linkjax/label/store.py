@@ -11,7 +11,7 @@ from linkjax import artifacts
 from linkjax.errors import InputError
 from linkjax.masks import raster
 from linkjax.masks.overlay import colour_of, palette
-from linkjax.masks.read import NAMES_FILE
+from linkjax.masks.read import NAMES_FILE, names_file
 
 UNLABELLED = 255  # in stored masks and on the page
 _MOST_PARTS = 64
@@ -37,14 +37,11 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.folder}: cannot make this folder ({error.strerror}); give another") from None
         self.part_names = self._names(part_names)
+        self._painted: dict[str, tuple[int, bool]] = {}  # stem → time of change, whether a part is painted
 
     def _names(self, given: tuple[str, ...]) -> tuple[str, ...]:
         file = self.folder / NAMES_FILE
-        there = (
-            tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
-            if file.is_file()
-            else ()
-        )
+        there = names_file(self.folder)
         if given and there and given != there:
             raise InputError(
                 f"part-names: the masks in {self.folder} were drawn with {', '.join(there)}; give these, none, or "
@@ -69,8 +66,18 @@ class Store:
         return [{"name": name, "colour": colour} for name, colour in zip(self.part_names, colours, strict=True)]
 
     def labelled(self, stem: str) -> bool:
-        """Whether a picture has a mask."""
-        return self._mask(stem).is_file()
+        """Whether a part is painted in a picture's mask; "not labelled" and the background alone are none."""
+        file = self._mask(stem)
+        if not file.is_file():
+            return False
+        changed = file.stat().st_mtime_ns
+        if self._painted.get(stem, (0, False))[0] != changed:
+            try:
+                painted = bool((self._labels(stem) > 0).any())
+            except InputError:
+                painted = True  # damaged: the page says so when it is opened
+            self._painted[stem] = (changed, painted)
+        return self._painted[stem][1]
 
     def picture(self, stem: str) -> bytes:
         """The picture as PNG.
@@ -86,15 +93,15 @@ class Store:
         Raises: InputError if the mask there is damaged.
         """
         self._check(stem)
-        if not self.labelled(stem):
+        if not self._mask(stem).is_file():
             return None
-        labels = raster.read_png(self._mask(stem), self.size)
+        labels = self._labels(stem)
         if labels.max() >= len(self.part_names):
             raise InputError(f"{self._mask(stem)}: expected labels of these parts, found {labels.max()}")
         return np.where(labels < 0, UNLABELLED, labels).astype(np.uint8).tobytes()
 
     def write(self, stem: str, content: bytes) -> None:
-        """Store labels as an indexed PNG.
+        """Store labels as an indexed PNG; no file for a picture that is all background, as after a stroke and its undo.
 
         Raises: InputError if they are not of the picture's size, or not of these parts.
         """
@@ -105,6 +112,9 @@ class Store:
         unknown = labels[(labels >= len(self.part_names)) & (labels != UNLABELLED)]
         if unknown.size:
             raise InputError(f"expected labels from 0 to {len(self.part_names) - 1}, found {unknown[0]}")
+        if not labels.any():
+            self.remove(stem)
+            return
         image = Image.fromarray(labels.reshape(self.size, self.size))
         image.putpalette(palette())
         temporary = self.folder / f".{stem}.new"
@@ -115,6 +125,9 @@ class Store:
         """Forget a picture's mask."""
         self._check(stem)
         self._mask(stem).unlink(missing_ok=True)
+
+    def _labels(self, stem: str) -> np.ndarray:
+        return raster.read_painted(self._mask(stem), self.size)
 
     def _mask(self, stem: str) -> Path:
         return self.folder / f"{stem}.png"

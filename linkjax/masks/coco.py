@@ -1,7 +1,7 @@
 """Masks of all pictures in one COCO JSON: polygons, and run lengths in both spellings."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
     Parts are painted in the order of the file: a later one lies over an earlier one. Without `part_names` they are the
     background and the categories by their ids. Pictures without annotation are left out: nobody labelled them.
 
-    Raises: InputError for missing or inconsistent entries.
+    Raises: InputError for missing or inconsistent entries, and for an annotation that covers no pixel.
     """
     pictures, categories = _table(path, content, "images", "file_name"), _table(path, content, "categories", "name")
     for entry in content["images"]:
@@ -27,6 +27,9 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
     annotations = content.get("annotations")
     if not isinstance(annotations, list) or not annotations:
         raise InputError(f"{path}: expected COCO annotations, found none")
+    stems = {key: PureWindowsPath(name).stem for key, name in pictures.items()}  # either kind of slash
+    if len(set(stems.values())) != len(stems):
+        raise InputError(f"{path}: expected pictures of different names, found two of the same")
     labels: dict[str, np.ndarray] = {}
     for number, annotation in enumerate(annotations):
         where = f"{path}, annotation {number}"
@@ -35,9 +38,8 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
         if not _known(annotation.get("category_id"), categories):
             raise InputError(f"{where}: expected the id of a category in this file")
         label = drawing.label_of(categories[annotation["category_id"]], names, where)
-        stem = Path(pictures[annotation["image_id"]]).stem
-        canvas = labels.setdefault(stem, np.zeros((size, size), np.int64))
-        canvas[_pixels(annotation.get("segmentation"), size, where)] = label
+        canvas = labels.setdefault(stems[annotation["image_id"]], np.zeros((size, size), np.int64))
+        drawing.paint(canvas, _pixels(annotation, size, where), label, where)
     return labels, names
 
 
@@ -49,6 +51,8 @@ def _table(path: Path, content: Mapping[str, Any], key: str, value: str) -> dict
         for entry in entries
     ):
         raise InputError(f"{path}: expected COCO {key} with an id and a {value} each")
+    if len({entry["id"] for entry in entries}) != len(entries):
+        raise InputError(f"{path}: expected COCO {key} with different ids, found two of the same")
     return {entry["id"]: entry[value] for entry in entries}
 
 
@@ -56,9 +60,15 @@ def _known(key: Any, table: Mapping[int, str]) -> bool:
     return isinstance(key, int) and key in table
 
 
-def _pixels(segmentation: Any, size: int, where: str) -> np.ndarray:
+def _pixels(annotation: Mapping[str, Any], size: int, where: str) -> np.ndarray:
+    segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation, size, where)
+    if not segmentation and annotation.get("bbox"):
+        raise InputError(
+            f"{where} has a box but no segmentation; draw polygons, or export masks instead of boxes: a box says where a "
+            "part is, not what it covers"
+        )
     covered = np.zeros((size, size), bool)
     if not isinstance(segmentation, list):
         raise InputError(f"{where}: expected a segmentation of polygons or run lengths, found neither")

@@ -1,7 +1,9 @@
 """Masks that are pictures of labels: indexed or grey PNG, and NPY."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,13 +14,43 @@ from linkjax.masks.drawing import UNLABELLED
 _IGNORED = 255  # in files of bytes: a pixel nobody labelled, by custom
 
 
+class Palette(NamedTuple):
+    """Colours of an indexed PNG."""
+
+    colours: list[tuple[int, int, int]]  # by index
+    used: list[int]  # indices that occur in it, ascending
+
+    def colour(self, index: int) -> tuple[int, int, int] | None:
+        """The colour of an index; None beyond the end."""
+        return self.colours[index] if index < len(self.colours) else None
+
+
 def read_png(path: Path, size: int) -> np.ndarray:
     """Labels [size, size] of a PNG whose pixel values are the labels: a palette's indices, or grey levels.
 
     255 is a pixel nobody labelled.
 
-    Raises: InputError if it is no PNG, is coloured, or has another size; the size is checked before decoding.
+    Raises: InputError if it is no PNG, is coloured, black and white alone, or has another size; the size is checked
+      before decoding.
     """
+    return read_indexed(path, size)[0]
+
+
+def read_indexed(path: Path, size: int) -> tuple[np.ndarray, Palette | None]:
+    """Labels as `read_png` gives them, and the palette; None for a grey PNG."""
+    values, palette = _values(path, size)
+    _check_not_black_and_white(path, values)
+    return np.where(values == _IGNORED, UNLABELLED, values), palette
+
+
+def read_painted(path: Path, size: int) -> np.ndarray:
+    """`read_png` of a mask that `linkjax label` made, where 255 is "not labelled" whatever lies beside it."""
+    values, _ = _values(path, size)
+    return np.where(values == _IGNORED, UNLABELLED, values)
+
+
+def _values(path: Path, size: int) -> tuple[np.ndarray, Palette | None]:
+    palette = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -30,9 +62,41 @@ def read_png(path: Path, size: int) -> np.ndarray:
                         f"colours ({image.mode}); save it as indexed"
                     )
                 labels = np.asarray(image).astype(np.int64)
+                if image.mode == "P":
+                    flat = image.getpalette("RGB") or []
+                    colours = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+                    palette = Palette(colours, np.unique(labels).tolist())
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: expected a PNG mask, found a damaged or another file ({str(error)[:80]})") from None
-    return np.where(labels == _IGNORED, UNLABELLED, labels)
+    return labels, palette
+
+
+def check_palettes(palettes: Mapping[Path, Palette]) -> None:
+    """Check that masks that share an index share its colour: labels are indices, and an editor may reorder them.
+
+    A colour under two indices is refused too, unless one of the two palettes has it under both.
+
+    Raises: InputError naming two masks, an index or a colour, and what it is in each.
+    """
+    first: dict[int, tuple[Path, Palette]] = {}
+    place: dict[tuple[int, int, int], tuple[int, Path, Palette]] = {}
+    for path, palette in palettes.items():
+        for index in palette.used:
+            colour = palette.colour(index)
+            if colour is None:
+                continue
+            other_path, other = first.setdefault(index, (path, palette))
+            if other.colour(index) != colour:
+                raise InputError(
+                    f"{path}: expected the palette of {other_path.name}, found index {index} coloured {colour}, where "
+                    f"that has {other.colour(index)}; labels are indices, so save all masks with one palette"
+                )
+            there, other_path, other = place.setdefault(colour, (index, path, palette))
+            if there != index and other.colour(index) != colour and palette.colour(there) != colour:
+                raise InputError(
+                    f"{path}: expected the palette of {other_path.name}, found the colour {colour} under index {index}, "
+                    f"which that has under index {there}; labels are indices, so save all masks with one palette"
+                )
 
 
 def read_npy(path: Path, size: int) -> np.ndarray:
@@ -60,8 +124,19 @@ def read_npy(path: Path, size: int) -> np.ndarray:
     except Exception as error:  # a damaged header makes NumPy raise many kinds; to a user they are one
         raise InputError(f"{path}: expected an array saved by np.save ({str(error)[:80]}); save it again") from None
     values = labels.reshape(size, size).astype(np.int64)
+    _check_not_black_and_white(path, values)
     unlabelled = (values < 0) | ((labels.reshape(size, size) == _IGNORED) if labels.dtype == np.uint8 else False)
     return np.where(unlabelled, UNLABELLED, values)
+
+
+def _check_not_black_and_white(path: Path, values: np.ndarray) -> None:
+    # 255 is "not labelled" beside labels; where nothing else is painted it more likely is the part itself.
+    found = np.unique(values)
+    if found[-1] == _IGNORED and not found[:-1].any() and len(found) == 2:
+        raise InputError(
+            f"{path}: only 0 and 255 in the mask of {path.stem}; if 255 is a part, number it 1; if it is what nobody "
+            "labelled, paint a part too, or remove the mask"
+        )
 
 
 def _check_size(path: Path, found: tuple[int, ...], size: int) -> None:

@@ -223,6 +223,8 @@ def _train(config: Config, claim: Claim) -> None:
         "weights": {"generator": generator.sha256},
         "pictures": pictures.id,
         "labelled": labelled,
+        "warnings": read.warnings(),
+        "masks": {"blank": read.blank, "absent_parts": read.absent, "other_files": len(read.others)},
         **tally.summary(),
         "training": ended,
         "overlap": measured,
@@ -250,6 +252,8 @@ def _train(config: Config, claim: Claim) -> None:
         precision=inputs.drawn_in(generator),
     )
     tally.tell()
+    for said in read.warnings():
+        print(said)
     _print(read.part_names, measured, suggestions, out)
 
 
@@ -277,8 +281,8 @@ def _held_out(config: Config, job: Job, maps: Any, labels: np.ndarray) -> tuple[
         "folds": len(counts),
         "size": job.size,
         "iou": _plain(iou),
-        "mean": float(np.nanmean(iou)),
-        "mean_of_folds": _plain([np.nanmean(overlap.intersection_over_union(each)) for each in counts]),
+        "mean": overlap.mean_of_parts(iou),
+        "mean_of_folds": [overlap.mean_of_parts(overlap.intersection_over_union(each)) for each in counts],
         "pixels": np.sum(counts, axis=(0, 2)).tolist(),
         "images": [int((labels == part).any(axis=(1, 2)).sum()) for part in range(num_parts)],
         "confusion": np.sum(counts, axis=0).tolist(),
@@ -332,7 +336,7 @@ def _print(names: tuple[str, ...], measured: Mapping[str, Any], suggestions: lis
             table.add_column(column, justify="left" if column == "part" else "right")
         for name, value, count in zip(names, measured["iou"], measured["images"], strict=True):
             table.add_row(name, "–" if value is None else f"{value:.3f}", str(count))
-        table.add_row("mean", f"{measured['mean']:.3f}", "")
+        table.add_row("mean", "–" if measured["mean"] is None else f"{measured['mean']:.3f}", "")
         console.print(table)
     else:
         console.print("one mask alone cannot be held out: label more pictures to learn how well this works")

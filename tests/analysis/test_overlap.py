@@ -23,6 +23,13 @@ def test_iou_is_intersection_over_union_and_nan_where_there_is_neither():
     np.testing.assert_allclose(found, [1 / 4, 2 / 4, np.nan, 0, np.nan], rtol=tolerances.IOU)
 
 
+def test_a_mean_over_the_background_alone_is_no_mean():
+    assert overlap.mean_of_parts(np.array([1.0, np.nan, np.nan])) is None
+    assert overlap.mean_of_parts(np.array([np.nan, np.nan])) is None
+    assert overlap.mean_of_parts(np.array([1.0, np.nan, 0.5])) == 0.75
+    assert overlap.mean_of_parts(np.array([1.0, 0.0])) == 0.5
+
+
 def test_every_image_is_held_out_once_and_folds_have_like_sizes():
     fold = overlap.folds_of(17, 5, seed=3)
     assert sorted(np.bincount(fold)) == [3, 3, 3, 4, 4]
