@@ -39,7 +39,6 @@ class Server(http.server.ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.url = f"http://{HOST}:{self.server_port}/?token={self.token}"
 
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a page that was closed while it was answered."""
         if not isinstance(sys.exc_info()[1], ConnectionError):

@@ -66,8 +66,8 @@ def _pixels(annotation: Mapping[str, Any], size: int, where: str) -> np.ndarray:
         return _run_lengths(segmentation, size, where)
     if not segmentation and annotation.get("bbox"):
         raise InputError(
-            f"{where} has a box but no segmentation; draw polygons, or export masks instead of boxes: a box says where a "
-            "part is, not what it covers"
+            f"{where} has a box but no segmentation; draw polygons, or export masks instead of boxes: a box says where "
+            "a part is, not what it covers"
         )
     covered = np.zeros((size, size), bool)
     if not isinstance(segmentation, list):

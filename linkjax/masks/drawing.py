@@ -61,8 +61,8 @@ def paint(labels: np.ndarray, covered: np.ndarray, label: int, where: str) -> No
     """
     if not covered.any():
         raise InputError(
-            f"{where}: expected a shape that covers pixels of the picture, found one that covers none (a line, a point, "
-            "or outside the picture); draw it larger, or remove it"
+            f"{where}: expected a shape that covers pixels of the picture, found one that covers none (a line, a "
+            "point, or outside the picture); draw it larger, or remove it"
         )
     labels[covered] = label
 

@@ -84,8 +84,8 @@ def _pasted(shape: Mapping[str, Any], size: int, where: str) -> np.ndarray:
         OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError, Image.DecompressionBombWarning
     ) as error:  # fmt: skip
         raise InputError(
-            f"{where}: expected a black and white PNG of {extent[1]}×{extent[0]} pixels in base64, found something else "
-            f"({str(error)[:60]})"
+            f"{where}: expected a black and white PNG of {extent[1]}×{extent[0]} pixels in base64, found something "
+            f"else ({str(error)[:60]})"
         ) from None
     covered = np.zeros((size, size), bool)
     covered[top : bottom + 1, left : right + 1] = pasted

@@ -1,7 +1,6 @@
 """Finding masks, telling their formats apart, and checking that they fit the pictures."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,8 +159,8 @@ def _numbered(path: Path, occurring: set[int]) -> tuple[str, ...]:
         raise InputError(f"{path}: expected parts besides the background (labels 1, 2, …), found none")
     if largest >= _MOST_PARTS or 2 * count < largest:
         raise InputError(
-            f"{path}: expected labels 0, 1, 2, … (255: not labelled), found {largest}, and {count} labels in all; if these "
-            f"are grey levels, number the parts instead; if not, name all parts in {NAMES_FILE}"
+            f"{path}: expected labels 0, 1, 2, … (255: not labelled), found {largest}, and {count} labels in all; if "
+            f"these are grey levels, number the parts instead; if not, name all parts in {NAMES_FILE}"
         )
     return ("background", *(f"part {label}" for label in range(1, largest + 1)))
 
