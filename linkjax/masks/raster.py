@@ -95,7 +95,8 @@ def check_palettes(palettes: Mapping[Path, Palette]) -> None:
             if there != index and other.colour(index) != colour and palette.colour(there) != colour:
                 raise InputError(
                     f"{path}: expected the palette of {other_path.name}, found the colour {colour} under index "
-                    f"{index}, which that has under index {there}; labels are indices, so save all masks with one palette"
+                    f"{index}, which that has under index {there}; labels are indices, so save all masks with one "
+                    "palette"
                 )
 
 
