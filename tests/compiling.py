@@ -1,21 +1,31 @@
-"""How the tests' programs are compiled: quickly, or as users' are.
+"""How the tests' programs are compiled: quickly, or as users' are; and what keeps thousands of them small.
 
 Most of a run would be the compiler's time. JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS) has LLVM optimise nothing.
 Half of what is left goes without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32
 modules. From JAX 0.11 on the emitters cannot be left out by an option: there the tests take longer.
+
+JAX makes an MLIR context, the tables of all operations there are, for each program and keeps it as long as the program:
+5 ms of processor time and 1.2 MB, ten times what a small program takes itself. Here a file's programs share one.
 """
 
+import ctypes
+import gc
 import os
+import sys
 from typing import Any
 
 import jax
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 QUICK: dict[str, bool | int] = {"xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):
     QUICK["xla_cpu_use_fusion_emitters"] = False
 _DEVICES = "--xla_force_host_platform_device_count="
+_MOST_PROGRAMS = 1.6e9  # bytes of a worker, beyond which the programs of the files before are given up
 _given = compiler.get_compile_options
+_new_context = mlir.make_ir_context
+_context: list[Any] = []
 
 
 def _options(*positional: Any, **named: Any) -> Any:
@@ -25,8 +35,15 @@ def _options(*positional: Any, **named: Any) -> Any:
     return options
 
 
-# JAX has no setting for options of all programs, and XLA reads XLA_FLAGS once a process.
+def _shared_context() -> Any:
+    if not _context:
+        _context.append(_new_context())
+    return _context[0]
+
+
+# JAX has no setting for options of all programs, and XLA reads XLA_FLAGS once a process. Nor has it one for contexts.
 compiler.get_compile_options = _options
+mlir.make_ir_context = _shared_context
 
 
 def quick() -> bool:
@@ -37,9 +54,33 @@ def quick() -> bool:
 def set_quick(wanted: bool) -> None:
     """From now on, also in the programs a test starts; those in memory do not pass from one kind to the other."""
     if wanted != quick():
-        jax.clear_caches()
+        give_up_programs()
         jax.config.update("jax_disable_most_optimizations", wanted)
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(wanted))
+
+
+def between_files() -> None:
+    """A file is done: what its constants left in the context goes with it, and all programs where they are many."""
+    _context.clear()
+    if _resident() > _MOST_PROGRAMS:
+        give_up_programs()
+
+
+def give_up_programs() -> None:
+    """Free all compiled programs; the cache on disk still has them."""
+    jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # or it stays with the allocator
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def xla_flags(devices: int = 1) -> str:
