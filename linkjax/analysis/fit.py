@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from linkjax.analysis import dual, elastic_net, fit_checks, linear, mlp, moments
+from linkjax.analysis import class_sums, dual, elastic_net, fit_checks, linear, mlp, moments, steering
 from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.linear import Solution, Spectrum
 from linkjax.analysis.mlp import Training
 from linkjax.analysis.moments import Moments, Products
 from linkjax.errors import InputError
 from linkjax.models.build import fill
-from linkjax.models.link import Link, LinkSpec, MLPLink
+from linkjax.models.link import Link, LinkSpec, MLPLink, with_steering
 
 #: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
 BLOCK = 8192
@@ -56,6 +56,8 @@ def fit_link(
     training: Training | None = None,
     seed: int = 0,
     rank: int = 0,
+    labels: Int[Array | np.ndarray, "n"] | None = None,
+    steer_lambda: float | None = None,
 ) -> Link | MLPLink:
     """The link r → w that fits pairs best.
 
@@ -69,19 +71,39 @@ def fit_link(
       products: see `moments.update`; "float32" is faster and meant for ridge.
       rank: of a linear link at most, see `linear.reduce_rank`; 0: as it comes. alpha is chosen at full rank.
       training: of the MLP; seed: of its weights, its order of samples and its held-out share.
-    Returns: `Link`, or `MLPLink` for "mlp", in float32.
+      labels: class of each sample, for the steering directions, which are of how r and w vary within classes; None:
+        all are of one class.
+      steer_lambda: λ of these directions (see `linkjax.analysis.steering`); None: chosen by their length.
+    Returns: `Link`, or `MLPLink` for "mlp", in float32; with `steer` [units, w_dim] if a class has two samples.
     Errors: InputError for shapes that do not fit, fewer than 2 samples, NaN or infinite values, unknown methods.
     Numerics: moments, or the samples' Gram matrix where they are fewer than the units, and solutions in float64; equal
       to scikit-learn's coefficients to 1e-6 of the largest.
     """
     fit_checks.options(method, alpha, l1_ratio, alphas, validation is not None, rank)
     r, w = fit_checks.pairs(r, w, "")
+    place = fit_checks.labels(labels, r.shape[0])
+    link, total = _fitted(r, w, method, alpha, l1_ratio, validation, alphas, products, training, seed, rank)
+    within = class_sums.within_of(np.asarray(r), np.asarray(w), place, total)
+    if within is None:
+        return link
+    spectrum = steering.spectrum(within)
+    lam = steering.choose(spectrum, None, steer_lambda).lam
+    return with_steering(link, steering.arrays(spectrum, within, lam))
+
+
+def _fitted(
+    r: Array | np.ndarray, w: Array | np.ndarray, method: str, alpha: float, l1_ratio: float,
+    validation: tuple[Array | np.ndarray, Array | np.ndarray] | None, alphas: Sequence[float], products: Products,
+    training: Training | None, seed: int, rank: int,
+) -> tuple[Link | MLPLink, Moments | None]:  # fmt: skip
+    """The link alone, and the moments of its pairs where they were needed for it."""
     held = None if validation is None else fit_checks.pairs(validation[0], validation[1], "validation ")
     if held is not None and (held[0].shape[1], held[1].shape[1]) != (r.shape[1], w.shape[1]):
         raise InputError(
             f"validation pairs have {held[0].shape[1]} units and {held[1].shape[1]} w dimensions, "
             f"the training pairs {r.shape[1]} and {w.shape[1]}; both must come from the same models"
         )
+    whole = r
     if method == "mlp" and held is None:
         training = training or Training()
         (r, w), held = _hold_out(r, w, training.validation_share, seed)
@@ -89,18 +111,19 @@ def fit_link(
         found = dual.decompose(np.asarray(r), np.asarray(w))
         if alphas and held is not None:
             alpha = dual.choose(found, np.asarray(held[0]), np.asarray(held[1]), alphas)
-        return _link(dual.solve(found, _used_alpha(method, alpha)), method, alpha, l1_ratio)
+        return _link(dual.solve(found, _used_alpha(method, alpha)), method, alpha, l1_ratio), None
     total = accumulate(r, w, products)
     held_out = None if held is None else accumulate(*held, products)
     if method == "mlp":
         assert held is not None and held_out is not None
-        return mlp.fit_mlp((r, w), held, total, held_out, training or Training(), seed)[0]
+        link = mlp.fit_mlp((r, w), held, total, held_out, training or Training(), seed)[0]
+        return link, total if r is whole else None
     spectrum = linear.decompose(total) if method == "ridge" and alphas else None
     start = None
     if alphas and held_out is not None:
         alpha, _, start = _choose(total, held_out, method, alphas, l1_ratio, spectrum)
     solution = _reduced(total, _solve(total, method, alpha, l1_ratio, spectrum, start)[0], method, alpha, rank)
-    return _link(solution, method, alpha, l1_ratio, rank)
+    return _link(solution, method, alpha, l1_ratio, rank), total
 
 
 def fit_from_moments(

@@ -78,6 +78,22 @@ def pairs(r: Array | np.ndarray, w: Array | np.ndarray, what: str) -> Pairs:
     return r, w
 
 
+def labels(given: Array | np.ndarray | None, samples: int) -> np.ndarray:
+    """Place of each sample's class among the classes there are; without labels all are of one.
+
+    Errors: InputError for labels that are not one whole number a sample.
+    """
+    if given is None:
+        return np.zeros(samples, np.int64)
+    found = np.asarray(given)
+    if found.shape != (samples,) or found.dtype.kind not in "iub":
+        raise InputError(
+            f"labels must hold one whole number for each of the {samples} samples, found shape {found.shape} and "
+            f"dtype {found.dtype}"
+        )
+    return np.unique(found, return_inverse=True)[1]
+
+
 def moments(part: Moments, name: str) -> None:
     """Count and values behind streamed moments; `name` is the split they are of."""
     count = float(part.count)

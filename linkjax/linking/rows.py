@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,27 @@ def of_classes(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | N
 def count(ranges: Sequence[Range]) -> int:
     """Rows in some ranges."""
     return sum(stop - start for start, stop in ranges)
+
+
+class Places(NamedTuple):
+    """Which class the rows of a split are of, told by the pairs' table of contents alone."""
+
+    classes: int  # how many there are
+    stops: np.ndarray  # [classes] one past the last row of each, ascending
+    order: np.ndarray  # [classes] place of each in sums by class
+
+    def of(self, block: Range) -> np.ndarray:
+        """Place of the class of every row of a block."""
+        return self.order[np.searchsorted(self.stops, np.arange(*block), side="right")]
+
+
+def class_places(pairs: artifacts.Artifact, split: str, classes: Sequence[int] | None = None) -> Places:
+    """Places of the classes of a split, of some or of all, in the order of their rows."""
+    groups = [group for group in pairs.summary["groups"] if group["split"] == split]
+    groups = sorted(groups, key=lambda group: group["first_row"])
+    chosen = [classes is None or group["label"] in classes for group in groups]
+    order = np.cumsum(chosen) - 1
+    return Places(int(sum(chosen)), np.array([g["first_row"] + g["wanted"] for g in groups]), order)
 
 
 def blocks(ranges: Sequence[Range], size: int) -> list[Range]:

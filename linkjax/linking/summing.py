@@ -1,4 +1,4 @@
-"""Moments of streamed pairs, summed where the computing is done: by the host's BLAS, or by every device for itself."""
+"""Sums over streamed pairs, made where the computing is done: by the host's BLAS, or by every device for itself."""
 
 import functools
 import json
@@ -6,14 +6,15 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from linkjax import cluster, parallel
-from linkjax.analysis import moments
+from linkjax.analysis import class_sums, moments
+from linkjax.analysis.class_sums import ClassSums
 from linkjax.analysis.host_moments import Sums
 from linkjax.analysis.moments import Moments, Products
 from linkjax.errors import InputError
@@ -22,7 +23,20 @@ from linkjax.errors import InputError
 MERGED = 64
 #: Bytes of the rows, of all processes, that are gathered at once.
 SLAB = 256 << 20
+_CLASS = "class_"  # before the names of sums by class, in a file
 _HEAD = ("count", "mean_r", "mean_w", "S_ww", "rounding")  # what grows with the units, not with their square
+
+
+class Summed(NamedTuple):
+    """What is known of the pairs so far; the leaves of both live on the host."""
+
+    moments: Moments
+    classes: ClassSums
+
+
+def nothing(units: int, w_dim: int, classes: int) -> Summed:
+    """Sums of no pairs."""
+    return Summed(moments.empty(units, w_dim), class_sums.empty(classes, units, w_dim))
 
 
 class Summing(Protocol):
@@ -30,73 +44,103 @@ class Summing(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Whether going on from the moments of now gives the bits of a run that never asked for them."""
+        """Whether going on from the sums of now gives the bits of a run that never asked for them."""
         ...
 
-    def add(self, r: np.ndarray, w: np.ndarray) -> None:
-        """Count a block of pairs, [n, units] and [n, w_dim]."""
+    def add(self, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:
+        """Count a block of pairs, [n, units] and [n, w_dim], and of each the place of its class [n]."""
         ...
 
-    def moments(self) -> Moments:
-        """The moments of all pairs so far."""
+    def summed(self) -> Summed:
+        """The sums of all pairs so far."""
         ...
 
 
-def start(like: Moments, products: Products, rows: int) -> Summing:
-    """Begin, or go on from the moments of an earlier run.
+def start(like: Summed, products: Products, rows: int) -> Summing:
+    """Begin, or go on from the sums of an earlier run.
 
     Args:
-      like: moments so far, `moments.empty` at the beginning.
+      like: sums so far, `nothing` at the beginning.
       rows: the most pairs of a block; one compiled program does all blocks.
     """
     on = parallel.local_mesh()
     if on.size == 1 and on.devices.flat[0].platform == "cpu":
-        units, w_dim = like.S_rw.shape
-        return Sums(units, w_dim, products, like)
+        return HostSums(like, products)
     return DeviceSums(like, products, rows, on)
 
 
-class DeviceSums:
-    """Every device sums the moments of its share of each block; they are merged now and then, and when asked for.
+class HostSums:
+    """By the host's BLAS, in place."""
 
-    Memory: that of the moments on every device, and two blocks.
+    def __init__(self, like: Summed, products: Products):
+        units, w_dim = like.moments.S_rw.shape
+        self._moments = Sums(units, w_dim, products, like.moments)
+        self._classes = jax.tree.map(lambda leaf: np.array(leaf), like.classes)
+
+    @property
+    def settled(self) -> bool:
+        """As `host_moments.Sums`."""
+        return self._moments.settled
+
+    def add(self, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:
+        """As `Summing`."""
+        self._moments.add(r, w)
+        class_sums.add_on_host(self._classes, r, w, place)
+
+    def summed(self) -> Summed:
+        """Shares memory with this object."""
+        return Summed(self._moments.moments(), self._classes)
+
+
+class DeviceSums:
+    """Every device sums what is its share of each block; the sums are merged now and then, and when asked for.
+
+    Memory: that of the sums on every device, and two blocks.
     """
 
-    def __init__(self, like: Moments, products: Products, rows: int, on: Mesh):
+    def __init__(self, like: Summed, products: Products, rows: int, on: Mesh):
         self._like, self._mesh, self._rows = like, on, parallel.round_up(rows, on)
         self._run = parallel.summing(_ADD[products], on)
         self._blocks = 0
         self._clear()
 
     def _clear(self) -> None:
+        zero = nothing(*self._like.moments.S_rw.shape, len(self._like.classes.count))
         size = self._mesh.size
-        zero = moments.empty(*self._like.S_rw.shape)
-        stacked = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (size, *leaf.shape)), zero)
+
+        def on_devices(part: Any) -> Any:
+            stacked = {
+                name: np.broadcast_to(np.asarray(leaf), (size, *leaf.shape)) for name, leaf in vars(part).items()
+            }
+            return type(part)(**parallel.place(stacked, self._mesh))
+
         with jax.enable_x64(True):
-            self._states = Moments(**parallel.place(vars(stacked), self._mesh))
+            self._states = Summed(*map(on_devices, zero))
 
     @property
     def settled(self) -> bool:
         """True where the devices' sums have just been merged."""
         return self._blocks % MERGED == 0
 
-    def add(self, r: np.ndarray, w: np.ndarray) -> None:
+    def add(self, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:
         """Count a block; returns while the devices are still at it, so that the next one can be read."""
         missing = self._rows - len(r)
-        mask = np.arange(self._rows) < len(r)
+        items = {"r": r, "w": w, "place": place.astype(np.int32), "mask": np.ones(len(r), bool)}
         if missing:
-            r, w = (np.pad(rows, ((0, missing), (0, 0))) for rows in (r, w))
+            items = {name: np.pad(rows, ((0, missing), *[(0, 0)] * (rows.ndim - 1))) for name, rows in items.items()}
         with jax.enable_x64(True):
-            self._states = self._run(self._states, parallel.place({"r": r, "w": w, "mask": mask}, self._mesh))
+            self._states = self._run(self._states, parallel.place(items, self._mesh))
         self._blocks += 1
         if self.settled:
-            self._like = self.moments()
+            self._like = self.summed()
             self._clear()
 
-    def moments(self) -> Moments:
-        """All devices' moments, merged in their order, on the host."""
+    def summed(self) -> Summed:
+        """All devices' sums, merged in their order, on the host."""
         host = jax.device_get(self._states)
-        return merged([self._like, *(jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(self._mesh.size))])
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(self._mesh.size)]
+        classes = functools.reduce(class_sums.merge, [self._like.classes, *(part.classes for part in each)])
+        return Summed(merged([self._like.moments, *(part.moments for part in each)]), classes)
 
 
 def merged(parts: list[Moments]) -> Moments:
@@ -104,17 +148,18 @@ def merged(parts: list[Moments]) -> Moments:
     return jax.device_get(functools.reduce(moments.merge, parts))
 
 
-def over_processes(mine: Moments) -> Moments:
-    """The moments of all processes' pairs; every process gets the same bits.
+def over_processes(mine: Summed) -> Summed:
+    """The sums of all processes' pairs; every process gets the same bits.
 
-    Memory: the process's own moments, the result, and a few times `SLAB` bytes on the host and on every device,
+    Memory: the process's own sums, the result, and a few times `SLAB` bytes on the host and on every device,
     however many processes there are.
     """
     if cluster.count() == 1:
         return jax.device_get(mine)
-    units, w_dim = mine.S_rw.shape
+    units, w_dim = mine.moments.S_rw.shape
     slab = max(SLAB // (8 * cluster.count() * max(units, w_dim)), 1)
-    return by_slabs(lambda take: parallel.gathered(take(mine)), slab)
+    classes = functools.reduce(class_sums.merge, parallel.gathered(mine.classes))
+    return Summed(by_slabs(lambda take: parallel.gathered(take(mine.moments)), slab), classes)
 
 
 def by_slabs(gathered: Callable[[Callable[[Moments], Any]], list[Any]], slab: int) -> Moments:
@@ -155,9 +200,10 @@ def by_slabs(gathered: Callable[[Callable[[Moments], Any]], list[Any]], slab: in
     return Moments(**S, **total)
 
 
-def save(path: Path, sums: Moments, note: Mapping[str, Any]) -> None:
-    """Write moments beside what they are of, whole or not at all."""
-    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in vars(sums).items()}
+def save(path: Path, sums: Summed, note: Mapping[str, Any]) -> None:
+    """Write sums beside what they are of, whole or not at all."""
+    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in vars(sums.moments).items()}
+    arrays |= {_CLASS + name: np.asarray(leaf) for name, leaf in vars(sums.classes).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
     with open(new, "wb") as file:
@@ -167,8 +213,8 @@ def save(path: Path, sums: Moments, note: Mapping[str, Any]) -> None:
     os.replace(new, path)
 
 
-def load(path: Path) -> tuple[Moments, dict[str, Any]] | None:
-    """What `save` wrote; None if nothing is there.
+def load(path: Path) -> tuple[Summed, dict[str, Any]] | None:
+    """What `save` wrote; None if nothing is there, or only what an older linkjax wrote, without sums of classes.
 
     Raises: InputError if the file is damaged.
     """
@@ -178,13 +224,18 @@ def load(path: Path) -> tuple[Moments, dict[str, Any]] | None:
         with np.load(path) as data:  # every array carries a CRC-32
             arrays = {name: data[name] for name in data.files}
         note = json.loads(str(arrays.pop("note")))
-        return Moments(**arrays), note
+        classes = {name.removeprefix(_CLASS): arrays.pop(name) for name in list(arrays) if name.startswith(_CLASS)}
+        return (Summed(Moments(**arrays), ClassSums(**classes)), note) if classes else None
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: these sums of an unfinished run are damaged ({error}); remove the file") from None
 
 
-def _add(state: Moments, items: Mapping[str, jax.Array], *, products: Products) -> Moments:
-    return moments.add(state, items["r"], items["w"], items["mask"], products=products)
+def _add(state: Summed, items: Mapping[str, jax.Array], *, products: Products) -> Summed:
+    r, w, mask = items["r"], items["w"], items["mask"]
+    return Summed(
+        moments.add(state.moments, r, w, mask, products=products),
+        class_sums.add(state.classes, r, w, items["place"], mask),
+    )
 
 
 _ADD = {products: functools.partial(_add, products=products) for products in ("float64", "float32")}

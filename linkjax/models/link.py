@@ -2,8 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
-from typing import Literal, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from linkjax.errors import InputError
-from linkjax.models.build import Buffer
+from linkjax.models.build import Buffer, fill, leaves
 from linkjax.ops.conv import dense
 
 METHODS = ("ols", "ridge", "elastic_net", "mlp")
@@ -35,6 +35,7 @@ class LinkSpec:
     hidden: tuple[int, ...] = ()  # mlp: widths of the hidden layers
     activation: str = "gelu"  # mlp: relu | gelu | silu | tanh
     rank: int = 0  # of a linear link of reduced rank; 0: as the method gives it
+    steered: bool = False  # whether directions that raise single units come with it
 
     def __post_init__(self):
         if self.units < 1 or self.w_dim < 1:
@@ -45,7 +46,52 @@ class LinkSpec:
             raise InputError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
 
 
-class Link(nnx.Module):
+class Steering(nnx.Module):
+    """Directions in W that raise units, and the moments within classes they come from (`linkjax.analysis.steering`)."""
+
+    def __init__(self, spec: LinkSpec):
+        def zeros(*shape: int) -> Buffer:
+            return Buffer(jnp.zeros(shape, jnp.float32))
+
+        self.steer = zeros(spec.units, spec.w_dim)
+        self.covariance = zeros(spec.w_dim, spec.w_dim)
+        self.unit_std = zeros(spec.units)
+        self.back = zeros(spec.w_dim, spec.units)
+        self.r2 = zeros(spec.units)
+
+
+class _Steered(nnx.Module):
+    """What both kinds of link have of it; None of a link without."""
+
+    steering: Steering | None
+
+    @property
+    def steer(self) -> Array | None:
+        """[units, w_dim] change of w per activation that raises each unit; NaN for one that is constant in classes."""
+        return None if self.steering is None else self.steering.steer[...]
+
+    @property
+    def covariance(self) -> Array | None:
+        """[w_dim, w_dim] covariance of w within classes."""
+        return None if self.steering is None else self.steering.covariance[...]
+
+    @property
+    def unit_std(self) -> Array | None:
+        """[units] standard deviation of r within classes."""
+        return None if self.steering is None else self.steering.unit_std[...]
+
+    @property
+    def back(self) -> Array | None:
+        """[w_dim, units] slopes of r on w within classes."""
+        return None if self.steering is None else self.steering.back[...]
+
+    @property
+    def r2(self) -> Array | None:
+        """[units] share of a unit's variance within classes that w determines; NaN for one that is constant."""
+        return None if self.steering is None else self.steering.r2[...]
+
+
+class Link(_Steered):
     """Linear link: w = r · kernel + bias."""
 
     def __init__(self, spec: LinkSpec, *, rngs: nnx.Rngs):
@@ -53,6 +99,7 @@ class Link(nnx.Module):
         self.spec = spec
         self.kernel = nnx.Param(jnp.zeros((spec.units, spec.w_dim), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((spec.w_dim,), jnp.float32))
+        self.steering = Steering(spec) if spec.steered else None
 
     def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
         """Latent vectors of activations.
@@ -65,7 +112,7 @@ class Link(nnx.Module):
         return _linear(self, _checked(r, self.spec))
 
 
-class MLPLink(nnx.Module):
+class MLPLink(_Steered):
     """Nonlinear link: w = μ_w + σ_w ∘ (x · skip + bias + net(x)), with x = (r − μ_r) / σ_r.
 
     The straight path `skip` is a linear link; `net` (hidden layers, then a dense layer) adds what a linear link
@@ -87,6 +134,7 @@ class MLPLink(nnx.Module):
         )
         self.biases = nnx.List([nnx.Param(jnp.zeros((width,), jnp.float32)) for width in spec.hidden])
         self.head = nnx.Param(jnp.zeros((widths[-1], spec.w_dim), jnp.float32))
+        self.steering = Steering(spec) if spec.steered else None
 
     def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
         """Latent vectors of activations; arguments and errors as `Link`."""
@@ -96,6 +144,17 @@ class MLPLink(nnx.Module):
     def kernel(self) -> NoReturn:
         """Not there: a nonlinear link has another derivative at every r."""
         raise AttributeError("an MLP link has no single kernel; fit with method ols, ridge or elastic_net to have one")
+
+
+def with_steering(link: Any, arrays: Mapping[str, Any]) -> Any:
+    """The same link (linear or not) with steering directions.
+
+    Args:
+      arrays: `steer`, `covariance`, `unit_std`, `back` and `r2`, in the shapes of `Steering`.
+    """
+    kept = {name: leaf for name, leaf in leaves(link).items() if not name.startswith("steering.")}
+    named = {f"steering.{name}": array for name, array in arrays.items()}
+    return fill(type(link), dataclasses.replace(link.spec, steered=True), {**kept, **named})
 
 
 def link_class(spec: LinkSpec) -> type[Link] | type[MLPLink]:

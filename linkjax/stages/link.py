@@ -13,12 +13,12 @@ import numpy as np
 
 from linkjax import artifacts, checkpoint, cluster, manifest, numerics
 from linkjax import config as configs
-from linkjax.analysis import fit, fit_checks, linear, moments, stability
+from linkjax.analysis import class_sums, fit, fit_checks, linear, moments, stability
 from linkjax.analysis.moments import Moments, Products
 from linkjax.claim import Claim, must_be_new
 from linkjax.config import positive
 from linkjax.errors import InputError
-from linkjax.linking import groups, network, rows, summing, wide
+from linkjax.linking import groups, network, rows, steer, summing, wide
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
@@ -54,6 +54,11 @@ class Config:
     """Elastic net: share of the absolute-value penalty, 0 … 1."""
     rank: int = 0
     """ols and ridge: a link of at most this rank, in closed form; 0: full rank. alpha is chosen at full rank."""
+    steer_lambda: float | None = None
+    """λ of the directions that raise units: the larger, the more of what goes with a unit moves along; none: chosen by
+    the length of the steps and the validation split."""
+    exclusive: bool = False
+    """Directions of what is more each unit's own: steps may be twice as long as the shortest that raises a unit."""
     products: Products = "float64"
     """Precision of the products within a block; sums are always float64. float32 is for ridge: see the docs."""
     hidden: tuple[int, ...] = (512,)
@@ -77,6 +82,10 @@ class Config:
             raise InputError("groups, classes: expected one of them, found both; groups name their classes")
         if self.choose == "stable" and (self.method != "ridge" or len(self.alphas) < 2):
             raise InputError("choose stable: expected ridge and two alphas or more to choose from; add --alphas")
+        if self.steer_lambda is not None and not self.steer_lambda >= 0:
+            raise InputError(f"steer-lambda: expected 0 or more, found {self.steer_lambda}")
+        if self.steer_lambda is not None and self.exclusive:
+            raise InputError("steer-lambda, exclusive: expected one of them, found both")
         if not self.r2_loss >= 0:
             raise InputError(f"r2-loss: expected 0 or more, found {self.r2_loss}")
 
@@ -137,11 +146,14 @@ def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
             link, diagnostics = wide.fit(config, pairs, ranges, work)
         else:
             with progress("pairs read", _own_rows(config, ranges)) as advance:
-                sums = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}
+                found = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}
+            sums = {split: each.moments for split, each in found.items()}
             if config.method == "mlp":
                 link, diagnostics = network.fit(config, pairs, ranges, sums, work)
             else:
                 link, diagnostics = _fit_linear(config, pairs, ranges, sums)
+            within = {split: class_sums.within(each.moments, each.classes) for split, each in found.items()}
+            link, diagnostics["steering"] = steer.attach(link, within["train"], within.get("val"), config)
         source = {
             "config": dataclasses.asdict(config),
             "pairs": pairs.id,
@@ -158,6 +170,7 @@ def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
 
         writer.finish_model(save)
     _print(diagnostics)
+    steer.tell(diagnostics.get("steering"))
 
 
 def _ranges(config: Config, pairs: artifacts.Artifact) -> dict[str, list[rows.Range]]:
@@ -200,8 +213,8 @@ def accumulate(
     ranges: list[rows.Range],
     work: Path,
     advance: Callable[[int], None],
-) -> Moments:
-    """Moments of some rows, block by block, of all processes together; kept in `work` now and then, and at the end.
+) -> summing.Summed:
+    """Sums over some rows, block by block, of all processes together; kept in `work` now and then, and at the end.
 
     Of several processes each reads every n-th block, on its own devices; only the sums meet.
     """
@@ -209,22 +222,23 @@ def accumulate(
     blocks = _own_blocks(config, ranges)
     path = work / f"{split}-{number}-of-{processes}.npz"
     wanted = {"rows": config.rows, "pairs": pairs.id}
-    so_far, done = moments.empty(pairs.summary["units"], pairs.summary["w_dim"]), 0
+    known = rows.class_places(pairs, split, None if config.classes == "all" else config.classes)
+    so_far, done = summing.nothing(pairs.summary["units"], pairs.summary["w_dim"], known.classes), 0
     found = summing.load(path)
     if found is not None and {name: found[1][name] for name in wanted} == wanted:
         so_far, done = found[0], found[1]["blocks"]
     advance(rows.count(blocks[:done]))
     sums = summing.start(so_far, config.products, min(config.rows, rows.count(ranges)))
     saved = time.monotonic()
-    for r, w in rows.read(pairs, blocks[done:]):
-        sums.add(r, w)
+    for block, (r, w) in zip(blocks[done:], rows.read(pairs, blocks[done:]), strict=True):
+        sums.add(r, w, known.of(block))
         done += 1
         advance(len(r))
         if done == len(blocks) or (sums.settled and time.monotonic() - saved > _SAVE_SECONDS):
-            summing.save(path, sums.moments(), {**wanted, "blocks": done})
+            summing.save(path, sums.summed(), {**wanted, "blocks": done})
             saved = time.monotonic()
-    total = summing.over_processes(sums.moments())
-    if not all(np.isfinite(np.asarray(mean)).all() for mean in (total.mean_r, total.mean_w)):
+    total = summing.over_processes(sums.summed())
+    if not all(np.isfinite(np.asarray(mean)).all() for mean in (total.moments.mean_r, total.moments.mean_w)):
         rows.refuse_nonfinite(pairs, split, ranges, config.rows)
     return total
 

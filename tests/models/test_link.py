@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linkjax
+from linkjax import checkpoint
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec, MLPLink, link_class
@@ -83,3 +85,16 @@ def test_activations_of_another_classifier_are_refused(r):
     link = build.fill(Link, SPEC, random_weights(Link, SPEC))
     with pytest.raises(InputError, match="fitted on 5 units, but r has shape"):
         link(r)
+
+
+def test_a_link_made_before_there_were_directions_has_none(tmp_path):
+    """Its manifest does not know the field, its weights hold kernel and bias alone."""
+    old = build.fill(Link, LinkSpec(3, 2), {"kernel": np.eye(3, 2, dtype=np.float32), "bias": np.zeros(2, np.float32)})
+    checkpoint.save_model(tmp_path / "old", old, source={})
+    path = tmp_path / "old" / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["spec"]["steered"]
+    path.write_text(json.dumps(content))
+    found = linkjax.load(tmp_path / "old")
+    assert found.steer is None and found.covariance is None and found.r2 is None
+    np.testing.assert_array_equal(found(np.ones(3)), [1, 1])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -271,7 +272,7 @@ def test_fewer_pairs_than_units_are_linked_without_moments(world, tmp_path, meth
     data = made.open()
     r, w = (np.concatenate([made.read(data, name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
     expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
-    assert found.spec == expected.spec and diagnostics["count"] == 12
+    assert dataclasses.replace(found.spec, steered=True) == expected.spec and diagnostics["count"] == 12
     size = np.abs(np.asarray(expected.kernel[...])).max()
     assert np.abs(np.asarray(found.kernel[...]) - np.asarray(expected.kernel[...])).max() < tolerances.STAGE_LINK * size
 
@@ -301,3 +302,20 @@ def test_what_does_not_fit_is_refused(world, tmp_path, capsys):
     assert main(["link", "--pairs", world.pairs, "--out", world.link]) == 2
     assert "exists already" in capsys.readouterr().err
     assert not (tmp_path / "link").exists()
+
+
+def test_a_link_has_the_directions_that_its_training_pairs_give(world, tmp_path, capsys):
+    out = tmp_path / "link"
+    assert main(["link", "--pairs", world.pairs, "--method", "ridge", "--out", str(out), "--rows", "7"]) == 0
+    said = capsys.readouterr().out
+    found = json.loads((out / "manifest.json").read_text())["source"]["diagnostics"]["steering"]
+    assert f"steering lambda: {found['lambda']:.4g}" in said and found["curve"] and "held-out" in found["criterion"]
+    link, (r, w) = linkjax.load(out), splits(world)["train"]
+    made = artifacts.Artifact(world.pairs, "pairs")
+    label = made.read(made.open(), "label", slice(*made.summary["splits"]["train"]))
+    expected = linkjax.fit_link(r, w, "ridge", labels=label, steer_lambda=found["lambda"])
+    for name in ("steer", "covariance", "unit_std", "back", "r2"):
+        wanted = np.asarray(getattr(expected, name))
+        error = np.abs(np.asarray(getattr(link, name)) - wanted)
+        assert np.nanmax(error) <= tolerances.STAGE_LINK * np.nanmax(np.abs(wanted)), name
+    assert set(found["constant"]) == set(np.flatnonzero(np.isnan(link.steer).any(axis=1)))
