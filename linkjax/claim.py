@@ -2,14 +2,14 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+
+import filelock
 
 from linkjax import cluster
 from linkjax import manifest as manifests
@@ -17,6 +17,7 @@ from linkjax.errors import InputError
 
 LOCK = "lock"
 RUN = "run.json"  # in the folder of a run that can be resumed: what run it is
+_HELD = ".lock"  # in a folder that exists already, while it is held
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some network file systems know none
 
 
@@ -36,23 +37,23 @@ class Claim:
         self.path = Path(path).absolute()
         self.partial = manifests.partial(self.path)
         self.resumable = resumable
-        self._lock: IO[str] | None = None
+        self._lock = _lock(self.partial / LOCK)
         cluster.on_first(self._open)
 
     def _open(self) -> None:
         must_be_new(self.path)
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.partial / LOCK, "w")  # noqa: SIM115 - held until the run ends
+            (self.partial / LOCK).touch()
         except OSError as error:
             raise InputError(f"{self.path}: cannot write here ({error.strerror}); give another --out") from None
         try:
-            self._take(self._lock)
+            self._take()
             must_be_new(self.path)  # another run may have finished it meanwhile
             if not self.resumable:
                 self._empty()
         except InputError:
-            self._lock.close()
+            self._lock.release()
             if self.path.exists():  # then the folder beside it is of no run, and was made a moment ago
                 (self.partial / LOCK).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
@@ -67,6 +68,8 @@ class Claim:
         cluster.on_first(self._publish)
 
     def _publish(self) -> None:
+        if os.name == "nt":  # Windows renames no folder in which a file is open
+            self.release()
         try:
             os.rename(self.partial, self.path)
         except OSError as error:
@@ -82,8 +85,7 @@ class Claim:
 
     def release(self) -> None:
         """Let another run have it."""
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> "Claim":
         return self
@@ -91,25 +93,27 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None and not self._lock.closed and not self.resumable:
+        if self._lock.is_locked and not self.resumable:
             shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
-    def _take(self, lock: IO[str]) -> None:
+    def _take(self) -> None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                print(
-                    f"linkjax: {self.path.parent} is on a file system without locks, so that a second run into "
-                    f"{self.path.name} would not be noticed",
-                    file=sys.stderr,
-                )
-                return
-            raise InputError(_BUSY.format(path=self.path)) from None
-        if not _same_file(lock, self.partial / LOCK):  # its owner finished or gave up between the two lines above
+            self._lock.acquire()
+        except filelock.Timeout:  # held by another run, or gone with it a moment ago
             must_be_new(self.path)
-            raise InputError(_BUSY.format(path=self.path))
+            raise InputError(_BUSY.format(path=self.path)) from None
+        except FileNotFoundError:  # the other run gave the folder its name between two lines
+            must_be_new(self.path)
+            raise
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            print(
+                f"linkjax: {self.path.parent} is on a file system without locks, so that a second run into "
+                f"{self.path.name} would not be noticed",
+                file=sys.stderr,
+            )
 
     def _empty(self) -> None:
         if (self.partial / RUN).exists():
@@ -131,17 +135,20 @@ def held(folder: Path, advice: str) -> Iterator[None]:
 
     Raises: InputError if another one has it.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    path = folder / _HELD
+    lock = _lock(path)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another run is writing it now; {advice}") from None
-        except OSError:
-            pass  # a network file system that locks no folders
+        lock.acquire()
+    except filelock.Timeout:
+        raise InputError(f"{folder}: another run is writing it now; {advice}") from None
+    except (OSError, NotImplementedError):
+        pass  # a file system without locks
+    try:
         yield
     finally:
-        os.close(handle)
+        if lock.is_locked:
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def must_be_new(path: Path) -> None:
@@ -153,7 +160,6 @@ def must_be_new(path: Path) -> None:
         raise InputError(f"{path} exists already; give another --out, or remove it first")
 
 
-def _same_file(file: IO[str], path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    return False
+def _lock(path: Path) -> filelock.BaseFileLock:
+    """A lock of the system on a file: had at once or not at all, and given up with the process."""
+    return filelock.FileLock(path, timeout=0, thread_local=False)

@@ -1,5 +1,9 @@
+import fcntl
 import os
+import subprocess
+import sys
 
+import filelock
 import pytest
 
 from linkjax import claim, manifest
@@ -41,17 +45,20 @@ def test_an_unfinished_run_that_could_be_resumed_is_not_removed_by_another_comma
     assert (mine.partial / claim.RUN).exists()
 
 
-def test_who_comes_while_the_folder_gets_its_name_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["before the lock is opened", "before it is taken"])
+def test_who_comes_while_the_folder_gets_its_name_is_refused(tmp_path, monkeypatch, moment):
     """The other run finishes between this one's look at the folder and its lock."""
-    path, flock = tmp_path / "out", claim.fcntl.flock
+    path = tmp_path / "out"
     first = Claim(path)
+    owner, name = (filelock.FileLock, "acquire") if "opened" in moment else (fcntl, "flock")
+    given = getattr(owner, name)
 
     def late(*args):
-        monkeypatch.setattr(claim.fcntl, "flock", flock)
+        monkeypatch.setattr(owner, name, given)
         first.publish()
-        flock(*args)
+        return given(*args)
 
-    monkeypatch.setattr(claim.fcntl, "flock", late)
+    monkeypatch.setattr(owner, name, late)
     with pytest.raises(InputError, match="exists already"):
         Claim(path)
     assert path.is_dir() and not manifest.partial(path).exists()
@@ -72,7 +79,7 @@ def test_without_locks_it_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     def none(*_):
         raise OSError(claim.errno.ENOLCK, os.strerror(claim.errno.ENOLCK))
 
-    monkeypatch.setattr(claim.fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "flock", none)
     with Claim(tmp_path / "out") as mine:
         mine.publish()
     assert "without locks" in capsys.readouterr().err and (tmp_path / "out").is_dir()
@@ -83,3 +90,10 @@ def test_a_folder_that_exists_is_held_by_one_run(tmp_path):
         claim.held(tmp_path, "wait").__enter__()
     with claim.held(tmp_path, "wait"):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_can_be_loaded_where_there_is_no_fcntl():
+    """As on Windows."""
+    program = "import sys; sys.modules['fcntl'] = None; import linkjax.loading, linkjax.artifacts"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
