@@ -1,0 +1,57 @@
+"""What a command finds around it: streams that cannot show every character, devices asked for, JAX's own switches."""
+
+import io
+import sys
+
+from linkjax.errors import InputError
+
+
+def forgive_streams() -> None:
+    """Print `?` for characters that the terminal's encoding does not have, where it is none of Unicode's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="replace")
+
+
+def check_devices() -> None:
+    """Start the devices that JAX_PLATFORMS asks for, if it asks for others than the processor.
+
+    Raises: InputError if they are not there, with those that are.
+    """
+    import jax
+
+    wanted = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    if not wanted or wanted == "cpu":
+        return
+    try:
+        jax.devices()
+        return
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).strip().split("\n")[0]
+    raise InputError(
+        f"JAX_PLATFORMS={wanted}: expected such a device, found {' and '.join(_platforms())} alone; unset "
+        "JAX_PLATFORMS or give one of these, or install what JAX needs for it"
+        + (f" (JAX says: {said})" if said else "")
+    )
+
+
+def _platforms() -> list[str]:
+    """The kinds of device there are when nothing special is asked for."""
+    import jax
+    from jax.extend import backend
+
+    jax.config.update("jax_platforms", "")
+    backend.clear_backends()
+    return sorted({device.platform for device in jax.devices()} | {"cpu"})
+
+
+def allow_nans() -> None:
+    """Compute with NaN, which stands for what is absent (a part that an image does not show), whatever JAX is told."""
+    import jax
+
+    for name in ("jax_debug_nans", "jax_debug_infs"):
+        if jax.config.read(name):
+            jax.config.update(name, False)
+            print(
+                f"linkjax: {name.upper()} is not heeded: NaN and infinity stand for what is absent", file=sys.stderr
+            )
