@@ -15,7 +15,7 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
-from linkjax import cluster
+from linkjax import cluster, surroundings
 from linkjax import config as configs
 from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
@@ -86,6 +86,7 @@ class ConvertSegmenter:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    surroundings.forgive_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(arguments)
@@ -144,8 +145,13 @@ def _dispatch(arguments: list[str]) -> int:
     if not {"-h", "--help"} & set(arguments):  # help starts no device
         from linkjax import compile_cache
 
+        surroundings.allow_nans()
         compile_cache.enable()
-    commands[command](arguments[1:])
+    try:
+        commands[command](arguments[1:])
+    except (RuntimeError, AssertionError):
+        surroundings.check_devices()  # the sentence for it, if this is why; not before, or a job could not be joined
+        raise
     return 0
 
 

@@ -36,8 +36,7 @@ def read_toml(path: Path, stage: str, stages: Mapping[str, Iterable[str]]) -> di
     Raises: InputError if the file cannot be read, or has unknown tables or keys (with the nearest known name).
     """
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a byte-order mark
     except OSError as error:
         raise InputError(f"{path}: cannot read this configuration ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

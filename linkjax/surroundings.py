@@ -14,7 +14,7 @@ def forgive_streams() -> None:
 
 
 def check_devices() -> None:
-    """Start the devices that JAX_PLATFORMS asks for, if it asks for others than the processor.
+    """Look for the devices that JAX_PLATFORMS asks for, if it asks for others than the processor.
 
     Raises: InputError if they are not there, with those that are.
     """
@@ -50,8 +50,6 @@ def allow_nans() -> None:
     import jax
 
     for name in ("jax_debug_nans", "jax_debug_infs"):
-        if jax.config.read(name):
+        if getattr(jax.config, name):
             jax.config.update(name, False)
-            print(
-                f"linkjax: {name.upper()} is not heeded: NaN and infinity stand for what is absent", file=sys.stderr
-            )
+            print(f"linkjax: {name.upper()} is not heeded: NaN and infinity stand for what is absent", file=sys.stderr)
