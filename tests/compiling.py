@@ -4,8 +4,7 @@ Most of a run would be the compiler's time. JAX's own switch (JAX_DISABLE_MOST_O
 Half of what is left goes without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32
 modules. From JAX 0.11 on the emitters cannot be left out by an option: there the tests take longer.
 
-JAX makes an MLIR context, the tables of all operations there are, for each program and keeps it as long as the program:
-5 ms of processor time and 1.2 MB, ten times what a small program takes itself. Here a file's programs share one.
+JAX keeps 1.2 MB for each program, however small: programs are given up between files where they have become many.
 """
 
 import ctypes
@@ -16,7 +15,6 @@ from typing import Any
 
 import jax
 from jax._src import compiler
-from jax._src.interpreters import mlir
 
 QUICK: dict[str, bool | int] = {"xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):
@@ -24,8 +22,6 @@ if jax.__version_info__ < (0, 11):
 _DEVICES = "--xla_force_host_platform_device_count="
 _MOST_PROGRAMS = 1.6e9  # bytes of a worker, beyond which the programs of the files before are given up
 _given = compiler.get_compile_options
-_new_context = mlir.make_ir_context
-_context: list[Any] = []
 
 
 def _options(*positional: Any, **named: Any) -> Any:
@@ -35,15 +31,8 @@ def _options(*positional: Any, **named: Any) -> Any:
     return options
 
 
-def _shared_context() -> Any:
-    if not _context:
-        _context.append(_new_context())
-    return _context[0]
-
-
-# JAX has no setting for options of all programs, and XLA reads XLA_FLAGS once a process. Nor has it one for contexts.
+# JAX has no setting for options of all programs, and XLA reads XLA_FLAGS once a process.
 compiler.get_compile_options = _options
-mlir.make_ir_context = _shared_context
 
 
 def quick() -> bool:
@@ -60,8 +49,7 @@ def set_quick(wanted: bool) -> None:
 
 
 def between_files() -> None:
-    """A file is done: what its constants left in the context goes with it, and all programs where they are many."""
-    _context.clear()
+    """A file is done: where programs are many, all are given up."""
     if _resident() > _MOST_PROGRAMS:
         give_up_programs()
 
