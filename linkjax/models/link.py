@@ -14,6 +14,8 @@ from linkjax.errors import InputError
 from linkjax.models.build import Buffer, fill, leaves
 from linkjax.ops.conv import dense
 
+#: Which steps raise units: the link's kernel, the paper's, or its steering directions (`linkjax.analysis.steering`).
+Directions = Literal["kernel", "steer"]
 METHODS = ("ols", "ridge", "elastic_net", "mlp")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -155,6 +157,36 @@ def with_steering(link: Any, arrays: Mapping[str, Any]) -> Any:
     kept = {name: leaf for name, leaf in leaves(link).items() if not name.startswith("steering.")}
     named = {f"steering.{name}": array for name, array in arrays.items()}
     return fill(type(link), dataclasses.replace(link.spec, steered=True), {**kept, **named})
+
+
+class AlongSteer(nnx.Module):
+    """A link whose units are raised along its steering directions: w as the link gives it, `kernel` their steps.
+
+    A unit without a direction has a row of zeros here: it does not move.
+    """
+
+    def __init__(self, link: Any):
+        self.spec, self.link = link.spec, link
+        self.kernel = Buffer(jnp.nan_to_num(link.steer))
+
+    def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
+        """As the link."""
+        return self.link(r)
+
+
+def along(link: Any, directions: Directions) -> Any:
+    """The link whose `kernel` rows are the steps that raise units by 1: its own kernel, or its steering directions.
+
+    Raises: InputError for the steering directions of a link that has none.
+    """
+    if directions == "kernel":
+        return link
+    if link.steer is None:
+        raise InputError(
+            "this link has no steering directions: it was made before linkjax had them, or of classes with one sample "
+            "each; make it again with linkjax link, or ask for --directions kernel"
+        )
+    return AlongSteer(link)
 
 
 def link_class(spec: LinkSpec) -> type[Link] | type[MLPLink]:

@@ -10,6 +10,7 @@ from linkjax.analysis import measurements, parts
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
 from linkjax.linking import rows
+from linkjax.models.link import Directions, along
 
 #: Classes of the pairs that a stage works on: some, all, or those that its link was fitted on.
 Classes = tuple[int, ...] | Literal["link", "all"]
@@ -84,6 +85,22 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
             f"the link in {link_path} maps {link.model.spec.units} units to {link.model.spec.w_dim} values of w, but "
             f"the pairs in {of_pairs.path} hold {units} and {w_dim}; fit a link on these pairs"
         )
+
+
+def raising(link: Model, link_path: str, directions: Directions) -> Any:
+    """The link as units are raised along it.
+
+    Raises: InputError naming the link, if it has no such directions.
+    """
+    try:
+        return along(link.model, directions)
+    except InputError as error:
+        raise InputError(f"{link_path}: {error}") from None
+
+
+def directions_of(made: artifacts.Artifact) -> Directions:
+    """Which directions a screening or a sweep raised units along; an older linkjax does not say: the kernel."""
+    return made.summary.get("directions", "kernel")
 
 
 def fitted_classes(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> tuple[int, ...] | None:
@@ -172,8 +189,10 @@ def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -
     return found
 
 
-def screening(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
-    """Open a screening and check that it was made with these weights and pairs.
+def screening(
+    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, directions: Directions
+) -> artifacts.Artifact:
+    """Open a screening and check that it was made with these weights and pairs, along these directions.
 
     Raises: InputError if not.
     """
@@ -182,6 +201,11 @@ def screening(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) 
         artifacts.check_weights(found.manifest, role, sha256, f"the screening in {path}")
     if found.manifest["inputs"].get("pairs") != of_pairs.id:
         raise InputError(f"the screening in {path} was made with other pairs than {of_pairs.path}; screen with these")
+    if directions_of(found) != directions:
+        raise InputError(
+            f"the screening in {path} raises units along {directions_of(found)}, the sweep along {directions}; give "
+            f"both the same --directions"
+        )
     return found
 
 

@@ -13,6 +13,7 @@ from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import finite, measurements, screening, sweep
 from linkjax.config import positive
 from linkjax.errors import InputError
+from linkjax.models.link import Directions
 from linkjax.progress import progress
 from linkjax.stages import inputs
 
@@ -42,6 +43,8 @@ class Config:
     """Folder of `linkjax link`; a linear one."""
     segmenter: str | None = None
     """Folder of `linkjax segment`, of the same generator."""
+    directions: Directions = "kernel"
+    """Steps in W that raise units: the link's kernel (the paper's), or `steer`; its candidates are swept along them."""
     samples: int = 8
     """Anchor images per class, from the test split."""
     classes: inputs.Classes = "link"
@@ -111,8 +114,12 @@ def run(config: Config) -> None:
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
-    if link.manifest["kind"] != "link":
-        raise InputError(f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one")
+    raising = inputs.raising(link, config.link, config.directions)
+    if link.manifest["kind"] != "link" and config.directions == "kernel":
+        raise InputError(
+            f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one, or with "
+            "--directions steer"
+        )
     if config.segmenter is None:
         raise InputError("segmenter: expected the folder of a segmenter, found none; make one with linkjax segment")
     segmenter = inputs.segmenter(config.segmenter, generator)
@@ -126,7 +133,7 @@ def run(config: Config) -> None:
     with artifacts.Writer(
         Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
-        Screening(config, writer, trained, anchors, generator.model, segmenter.model, link.model).run()
+        Screening(config, writer, trained, anchors, generator.model, segmenter.model, raising).run()
 
 
 class Screening:
@@ -243,6 +250,7 @@ class Screening:
         paths = self._paths(scaled, dead)
         strongest = self._strongest(scaled)
         summary = {
+            "directions": self.config.directions,
             "units": len(effect),
             "dead_units": int(dead.sum()),
             "samples": len(self.anchors["w"]),

@@ -102,6 +102,7 @@ def run(config: Config) -> None:
     if config.ablation:
         classifier = inputs.model(paths["classifier"], "classifier")
         artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
+    along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
     names = tuple(artifacts.names(swept.open(), name) for name in ("part", "metric"))
     if config.query is not None:  # a typing error need not wait for the work
         selection.check(config.query, names[0], names[1])
@@ -115,7 +116,7 @@ def run(config: Config) -> None:
         free=("batch_size",),
         precision=swept.manifest["precision"],
     ) as writer:
-        Selecting(config, writer, swept, pairs, link.model, None if classifier is None else classifier.model).run()
+        Selecting(config, writer, swept, pairs, along, None if classifier is None else classifier.model).run()
 
 
 def _given(config: Config, swept: artifacts.Artifact, role: str) -> str:

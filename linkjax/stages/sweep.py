@@ -15,6 +15,7 @@ from linkjax.analysis import candidates, finite, measurements, random_directions
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import positive
 from linkjax.errors import InputError
+from linkjax.models.link import Directions
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs
@@ -63,6 +64,9 @@ class Config:
     """Percentile it ends at (paper: the maximum)."""
     definitions: measurements.Definitions = "standard"
     """Of luminance and entropy: "original" is the original program's (a third of the grey; entropy within 5 pixels)."""
+    directions: Directions = "kernel"
+    """Steps in W that raise units: the link's kernel (the paper's), or `steer`, which raise a unit by what was asked as
+    far as w determines it; see docs/directions.md."""
     mode: Literal["residual", "absolute"] = "residual"
     """Move the anchor's own w by the unit's direction, or replace it by the link's prediction (paper)."""
     side_effects: int = 5
@@ -132,12 +136,13 @@ def run(config: Config) -> None:
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
+    raising = inputs.raising(link, config.link, config.directions)
     units = inputs.units(config.units, pairs.summary["units"])
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
-    screening = inputs.screening(config.screening, weights, pairs) if config.screening else None
+    screening = inputs.screening(config.screening, weights, pairs, config.directions) if config.screening else None
     optional = {"encoding": encoding, "screening": screening}
     made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
     if screening is not None and config.candidates is not None:
@@ -149,7 +154,7 @@ def run(config: Config) -> None:
     with artifacts.Writer(
         Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
-        models = (generator.model, classifier.model, link.model, None if segmenter is None else segmenter.model)
+        models = (generator.model, classifier.model, raising, None if segmenter is None else segmenter.model)
         Sweep(config, writer, trained, anchors, screening, models, units).run()
 
 
@@ -174,7 +179,11 @@ class Sweep:
         self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
         self.metrics = measurements.metrics_of(len(self.parts) - 1, config.definitions)
         self.ranges = sweep.robust_range(jnp.asarray(trained["r"]), config.low, config.high)
-        self.dead = np.asarray(self.ranges.dead)[units]
+        # A unit that does not vary within classes has no direction, and is not swept either.
+        still = np.zeros(len(units), bool)
+        if config.directions == "steer":
+            still = ~np.asarray(models[2].kernel[...]).any(axis=1)[units]
+        self.dead = np.asarray(self.ranges.dead)[units] | still
         self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
         self.off_range = sweep.off_range(self.values, trained["r"][:, units], trained["label"], self.anchors["label"])
@@ -363,6 +372,7 @@ class Sweep:
         drawn += len(self.walk.taken) * self.count * self.config.steps + self.count
         summary = {
             "mode": self.config.mode,
+            "directions": self.config.directions,
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),

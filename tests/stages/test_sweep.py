@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ from linkjax.analysis import measurements
 from linkjax.analysis.parts import draw_with_parts
 from linkjax.analysis.random_directions import plan_walk
 from linkjax.cli import main
+from linkjax.models import build
+from linkjax.models.link import Link, LinkSpec
 from tests import tolerances, worlds
 from tests.stages.conftest import SWEEP, chunks_done, do
 
@@ -40,6 +45,37 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
             )
             luma = float((np.asarray(linkjax.to_uint8(image)) @ np.float32([0.2126, 0.7152, 0.0722])).mean())
             assert found["measured"][sample, unit, step, 0, 0] == pytest.approx(luma, rel=1e-4)
+
+
+def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_path, capsys):
+    flags = [*world.linked, "--samples", "1", "--steps", "2", "--picture-units", "1", "--random-directions", "2"]
+    do("sweep", *flags, "--out", tmp_path / "steered", "--directions", "steer")
+    found, made = arrays(tmp_path / "steered")
+    assert made.summary["directions"] == "steer"
+    assert artifacts.Artifact(world.sweep, "sweep").summary["directions"] == "kernel"
+    generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    data = pairs.open()
+    unit = int(np.flatnonzero(found["flag"] == 0)[0])
+    ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
+    row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
+    w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
+    moved = w + (found["value"][unit, 1] - r[0, unit]) * np.asarray(link.steer)[unit]
+    again = classifier(classifier.preprocess(generator.synthesis(moved))).penultimate[0, unit]
+    assert abs(found["obtained"][0, unit, 1] - again) < tolerances.STAGE_R * np.nanmax(np.abs(found["obtained"]))
+    none = np.isnan(np.asarray(link.steer)).any(axis=1)
+    assert (found["flag"][none] == 1).all() and np.isnan(found["fidelity"][none]).all()
+    step = found["unit_std"] * np.linalg.norm(np.nan_to_num(np.asarray(link.steer)), axis=1)
+    np.testing.assert_allclose(found["step_w"], step, rtol=1e-5)
+    do("select", "--sweep", tmp_path / "steered", "--out", tmp_path / "selected", "--no-ablation")
+
+    weights = {"kernel": link.kernel[...], "bias": link.bias[...]}
+    old = build.fill(Link, LinkSpec(link.spec.units, link.spec.w_dim), weights)
+    source = json.loads((Path(world.link) / "manifest.json").read_text())["source"]
+    checkpoint.save_model(tmp_path / "old", old, source=source)
+    flags[flags.index("--link") + 1] = str(tmp_path / "old")
+    assert main(["sweep", *flags, "--out", str(tmp_path / "no"), "--directions", "steer"]) == 2
+    assert "make it again with linkjax link, or ask for --directions kernel" in capsys.readouterr().err
 
 
 def test_fidelity_is_the_slope_of_obtained_on_asked_within_anchors(world):
@@ -217,6 +253,8 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
     np.testing.assert_array_equal(found["predicted"][:, 1:, area], effect[found["unit"], :, screened_area])
     assert np.isnan(found["predicted"][:, 0]).all() and made.summary["prediction_rank_correlation"] is not None
     assert made.manifest["inputs"]["screening"] == screened.id
+    assert main(["sweep", *flags, "--out", str(tmp_path / "no"), "--directions", "steer"]) == 2
+    assert "raises units along kernel, the sweep along steer" in capsys.readouterr().err
     assert main(["sweep", *world.linked, "--out", str(tmp_path / "no"), "--candidates", "2"]) == 2
     assert "add --screening" in capsys.readouterr().err
 
