@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from linkjax import numerics, parallel
+from linkjax.ops.chunked import MOST_SHARED, share_of
 
 
 def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -17,7 +18,7 @@ def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.nda
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return parallel.map_items(_picture, generator, {"w": w}, batch_size, on)
+    return parallel.map_items(_picture, generator, {"w": w}, batch_size, on, share=share_of(generator.spec.resolution))
 
 
 def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -28,7 +29,7 @@ def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
       r: activations.
       batch_size: rows at once, a multiple of the device count.
     """
-    return parallel.map_items(_linked, link, {"r": r}, batch_size, on)
+    return parallel.map_items(_linked, link, {"r": r}, batch_size, on, share=MOST_SHARED)
 
 
 def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -39,7 +40,7 @@ def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh)
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, on)
+    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, on, share=share_of(models[0].spec.resolution))
 
 
 def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:

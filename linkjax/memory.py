@@ -18,7 +18,12 @@ _MOST = 256  # items a device, on an accelerator
 
 
 def batch_size(
-    function: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray], on: Mesh, on_cpu: int = _FIRST
+    function: Callable[..., Any],
+    models: Any,
+    items: Mapping[str, np.ndarray],
+    on: Mesh,
+    on_cpu: int = _FIRST,
+    share: int = 1,
 ) -> int:
     """Items of one batch of `parallel.map_batches` that fit into half of the free memory of every device.
 
@@ -29,13 +34,14 @@ def batch_size(
       function, models: as `map_batches` takes them.
       items: name → array; the first ones stand for all.
       on_cpu: items a CPU device gets, at most; many do not make it faster.
+      share: as `map_batches` takes it.
     Returns: of several processes what fits process 0, whose hosts should be alike.
     """
     count = len(next(iter(items.values())))
     first, most = (on_cpu, on_cpu) if on.devices.flat[0].platform == "cpu" else (_FIRST, _MOST)
     tried = min(first * on.size, parallel.round_up(count, on))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)
-    compiled = parallel.sharded(function, models, on).compiled(parallel.place(padded, on))
+    compiled = parallel.sharded(function, models, on, share).compiled(parallel.place(padded, on))
     needed: Any = compiled.memory_analysis()  # of one device
     bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
     fit = int(_SHARE * free_bytes(on) / bytes_each)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -118,19 +119,22 @@ class Sharded(NamedTuple):
         return self.program.lower(self.arrays, items).compile()
 
 
-def sharded(function: Callable[..., Any], models: Any, on: Mesh) -> Sharded:
+def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 1) -> Sharded:
     """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
 
     Args:
       function: must treat items independently: each device sees only its own. Two `functools.partial` of one function
         with equal keywords are one program.
       models: pytree, replicated on the mesh (see `replicate`).
+      share: every device computes a multiple of so many items, the last one again where it has fewer. XLA sums in
+        another order for few images than for many; from a share on an item's bits do not depend on how many others are
+        computed beside it (see `ops.chunked.share_of`).
     """
     settings: tuple[tuple[str, Any], ...] = ()
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
     arrays, structure = jax.tree.flatten(models)
-    return Sharded(_sharded(function, settings, structure, on), arrays)
+    return Sharded(_sharded(function, settings, structure, on, share), arrays)
 
 
 @functools.cache
@@ -152,9 +156,16 @@ def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
 
 
 @functools.cache
-def _sharded(function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh) -> Any:
+def _sharded(
+    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh, share: int
+) -> Any:
     def run(arrays: list[Any], items: Any) -> Any:
-        return function(jax.tree.unflatten(structure, arrays), items, **dict(settings))
+        count = len(jax.tree.leaves(items)[0])
+        missing = -count % share
+        if missing:
+            items = jax.tree.map(lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), items)
+        made = function(jax.tree.unflatten(structure, arrays), items, **dict(settings))
+        return jax.tree.map(lambda y: y[:count], made) if missing else made
 
     run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
     mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False)
@@ -170,6 +181,7 @@ def map_batches(
     batches: Iterator[Mapping[str, np.ndarray]],
     batch_size: int,
     on: Mesh,
+    share: int = 1,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
     """Run `function(models, items)` over batches of at most `batch_size` items; yield (items, outputs) as NumPy.
 
@@ -180,8 +192,9 @@ def map_batches(
       models: pytree, replicated on the mesh (see `replicate`).
       batches: mappings name → array [n, ...] with n ≤ batch_size, n > 0.
       batch_size: items of one compiled call; a multiple of the device count (see `round_up`).
+      share: see `sharded`.
     """
-    run = sharded(function, models, on)
+    run = sharded(function, models, on, share)
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
         padded, _ = pad(items, batch_size)
@@ -200,14 +213,16 @@ def map_items(
     batch_size: int,
     on: Mesh,
     advance: Callable[[int], None] | None = None,
+    share: int = 1,
 ) -> Any:
     """`map_batches` over items in memory: their outputs joined, [items, ...] each.
 
     Args:
       items: name → array, one item or more.
       advance: told after each batch how many items it held.
+      share: see `sharded`.
     """
-    ((_, outputs),) = map_chunks(function, models, [items], batch_size, on, advance)
+    ((_, outputs),) = map_chunks(function, models, [items], batch_size, on, advance, share)
     return outputs
 
 
@@ -218,6 +233,7 @@ def map_chunks(
     batch_size: int,
     on: Mesh,
     advance: Callable[[int], None] | None = None,
+    share: int = 1,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
     """`map_items` of one chunk of items after the other; yields (items, outputs).
 
@@ -239,7 +255,7 @@ def map_chunks(
 
     made: list[Any] = []
     held = 0
-    for batch, out in map_batches(function, models, all_batches(), batch_size, on):
+    for batch, out in map_batches(function, models, all_batches(), batch_size, on, share):
         made.append(out)
         held += _rows(batch)
         if advance is not None:

@@ -16,6 +16,19 @@ CACHE_BYTES = 12 << 20
 CLASSIFIED = 16
 #: Pixels of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256.
 MEASURED_PIXELS = 16 * 64 * 64
+#: Pixels of the images of one share of a stage's batch on a CPU: eight of 64 × 64, one of 256 × 256.
+SHARED_PIXELS, MOST_SHARED = 8 * 64 * 64, 8
+
+
+def share_of(resolution: int) -> int:
+    """Images that a stage draws at least, so that an image's bits do not depend on how many are drawn beside it.
+
+    XLA on a CPU sums in another order for up to six images of 64 × 64 than for eight and more, and a byte that flips
+    moves an activation by 1e-4. Of large images each is drawn alone; elsewhere than on a CPU nothing is promised.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    return max(1, min(MOST_SHARED, SHARED_PIXELS // resolution**2))
 
 
 def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = None) -> T:

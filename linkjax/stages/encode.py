@@ -16,6 +16,7 @@ from linkjax import artifacts, cluster, numerics, parallel
 from linkjax.analysis import familiarity, finite
 from linkjax.config import positive
 from linkjax.errors import InputError
+from linkjax.ops.chunked import share_of
 from linkjax.photographs import decode
 from linkjax.photographs.folder import Folder
 from linkjax.photographs.prepared import Prepared
@@ -212,7 +213,8 @@ class Encoding:
                 names.extend(item.name for item in items)
                 yield {"image": images}
 
-        outputs = [out for _, out in parallel.map_batches(encode, self.models, batches(), self.size, self.mesh)]
+        share = share_of(self.resolution)
+        outputs = [out for _, out in parallel.map_batches(encode, self.models, batches(), self.size, self.mesh, share)]
         found = {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
         found |= self.reference.compare(found["r"], found["encoded"])
         empty = np.array(flags, bool)
@@ -267,7 +269,8 @@ class Encoding:
             raise InputError("photographs changed while they were read; run this stage again")
         w = self._stored("w", rows)
         parts = ({"w": w[start : start + self.size]} for start in range(0, count, self.size))
-        drawn = [out for _, out in parallel.map_batches(draw, self.models, parts, self.size, self.mesh)]
+        share = share_of(self.resolution)
+        drawn = [out for _, out in parallel.map_batches(draw, self.models, parts, self.size, self.mesh, share)]
         self.writer.put("image_photograph", ("picture", "y", "x", "rgb"), np.stack(images))
         self.writer.put("image_linked", ("picture", "y", "x", "rgb"), np.concatenate(drawn))
         self.writer.put("picture_row", ("picture",), rows.astype(np.int32))

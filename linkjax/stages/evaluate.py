@@ -13,6 +13,7 @@ from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import evaluation, finite, fit, moments
 from linkjax.config import positive
 from linkjax.errors import InputError
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
@@ -208,7 +209,8 @@ class Evaluation:
         return outputs
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
-        return parallel.map_items(cycle, self.models, {"w": w}, self.size, self.mesh)
+        share = share_of(self.models[0].spec.resolution)
+        return parallel.map_items(cycle, self.models, {"w": w}, self.size, self.mesh, share=share)
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
         """Some of the test samples, by their numbers here or a slice of them."""

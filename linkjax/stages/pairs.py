@@ -15,6 +15,7 @@ from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
 from linkjax.config import positive
 from linkjax.errors import InputError, LinkjaxError
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 
@@ -153,6 +154,7 @@ class _Sampler:
         self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
         writer.mark("candidates per chunk", self.chunk)
         self.models = parallel.replicate((generator, classifier), self.mesh)
+        self.share = share_of(generator.spec.resolution)
         self.z_dim, self.headed = generator.spec.z_dim, bool(classifier.spec.num_classes)
         self.tally = finite.Tally(config.nonfinite, "candidates")
         self.draw = functools.partial(analysis.draw, truncation=config.truncation)
@@ -191,9 +193,8 @@ class _Sampler:
     def _draw_chunk(self, plan: list[tuple[int, int]]) -> dict[str, Any]:
         """Draw a chunk of candidates and store the accepted: (group, accepted, tried, non-finite) of each group."""
         batches = [self._batch(plan[start : start + self.size]) for start in range(0, len(plan), self.size)]
-        outputs = [
-            pairs for _, pairs in parallel.map_batches(self.draw, self.models, iter(batches), self.size, self.mesh)
-        ]  # at most _CHUNK batches of pairs, never images
+        drawing = parallel.map_batches(self.draw, self.models, iter(batches), self.size, self.mesh, self.share)
+        outputs = [pairs for _, pairs in drawing]  # at most _CHUNK batches of pairs, never images
         drawn = analysis.Pairs(*(np.concatenate(field) for field in zip(*outputs, strict=True)))
         number, ids = np.array([each for each, _ in plan]), np.array([each for _, each in plan], np.int64)
         label = np.concatenate([batch["label"] for batch in batches])

@@ -16,6 +16,7 @@ from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
 from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs
@@ -195,6 +196,7 @@ class Sweep:
         self.walk = random_directions.plan_walk(config.seed, config.random_directions, moving, live, kernel)
         self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
         self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
+        self.share = share_of(models[0].spec.resolution)
         self._draw_anchors(models[0], segmenter)
         on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
         directions = self.walk.directions if len(self.walk.taken) else None
@@ -211,16 +213,18 @@ class Sweep:
             return self.mesh.size
         most = chunks.batch_on_cpu(self.image.shape[1])
         enough = live[: 1 + most * self.mesh.size // (self.count * self.config.steps)]
-        size = memory.batch_size(self._function, self.models, self._swept(enough), self.mesh, most)
+        size = memory.batch_size(self._function, self.models, self._swept(enough), self.mesh, most, self.share)
         return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
         models = parallel.replicate((generator, segmenter), self.mesh)
-        drawn = parallel.map_items(programs.draw_labelled, models, {"w": self.anchors["w"]}, self.few, self.mesh)
+        drawn = parallel.map_items(
+            programs.draw_labelled, models, {"w": self.anchors["w"]}, self.few, self.mesh, share=self.share
+        )
         measure = functools.partial(
             programs.untouched, num_parts=len(self.parts) - 1, definitions=self.config.definitions
         )
-        self.baseline = parallel.map_items(measure, (), drawn, self.few, self.mesh)
+        self.baseline = parallel.map_items(measure, (), drawn, self.few, self.mesh, share=self.share)
         self.image, self.labels = drawn["image"], drawn.get("labels")
 
     def run(self) -> None:
@@ -239,7 +243,7 @@ class Sweep:
         a_row, of_motion = self.count * self.config.steps, self.count * 2
         images = sum(len(rows) for _, rows in swept + walked) * a_row + sum(len(rows) for _, rows in moved) * of_motion
         with progress("images", images) as advance:
-            drawn = parallel.map_chunks(self._function, self.models, items, self.size, self.mesh, advance)
+            drawn = parallel.map_chunks(self._function, self.models, items, self.size, self.mesh, advance, self.share)
             for work, make, each in (
                 (swept, lambda rows: self._store_swept(rows, *next(drawn)), a_row),
                 (walked, lambda rows: self._store_walked(rows, next(drawn)[1]), a_row),

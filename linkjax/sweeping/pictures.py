@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from linkjax import artifacts, parallel
 from linkjax.analysis import sweep
+from linkjax.ops.chunked import share_of
 from linkjax.sweeping import programs
 
 
@@ -51,8 +52,9 @@ def store(
         return {}
     items = {"unit": units[row], "anchor": anchor, "value": values[row, step]}
     function = functools.partial(programs.swept, mode=mode)
-    w = parallel.map_items(function, models, items, batch_size, on)
-    found = parallel.map_items(programs.draw_labelled, (models[0], models[3]), {"w": w}, batch_size, on)
+    share = share_of(models[0].spec.resolution)
+    w = parallel.map_items(function, models, items, batch_size, on, share=share)
+    found = parallel.map_items(programs.draw_labelled, (models[0], models[3]), {"w": w}, batch_size, on, share=share)
     drawn = {name: each.reshape(*grid[0].shape, *each.shape[1:]) for name, each in found.items()}
     writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), drawn["image"])
     writer.put("picture_unit", ("picture_unit",), units[shown.rows])

@@ -76,11 +76,7 @@ np.savez(sys.argv[1], r=found.penultimate, logits=found.logits, **found.stages)
 
 
 def test_one_device_and_two_threads_give_the_stages_of_eight(tmp_path):
-    """ResNet-50's reference is 1.5e-5 from the same network in float64, further than the bound.
-
-    It is within 4e-6 because nearly every operation rounds as PyTorch's does, on any number of threads; a stem summed
-    in an order that depends on them was 1.15e-5 off.
-    """
+    """A stem summed in an order that depends on the number of threads was another 1.15e-5 off."""
     environment = os.environ | {"XLA_FLAGS": compiling.xla_flags(), "NPROC": "2"}
     subprocess.run(
         [sys.executable, "-c", ALONE, str(tmp_path / "alone.npz")],

@@ -151,8 +151,8 @@ def killed_after(monkeypatch):
     def arm(count: int) -> None:
         left = iter(range(count))
 
-        def stopping(function, models, batches, batch_size, on):
-            for result in original(function, models, batches, batch_size, on):
+        def stopping(function, models, batches, batch_size, on, share=1):
+            for result in original(function, models, batches, batch_size, on, share):
                 if next(left, None) is None:
                     raise KeyboardInterrupt
                 yield result

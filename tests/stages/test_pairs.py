@@ -63,10 +63,8 @@ def test_batch_size_device_count_and_a_kill_change_nothing(world, tmp_path, kill
     on_devices(1)
     do("pairs", *flags, "7")
     whole, resumed = read(world.pairs), read(tmp_path / "pairs")
-    for name in ("label", "sample_id", "prediction"):
+    for name in ("label", "sample_id", "prediction", "w", "r"):
         np.testing.assert_array_equal(whole[name], resumed[name])
-    assert np.abs(whole["w"] - resumed["w"]).max() < tolerances.STAGE_W
-    assert np.abs(whole["r"] - resumed["r"]).max() < tolerances.STAGE_R * np.abs(whole["r"]).max()
 
 
 def test_original_seeding_gives_the_rows_of_numpys_random_state(world, tmp_path):
