@@ -16,7 +16,8 @@ MINIMAL_LENGTH = 5e-3  # relative: float32 proximal steps against a general solv
 
 # -- classifiers, segmenter and preprocessing, relative to the reference tensor's largest value
 # Of ResNet-50's last map: the reference is one float32 run of PyTorch and itself 1.5e-5 from float64. On another
-# processor PyTorch is 4e-6 from it, linkjax 8.5e-6 on one AMD EPYC and 1.24e-5 on another: XLA orders sums by the processor.
+# processor PyTorch is 4e-6 from it, linkjax 8.5e-6 on one AMD EPYC and 1.24e-5 on another: XLA orders its sums by the
+# processor.
 # Below 4e-6 elsewhere (scripts/measure_parity.py).
 CLASSIFIER = 2e-5
 SEGMENTER = 4e-6  # up to nine convolutions; measured 1.4e-6
