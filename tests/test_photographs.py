@@ -1,6 +1,9 @@
 import io
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from linkjax.photographs import decode
 from linkjax.photographs.decode import Framing, Item
 from linkjax.photographs.folder import Folder
 from linkjax.photographs.prepared import Prepared
+from linkjax.stages.encode import Encoding
 from tests.stages.photographs import folder, picture
 
 WHOLE = Framing(40, 40)
@@ -165,3 +169,81 @@ def test_a_prepared_data_set_gives_its_own_bytes_and_labels_without_a_download(t
     ):
         with pytest.raises(InputError, match=said):
             Prepared(*arguments)
+
+
+CASES = Path(__file__).parent / "cases" / "photographs"
+
+
+def _case(name, how=None):
+    with Image.open(CASES / "upright.png") as image:
+        side = min(image.size)
+    return read(Item(name, CASES / name, -1), how or Framing(side, side))
+
+
+def test_a_tiff_with_an_orientation_is_turned_once():
+    np.testing.assert_array_equal(_case("orientation_6.tif"), _case("upright.png"))
+    np.testing.assert_array_equal(_case("orientation_6.png"), _case("upright.png"))
+
+
+@pytest.mark.parametrize("name", ["grey_16bit_file_of_8bit_values.png", "grey_32bit_file_of_8bit_values.tif"])
+def test_greyscale_that_does_not_use_its_bits_is_unreadable(name):
+    assert _case("grey_8bit.png").max() > 0
+    with pytest.raises(decode.Unreadable, match=r"16 or 32 bits whose values go from .* scale it to its range"):
+        _case(name)
+
+
+def test_twelve_bits_are_unreadable_and_sixteen_are_read():
+    ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
+    assert (read(stored(Image.fromarray(ramp)))[..., 0] == ramp >> 8).all()
+    with pytest.raises(decode.Unreadable, match="from 0 to 4095"):
+        read(stored(Image.fromarray(ramp >> 4)))
+
+
+def test_of_a_strip_only_the_square_that_is_kept_is_made():
+    strip = _case("strip_8000x1.png", Framing(64, 56))
+    assert strip.shape == (56, 56, 3)
+    pixels = picture(3, 20, 700)
+    found = read(stored(Image.fromarray(pixels)), Framing(32, 32))
+    whole = Image.fromarray(pixels).resize((1120, 32), Image.Resampling.BILINEAR)
+    expected = np.asarray(whole)[:, 544:576].astype(int)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_links_that_lead_nowhere_are_unreadable_files(tmp_path):
+    Image.fromarray(picture(0, 40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
+    (tmp_path / "d").symlink_to(tmp_path / "d")
+    found = Folder(tmp_path)
+    assert [found.name(row) for row in range(len(found))] == ["a.png", "b.png", "c.png"] and found.identity
+    with ThreadPoolExecutor(1) as pool:
+        made = decode.read_many(list(found.items(range(3))), (WHOLE,), pool)
+    assert isinstance(made[0], list) and all(isinstance(each, decode.Unreadable) for each in made[1:])
+
+
+def test_a_name_that_is_no_utf_8_is_shown_escaped(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/h\xfcnde"
+    os.mkdir(folder)
+    with open(folder + b"/h\xfcndchen.png", "wb") as file:
+        Image.fromarray(picture(0, 40, 40)).save(file, "png")
+    found = Folder(tmp_path)
+    assert found.name(0) == "h\\xfcnde/h\\xfcndchen.png" and found.groups == ("h\\xfcnde",) and found.identity
+    [item] = found.items([0])
+    assert read(item).shape == (40, 40, 3) and item.name.encode()
+
+
+def test_a_data_sets_labels_are_matched_by_name_and_are_ids_only_where_lists_are_as_long(capsys):
+    def labels(groups, classes, names=(), numbered=True):
+        source = SimpleNamespace(groups=groups, numbered=numbered)
+        pairs = SimpleNamespace(summary={"classes": [1, 0], "class_names": ["church", "tench"]})
+        spec = SimpleNamespace(num_classes=classes, class_names=names)
+        this = SimpleNamespace(source=source, reference=SimpleNamespace(pairs=pairs), spec=spec)
+        return Encoding._labels(this).tolist()
+
+    assert labels(("church", "tench"), 2) == [1, 0, -1]  # another order than the classifier's
+    assert labels(("gas pump", "tench"), 3, ("tench", "church", "gas pump")) == [2, 0, -1]
+    assert labels(("n01", "n02"), 2) == [0, 1, -1]
+    assert capsys.readouterr().out == ""
+    assert labels(("n01", "n02"), 1000) == [-1, -1, -1]
+    assert "what was recognised is not counted" in capsys.readouterr().out
+    assert labels(("n01", "tench"), 2, numbered=False) == [-1, 0, -1]

@@ -16,6 +16,8 @@ from linkjax.models.classifier_spec import Preprocessing
 from linkjax.ops import resize
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_DARK = 4096  # 16-bit greyscale that stays below holds 8 or 12 bits, as cameras and scanners store them
+_THIN = 16  # times as long as wide: from there on the resize makes the central square alone
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,8 +68,9 @@ def read(item: Item, framings: Sequence[Framing]) -> list[UInt8[np.ndarray, "sid
     """The photograph in each framing.
 
     The EXIF orientation is applied; transparent pixels are laid over white; greyscale (8 or 16 bit), palette and CMYK
-    images become RGB; of animations the first frame is taken; colour profiles are not applied. The resize is Pillow's
-    on bytes, by the classifier's filter, as for generated images.
+    images become RGB (of 16 bits whose values end below 4096 the range is anyone's guess: such a file is unreadable).
+    Of animations the first frame is taken; colour profiles are not applied. The resize is Pillow's on bytes, by the
+    classifier's filter, as for generated images.
 
     Raises: Unreadable with one sentence: damaged, not an image, or more pixels than Pillow thinks safe to decode.
     """
@@ -108,6 +111,7 @@ def _or_error(item: Item, framings: Sequence[Framing]) -> Any:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # first: Pillow turns a TIFF itself while it loads it, and forgets its orientation then
     orientation = None
     with contextlib.suppress(Exception):  # broken metadata beside sound pixels
         orientation = image.getexif().get(_ORIENTATION)
@@ -117,7 +121,13 @@ def _upright(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit greyscale: the high byte
         values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+        least, most = int(values.min()), int(values.max())
+        if least < 0 or most > 65535 or 0 < most < _DARK:
+            raise Unreadable(
+                f"expected greyscale of 8 bits, or of 16 that uses them, found 16 or 32 bits whose values go from "
+                f"{least} to {most}; scale it to its range"
+            )
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise Unreadable("expected 8 or 16 bits a pixel, found floating-point numbers, whose range is anyone's guess")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
@@ -129,7 +139,12 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _framed(image: Image.Image, how: Framing) -> UInt8[np.ndarray, "side side 3"]:
     height, width = (how.shorter,) * 2 if how.squash else resize.shorter_side(image.height, image.width, how.shorter)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling[how.interpolation.upper()])
     left, top = resize.crop_start(width, how.crop), resize.crop_start(height, how.crop)
+    kind = Image.Resampling[how.interpolation.upper()]
+    if max(width, height) > _THIN * how.shorter:  # only what is kept, or a strip of 100 000 × 1 would take 26 GB
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + how.crop) * across, (top + how.crop) * down)
+        return np.array(image.resize((how.crop, how.crop), kind, box), np.uint8)
+    if (width, height) != image.size:
+        image = image.resize((width, height), kind)
     return np.array(image.crop((left, top, left + how.crop, top + how.crop)), np.uint8)

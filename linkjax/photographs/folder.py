@@ -38,7 +38,7 @@ class Folder:
         if 0 < samples < len(names):
             names = [names[row] for row in np.unique(np.linspace(0, len(names) - 1, samples).round().astype(int))]
         self.names = names
-        first = [name.parts[0] if len(name.parts) > 1 else None for name in names]
+        first = [_shown(name.parts[0]) if len(name.parts) > 1 else None for name in names]
         self.groups = tuple(sorted({each for each in first if each is not None}))
         self.numbered = False  # whether a group's place is its class id
         place = {group: index for index, group in enumerate(self.groups)}
@@ -50,18 +50,37 @@ class Folder:
     @property
     def identity(self) -> str:
         """Changes when a file is added, removed, renamed or resized, or its time of change moves."""
-        states = [(self.path / name).stat() for name in self.names]
+        states = [_state(self.path / name) for name in self.names]
         rows = [(str(name), state.st_size, state.st_mtime_ns) for name, state in zip(self.names, states, strict=True)]
         return manifest.fingerprint(rows)
 
     def name(self, row: int | np.integer) -> str:
-        """A photograph's path below the folder."""
-        return str(self.names[row])
+        """A photograph's path below the folder; bytes that are no UTF-8 escaped."""
+        return _shown(str(self.names[row]))
 
     def items(self, rows: Sequence[int] | np.ndarray) -> Iterator[Item]:
         """The photographs in some rows."""
         for row in rows:
             yield Item(self.name(row), self.path / self.names[row], self._group[row])
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _state(path: Path) -> os.stat_result:
+    """Of a link whose file is not there, or that leads to itself, that of the link: it is read as unreadable later."""
+    try:
+        return path.stat()
+    except OSError:
+        return path.lstat()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _find(root: Path) -> tuple[list[Path], int]:
@@ -81,7 +100,7 @@ def _find(root: Path) -> tuple[list[Path], int]:
             path = folder / entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 if path.resolve() not in seen:  # a link may lead back up
                     seen.add(path.resolve())
                     waiting.append(path)

@@ -249,11 +249,19 @@ class Encoding:
 
     def _labels(self) -> np.ndarray:
         """Class id of each group, −1 where a group's name is none of the pairs' classes; the last is for no group."""
-        if self.source.numbered:
-            return np.arange(-1, len(self.source.groups), dtype=np.int32)[np.r_[1 : len(self.source.groups) + 1, 0]]
-        summary = self.reference.pairs.summary
-        known = {_plain(name): label for label, name in zip(summary["classes"], summary["class_names"], strict=True)}
-        return np.array([*(known.get(_plain(group), -1) for group in self.source.groups), -1], np.int32)
+        summary, groups = self.reference.pairs.summary, self.source.groups
+        known = {_plain(name): label for label, name in enumerate(self.spec.class_names)}
+        known |= {_plain(name): label for label, name in zip(summary["classes"], summary["class_names"], strict=True)}
+        named = [known.get(_plain(group), -1) for group in groups]
+        if self.source.numbered and max(named, default=-1) < 0:  # names unknown here: ids, if they can be the same list
+            if len(groups) == self.spec.num_classes:
+                return np.array([*range(len(groups)), -1], np.int32)
+            if groups:
+                print(
+                    f"linkjax: the data set's {len(groups)} labels are neither names of these classes nor the "
+                    f"classifier's {self.spec.num_classes} classes; what was recognised is not counted"
+                )
+        return np.array([*named, -1], np.int32)
 
     def _store_pictures(self, usable: np.ndarray) -> None:
         """Photographs as the generator would frame them, and their linked images."""

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +72,12 @@ class Config:
         if isinstance(self.classes, tuple):
             if not self.classes or len(set(self.classes)) != len(self.classes):
                 raise InputError(f"classes: expected one or more different class ids, found {list(self.classes)}")
+            twice = [name for name, times in Counter(self.class_names).items() if times > 1]
+            if twice:
+                raise InputError(
+                    f"class-names: expected different names, found {twice[0]!r} twice; photographs are told apart by "
+                    "them, so give such classes different ones (ImageNet's crane, the bird and the machine)"
+                )
             if self.class_names and len(self.class_names) != len(self.classes):
                 raise InputError(
                     f"class-names: expected one name for each of the {len(self.classes)} classes, "

@@ -5,6 +5,7 @@ import linkjax
 from linkjax import artifacts
 from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
+from linkjax.errors import InputError
 from linkjax.stages import pairs as stage
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, chunks_done, do
@@ -135,3 +136,8 @@ def test_wide_activations_are_stored_in_chunks_of_fewer_rows(units, rows):
 
     stage._make_arrays(Writer(), 5000, units, 512)
     assert made["r"] == (rows, units) and made["w"] == (rows, 512) and made["label"] == (rows,)
+
+
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(InputError, match="expected different names, found 'crane' twice"):
+        stage.Config("out", "generator", "classifier", classes=(134, 517), class_names=("crane", "crane"))
