@@ -7,7 +7,7 @@ from linkjax import checkpoint
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
-from linkjax.ops.resize import bilinear_weights
+from linkjax.ops.resize import filter_weights
 from tests import draws, tolerances
 
 SPEC = LinearSegmenterSpec(("low", "other", "high"), (5, 4, 3), 16, 3, ("background", "cap", "stem"))
@@ -33,7 +33,7 @@ def test_scores_are_those_of_joined_maps_resized_first():
     features, head = maps(), model()
     joined, kernels = [], []
     for name, x in features.items():
-        rows = bilinear_weights(x.shape[1], 16)
+        rows = filter_weights(x.shape[1], 16)
         joined.append(np.einsum("ih,bhwc,jw->bijc", rows, np.asarray(x, np.float64), rows))
         kernels.append(np.asarray(head.kernels[name][...], np.float64))
     expected = np.concatenate(joined, -1) @ np.concatenate(kernels) + np.asarray(head.bias[...])

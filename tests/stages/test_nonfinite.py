@@ -223,4 +223,5 @@ def test_a_network_whose_training_diverges_says_so_and_keeps_the_best_before(wor
     diagnostics = manifest.read(tmp_path / "link")["source"]["diagnostics"]
     assert diagnostics["diverged_in_epoch"] == diagnostics["epochs"] < 9
     weights = build.leaves(linkjax.load(tmp_path / "link"))
-    assert all(np.isfinite(leaf).all() for leaf in weights.values())
+    # Units that do not vary within classes have no direction: NaN by design.
+    assert all(np.isfinite(leaf).all() for name, leaf in weights.items() if not name.startswith("steering."))
