@@ -124,8 +124,10 @@ class Writer:
         self.kind, self.config = kind, config
         self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).means
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
-        for name in ("out", *free):  # where it lies does not change what it is
-            self._run["config"].pop(name, None)
+        # where it lies does not change what it is, nor where models and results lie that are named by what they hold
+        held = configs.path_settings(type(config)) & {*weights, *self._run["inputs"]}
+        self._untold = ("out", *free, *held)
+        self._run["config"] = self._told(self._run["config"])
         try:
             self._done: dict[str, Any] = cluster.on_first(self._resume)
             group = zarr.open_group(self.partial / DATA, mode="r+")
@@ -213,6 +215,10 @@ class Writer:
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
         manifests.write(self.partial, manifest)
 
+    def _told(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that make the run what it is."""
+        return {name: value for name, value in settings.items() if name not in self._untold}
+
     def _forget(self) -> None:
         for name in (RUN, _DONE):  # after the rename: a run killed before it goes on where it was
             (self.path / name).unlink(missing_ok=True)
@@ -265,6 +271,7 @@ class Writer:
                 f"{path}: expected what run this folder belongs to, found a damaged file; "
                 + _DAMAGED.format(path=self.partial)
             )
+        earlier["config"] = self._told(earlier.get("config") or {})
         if earlier != now:
             raise InputError(
                 f"{self.partial}: an unfinished run with other settings lies here ({_differences(earlier, now)}); "

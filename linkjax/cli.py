@@ -20,7 +20,7 @@ from linkjax import config as configs
 from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.ops.resize import Interpolation
-from linkjax.stages import PIPELINE
+from linkjax.stages import PIPELINE, settings_of_stages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,20 @@ class ConvertSegmenter:
     """Folder to make."""
     size: Literal["S", "M", "L"]
     """Which of the three networks it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EveryStage:
+    """Flags that every stage has."""
+
+    config: Path | None = None
+    """TOML file of the experiment, a table for each stage; flags win over it. Paths in it count from the file."""
+    coordinator: str | None = None
+    """HOST:PORT where process 0 of several listens; else LINKJAX_COORDINATOR, or as Slurm, Open MPI or GKE tells."""
+    processes: str | None = None
+    """How many processes there are, or auto; else LINKJAX_PROCESSES."""
+    process: int | None = None
+    """Which of them this is, from 0; else LINKJAX_PROCESS."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,11 +180,11 @@ def _stage(name: str, arguments: list[str]) -> None:
             cluster.join(job)
     file, arguments = _take_config(arguments)
     if file is not None:
-        known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}
-        settings = configs.read_toml(file, name, known)
-        if name == "plan":  # it plans the other stages, so it reads their tables too
-            settings["experiment"] = str(file)
-    module.run(configs.from_command_line(module.Config, arguments, settings, prog=f"linkjax {name}"))
+        # a plan is of the other stages, so it reads their tables too
+        settings = configs.read_toml(file, name, settings_of_stages(), alone=name != "plan")
+        if name == "plan":
+            settings["experiment"] = str(file.absolute())
+    module.run(configs.from_command_line(module.Config, arguments, settings, f"linkjax {name}", EveryStage))
 
 
 def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:

@@ -12,6 +12,21 @@ def test_every_stage_explains_its_flags_with_defaults(stage, capsys):
     said = capsys.readouterr().out
     assert "--out" in said and "default" in said
     assert "(no description)" not in said
+    assert all(flag in said for flag in ("--config", "--coordinator", "--processes", "--process "))
+
+
+def test_help_of_every_command_that_is_no_stage_exits_with_0(capsys):
+    for command in (
+        "convert",
+        "convert generator",
+        "convert classifier",
+        "convert segmenter",
+        "demo",
+        "doctor",
+        "label",
+    ):
+        assert main([*command.split(), "--help"]) == 0
+    assert main(["convert"]) == 2
 
 
 def test_help_lists_every_stage_and_no_command_is_wrong_use(capsys):

@@ -1,13 +1,12 @@
 import dataclasses
 import tomllib
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from linkjax import config
 from linkjax.errors import InputError
-
-STAGES = {"pairs": ["out", "classes", "n_train", "note"], "sweep": ["out", "steps", "classes"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +22,19 @@ class Config:
     quick: bool = False
     names: tuple[str, ...] = ()
     maybe: float | None = None
+    pairs: config.PathName | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Another stage."""
+
+    out: config.PathName
+    steps: int = 3
+    classes: tuple[int, ...] = ()
+
+
+STAGES = {"pairs": Config, "sweep": Sweep}
 
 
 def write(tmp_path, text):
@@ -70,8 +82,7 @@ def test_resolved_settings_can_be_fed_back(tmp_path):
     )
     path = tmp_path / "config.toml"
     config.write_toml(path, "pairs", made)
-    stages = {"pairs": [field.name for field in dataclasses.fields(Config)]}
-    settings = config.read_toml(path, "pairs", stages)
+    settings = config.read_toml(path, "pairs", STAGES)
     again = config.from_command_line(Config, ["--out", "x"], settings, prog="linkjax pairs")
     assert again == made
     assert tomllib.loads(path.read_text(encoding="utf-8"))["pairs"]["rate"] == 1e-7
@@ -82,3 +93,68 @@ def test_a_wrong_flag_exits_with_2(capsys):
         config.from_command_line(Config, ["--out", "x", "--n-train", "many"], {}, prog="linkjax pairs")
     assert stop.value.code == 2
     assert "many" in capsys.readouterr().err
+
+
+def test_folders_in_a_file_count_from_the_file_and_those_of_flags_do_not(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    path = write(tmp_path / "configs", '[shared]\npairs = "../runs/pairs"\n[pairs]\nnote = "../runs"\n')
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = config.read_toml(path, "pairs", STAGES)
+    assert settings == {"pairs": str(tmp_path / "runs" / "pairs"), "note": "../runs"}
+    monkeypatch.chdir(tmp_path)
+    assert config.read_toml(Path("configs/experiment.toml"), "pairs", STAGES)["pairs"] == "runs/pairs"
+    made = config.from_command_line(Config, ["--out", "x", "--pairs", "here"], settings, prog="linkjax pairs")
+    assert made.pairs == "here"
+
+
+def test_what_is_written_beside_a_result_names_the_same_folders_wherever_both_are_moved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/pairs", "runs/link.partial"):
+        (tmp_path / name).mkdir(parents=True)
+    config.write_toml(Path("runs/link.partial/config.toml"), "pairs", Config(out="runs/link", pairs="runs/pairs"))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    read = config.read_toml(Path("moved/link.partial/config.toml"), "pairs", STAGES)["pairs"]
+    assert Path(read).resolve() == tmp_path / "moved" / "pairs"
+
+
+def test_dots_behind_a_link_to_a_folder_lead_where_the_system_says(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "configs").mkdir(parents=True)
+    (tmp_path / "configs").symlink_to(tmp_path / "deep" / "configs")
+    write(tmp_path / "deep" / "configs", '[pairs]\npairs = "../runs"\n')
+    monkeypatch.chdir(tmp_path)
+    read = config.read_toml(Path("configs/experiment.toml"), "pairs", STAGES)["pairs"]
+    assert Path(read).resolve() == tmp_path / "deep" / "runs"
+
+
+def test_a_file_of_another_stage_alone_is_named_as_such(tmp_path):
+    path = write(tmp_path, "[pairs]\nn_train = 2\n")
+    with pytest.raises(InputError, match=r"settings of sweep or \[shared\] ones, found only those of pairs"):
+        config.read_toml(path, "sweep", STAGES)
+    assert config.read_toml(path, "sweep", STAGES, alone=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["0-3", "12"], (0, 1, 2, 3, 12)),
+        (["1,2,3"], (1, 2, 3)),
+        (["7", "0-1,4"], (7, 0, 1, 4)),
+        (["5"], (5,)),
+        (["all"], "all"),
+    ],
+)
+def test_numbers_of_a_list_may_be_ranges_and_joined_by_commas(words, found, tmp_path):
+    made = config.from_command_line(Config, ["--out", "0-3", "--classes", *words], {}, prog="linkjax pairs")
+    assert (made.classes, made.out) == (found, "0-3")
+    joined = config.from_command_line(Config, ["--out", "x", "--classes=0-1,4"], {}, prog="linkjax pairs")
+    assert joined.classes == (0, 1, 4)
+    path = write(tmp_path, f"[pairs]\nclasses = {words}\n")
+    settings = config.read_toml(path, "pairs", STAGES)
+    assert config.from_command_line(Config, ["--out", "x"], settings, prog="linkjax pairs").classes == found
+
+
+@pytest.mark.parametrize("word", ["9-0", "0-99999999999"])
+def test_a_range_that_is_none_is_one_sentence(word):
+    with pytest.raises(InputError, match="--classes: expected a range from its lower number"):
+        config.from_command_line(Config, ["--out", "x", "--classes", word], {}, prog="linkjax pairs")

@@ -1,6 +1,5 @@
 """The configurations of the paper's experiments are read by the stages they are for."""
 
-import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -8,16 +7,16 @@ import pytest
 
 from linkjax import config
 from linkjax.models.classifier_spec import ARCHITECTURES
-from linkjax.stages import PIPELINE
+from linkjax.stages import PIPELINE, settings_of_stages
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
-STAGES = {stage.name: [field.name for field in dataclasses.fields(stage.module.Config)] for stage in PIPELINE}
+STAGES = settings_of_stages()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_experiment_gives_valid_settings_to_every_stage(path):
     for stage in PIPELINE:
-        settings = config.read_toml(path, stage.name, STAGES)
+        settings = config.read_toml(path, stage.name, STAGES, alone=False)
         if stage.name in ("plan", "report"):
             continue
         made = config.from_command_line(stage.module.Config, ["--out", "x"], settings, prog=stage.name)

@@ -11,6 +11,7 @@ import pytest
 from linkjax import compile_cache, surroundings
 from linkjax.config import read_toml
 from linkjax.errors import InputError
+from linkjax.stages import settings_of_stages
 
 
 def test_a_terminal_without_unicode_gets_question_marks(monkeypatch):
@@ -74,7 +75,7 @@ def test_a_device_that_is_not_there_is_one_sentence_and_exit_code_2():
 def test_a_configuration_saved_on_windows_is_read(tmp_path):
     file = tmp_path / "experiment.toml"
     file.write_bytes(b'\xef\xbb\xbf[pairs]\r\ngenerator = "weights"\r\n')
-    assert read_toml(file, "pairs", {"pairs": ["generator"]}) == {"generator": "weights"}
+    assert read_toml(file, "pairs", settings_of_stages()) == {"generator": str(tmp_path / "weights")}
     file.write_bytes('[pairs]\ngenerator = "weights"\n'.encode("utf-16"))
     with pytest.raises(InputError, match="expected TOML"):
-        read_toml(file, "pairs", {"pairs": ["generator"]})
+        read_toml(file, "pairs", settings_of_stages())

@@ -14,6 +14,7 @@ from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.ranks import auc, rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
+from linkjax.config import PathName
 from linkjax.demo import world
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.truth import (
@@ -36,15 +37,15 @@ _REAL = 0.1  # a true effect, in standard deviations of the metric per σ, from 
 class Config:
     """Score a sweep of the planted classifier."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    sweep: str
+    sweep: PathName
     """Folder of the sweep, made with a segmenter."""
-    selection: str
+    selection: PathName
     """Folder of `linkjax select` on that sweep: its effects are scored, and what it calls significant."""
-    pairs: str
+    pairs: PathName
     """Folder of the pairs whose test split gave its anchors."""
-    link: str
+    link: PathName
     """Folder of the link it was made with."""
 
 

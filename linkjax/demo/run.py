@@ -12,6 +12,7 @@ from rich.table import Table
 
 from linkjax import numerics
 from linkjax.artifacts import Artifact
+from linkjax.config import PathName
 from linkjax.demo import labels, recovery
 from linkjax.demo.bundle import EMBEDDED, Bundle, open_bundle
 from linkjax.demo.factors import BREEDS
@@ -43,13 +44,13 @@ _SHOWN = (
 class Config:
     """Run every stage on the embedded world, score it against the known truth, and write a page to look at."""
 
-    out: str = "linkjax-demo"
+    out: PathName = "linkjax-demo"
     """Folder to make."""
     fast: bool = False
     """The planted classifier alone and fewer samples: for a first look, and for tests."""
     seed: int = 0
     """Random seed of the samples."""
-    bundle: str | None = None
+    bundle: PathName | None = None
     """Folder of another bundle of scripts/train_demo.py; none: the embedded one."""
 
 

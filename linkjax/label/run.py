@@ -7,6 +7,7 @@ from pathlib import Path
 
 from linkjax import numerics
 from linkjax.claim import held
+from linkjax.config import PathName
 from linkjax.errors import InputError
 from linkjax.label.server import Server
 from linkjax.label.store import Store
@@ -16,9 +17,9 @@ from linkjax.label.store import Store
 class Config:
     """Paint masks over the pictures of `linkjax segment --draw`, in a browser on this machine."""
 
-    pictures: str
+    pictures: PathName
     """Folder that `linkjax segment --draw` made."""
-    masks: str
+    masks: PathName
     """Folder for the masks, made if missing; `linkjax segment --masks` reads it."""
     part_names: tuple[str, ...] = ()
     """Names by label, the background first; those of parts.txt in the folder of masks if not given."""

@@ -38,6 +38,11 @@ class Workload(NamedTuple):
     programs: int  # compiled programs with the generator in them
 
 
+def settings_of_stages() -> dict[str, type]:
+    """Stage → its settings, a dataclass."""
+    return {stage.name: stage.module.Config for stage in PIPELINE}
+
+
 PIPELINE = (
     Stage("plan", "count images, measure memory and time of the stages before running them", ("models",), "a table"),
     Stage("pairs", "sample z → w → image → r, keep what the classifier recognises", ("models",), "pairs"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import congruence, finite, straightness
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
@@ -40,17 +40,17 @@ ROUTES = {
 class Config:
     """Measure on held-out pairs the claim behind a linear link: that r and W hold samples in the same order."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`."""
-    other_link: str | None = None
+    other_link: PathName | None = None
     """Folder of another link on the same pairs (such as --method mlp): what does it gain?"""
     samples: int = 1000
     """Test samples compared, at most, the same number of each class; memory grows with their square."""

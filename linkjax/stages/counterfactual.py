@@ -13,7 +13,7 @@ import numpy as np
 from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import counterfactual as analysis
 from linkjax.analysis import covariance, finite, minimal
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs, walks
@@ -41,17 +41,17 @@ Method = Literal[
 class Config:
     """Search the shift s of r for which the image of link(relu(r − s)) is classified as a target (paper's recipe)."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`; it must have a class head."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`."""
-    encoding: str | None = None
+    encoding: PathName | None = None
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
     samples: int = 4
     """Samples per origin class, from the test split."""
@@ -87,7 +87,7 @@ class Config:
     """Of the training activations' covariance towards a sphere, above 0 and at most 1; none: Ledoit and Wolf's."""
     nonfinite: finite.Policy = "exclude"
     """Searches with numbers that are not finite: left out, counted and named, or the end of the run."""
-    segmenter: str | None = None
+    segmenter: PathName | None = None
     """Folder of `linkjax segment` or `convert segmenter`: which parts changed; none: the whole image alone."""
     path_points: int = 9
     """Points from a sample (t = 0) to its counterfactual (t = 1), drawn and classified again; 0: no paths."""

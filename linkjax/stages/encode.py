@@ -14,7 +14,7 @@ import numpy as np
 
 from linkjax import artifacts, cluster, numerics, parallel
 from linkjax.analysis import familiarity, finite
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
 from linkjax.photographs import decode
@@ -38,25 +38,25 @@ _FLOATS = ("cosine", "centred_cosine", "distance", "cosine_percentile", "distanc
 class Config:
     """Show photographs to the classifier, link what it sees, draw that, and compare."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`: what the link was fitted on, and what photographs are compared with."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`."""
-    photographs: str | None = None
+    photographs: PathName | None = None
     """Folder of photographs; its subfolders, if any, are named as groups."""
     dataset: str | None = None
     """Or a data set prepared by tensorflow-datasets, such as imagenet_v2 (needs the extra `data`; no download)."""
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Where that data set was prepared, if not in TFDS's default place."""
     split: str = "test"
     """Its split, as TFDS writes it."""
-    evaluation: str | None = None
+    evaluation: PathName | None = None
     """Folder of `linkjax evaluate` on these pairs: how well the test pairs come back, to compare with."""
     samples: int = 0
     """At most so many photographs, evenly spread over what is found; 0 for all."""

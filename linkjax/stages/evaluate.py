@@ -11,7 +11,7 @@ import numpy as np
 
 from linkjax import artifacts, drawing, numerics, parallel
 from linkjax.analysis import evaluation, finite, fit, moments
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
@@ -41,15 +41,15 @@ METRICS = {
 class Config:
     """Check the link on the test split, which it has not seen, against what chance and the class alone would give."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`."""
     classes: inputs.Classes = "link"
     """Classes to evaluate on: some ids, those the link was fitted on, or all that the pairs hold."""

@@ -16,7 +16,7 @@ from linkjax import config as configs
 from linkjax.analysis import class_sums, fit, fit_checks, linear, moments, stability
 from linkjax.analysis.moments import Moments, Products
 from linkjax.claim import Claim, must_be_new
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.linking import groups, network, rows, steer, summing, wide
 from linkjax.progress import progress
@@ -31,9 +31,9 @@ _SAVE_SECONDS = 60.0  # between two notes of the sums so far
 class Config:
     """Fit the link r → w on the training split of pairs; memory does not grow with their number."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
     classes: tuple[int, ...] | Literal["all"] = "all"
     """Class ids to fit on: one link for a group of them, or for all that the pairs hold."""

@@ -14,7 +14,7 @@ import numpy as np
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
@@ -29,11 +29,11 @@ _CHUNK = 8  # batches between two notes of what is done
 class Config:
     """Sample latents, draw their images, and keep (w, r) of those the classifier recognises."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
     classes: tuple[int, ...] | Literal["all"] = "all"
     """Class ids to sample (ImageNet's 0 … 999 for the published models)."""

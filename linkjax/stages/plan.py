@@ -16,8 +16,9 @@ from rich.table import Table
 from linkjax import cluster, manifest, numerics, parallel
 from linkjax import config as configs
 from linkjax.analysis import pairs
+from linkjax.config import PathName
 from linkjax.errors import InputError
-from linkjax.stages import PIPELINE, Facts, Workload, inputs
+from linkjax.stages import PIPELINE, Facts, Stage, Workload, inputs, settings_of_stages
 
 _PLACEHOLDER = "(not needed to plan)"
 
@@ -26,17 +27,17 @@ _PLACEHOLDER = "(not needed to plan)"
 class Config:
     """Count the images of every stage of an experiment, and measure memory and time of one batch on this machine."""
 
-    experiment: str | None = None
+    experiment: PathName | None = None
     """The experiment's TOML file; `linkjax plan --config FILE` gives it too."""
-    generator: str | None = None
+    generator: PathName | None = None
     """Folder of `linkjax convert generator`, if the experiment does not name it."""
-    classifier: str | None = None
+    classifier: PathName | None = None
     """Folder of `linkjax convert classifier`, if the experiment does not name it."""
     precision: numerics.Precision = "float32"
     """What images are drawn in."""
     measure: bool = True
     """Compile and run one batch; otherwise only count."""
-    out: str | None = None
+    out: PathName | None = None
     """Folder to write plan.json into, beside the table on the screen."""
 
 
@@ -52,7 +53,7 @@ def run(config: Config) -> dict[str, Any]:
     generator = inputs.model(paths["generator"], "generator", config.precision).model
     classifier = inputs.model(paths["classifier"], "classifier").model
     made = {
-        stage.name: _config_of(stage.module.Config, {**settings[stage.name], **paths})
+        stage.name: _config_of(stage, {**settings[stage.name], **paths})
         for stage in PIPELINE
         if hasattr(stage.module, "workload")
     }
@@ -73,15 +74,15 @@ def run(config: Config) -> dict[str, Any]:
 def _settings(experiment: str | None, stage: str) -> dict[str, Any]:
     if experiment is None:
         return {}
-    known = {each.name: [field.name for field in dataclasses.fields(each.module.Config)] for each in PIPELINE}
-    return configs.read_toml(Path(experiment), stage, known)
+    return configs.read_toml(Path(experiment), stage, settings_of_stages(), alone=False)
 
 
-def _config_of(cls: Any, settings: dict[str, Any]) -> Any:
-    names = {field.name for field in dataclasses.fields(cls)}
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in names}
-    required = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
-    return cls(**{**{name: _PLACEHOLDER for name in required}, **given})
+def _config_of(stage: Stage, settings: dict[str, Any]) -> Any:
+    """A stage's settings, without the folders that it would read."""
+    fields = dataclasses.fields(stage.module.Config)
+    given = {field.name: _PLACEHOLDER for field in fields if field.default is dataclasses.MISSING}
+    given |= {key: value for key, value in settings.items() if key in {field.name for field in fields}}
+    return configs.from_command_line(stage.module.Config, [], given, prog=f"linkjax {stage.name}")
 
 
 def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, float]:

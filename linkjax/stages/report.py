@@ -6,6 +6,7 @@ from pathlib import Path
 from linkjax import artifacts, cluster
 from linkjax import config as configs
 from linkjax import manifest as manifests
+from linkjax.config import PathName
 from linkjax.errors import InputError
 
 _RESULTS = (
@@ -27,29 +28,29 @@ _RESULTS = (
 class Config:
     """One page with tables and pictures, from any of the results that belong together."""
 
-    out: str
+    out: PathName
     """Folder to make: index.html (complete in itself) and figures/*.png."""
-    pairs: str | None = None
+    pairs: PathName | None = None
     """Folder of `linkjax pairs`."""
-    link: str | None = None
+    link: PathName | None = None
     """Folder of `linkjax link`."""
-    evaluation: str | None = None
+    evaluation: PathName | None = None
     """Folder of `linkjax evaluate`."""
-    congruence: str | None = None
+    congruence: PathName | None = None
     """Folder of `linkjax congruence`."""
-    encoding: str | None = None
+    encoding: PathName | None = None
     """Folder of `linkjax encode`."""
-    segmenter: str | None = None
+    segmenter: PathName | None = None
     """Folder of `linkjax segment`."""
-    screening: str | None = None
+    screening: PathName | None = None
     """Folder of `linkjax screen`."""
-    sweep: str | None = None
+    sweep: PathName | None = None
     """Folder of `linkjax sweep`."""
-    selection: str | None = None
+    selection: PathName | None = None
     """Folder of `linkjax select`."""
-    counterfactual: str | None = None
+    counterfactual: PathName | None = None
     """Folder of `linkjax counterfactual`."""
-    recovery: str | None = None
+    recovery: PathName | None = None
     """Folder of the demo's score on planted units."""
     title: str = "linkjax report"
     """Heading of the page."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import finite, measurements, screening, sweep
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.progress import progress
@@ -31,17 +31,17 @@ _UNITS = {
 class Config:
     """Price all units at once: derivatives of soft part metrics, times the link's kernel."""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`; a linear one."""
-    segmenter: str | None = None
+    segmenter: PathName | None = None
     """Folder of `linkjax segment`, of the same generator."""
     directions: Directions = "kernel"
     """Steps in W that raise units: the link's kernel (the paper's), or `steer`; its candidates are swept along them."""

@@ -21,7 +21,7 @@ from linkjax.analysis.heads import FewShotJob, LinearJob
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.segmentation import LinearTraining
 from linkjax.claim import Claim
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.masks.overlay import Panel, sheet
 from linkjax.models.generator_spec import GeneratorSpec
@@ -55,15 +55,15 @@ and COCO know the names themselves). Parts drawn later lie over parts drawn earl
 class Config:
     """Learn part labels from a few masks. First `--draw 20` makes pictures to label; then `--images`, `--masks`."""
 
-    out: str
+    out: PathName
     """Folder to make: pictures to label with --draw, else a segmenter that `linkjax.load` reads."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
     draw: int = 0
     """Draw so many pictures to label, and stop there."""
-    images: str | None = None
+    images: PathName | None = None
     """Folder that an earlier --draw made."""
-    masks: str | None = None
+    masks: PathName | None = None
     """Folder of masks named as the pictures (indexed PNG, NPY, labelme JSON), or one COCO JSON."""
     part_names: tuple[str, ...] = ()
     """Names by label, the background first; else from parts.txt beside the masks, or from the masks."""

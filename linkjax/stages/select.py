@@ -13,7 +13,7 @@ import numpy as np
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import ablation, measurements, random_directions, redundancy, selection, selectivity
 from linkjax.analysis.finite import finite_mean
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import inputs
@@ -31,15 +31,15 @@ _STORED = ("effect", "low", "high", "p_sign", "consistency")
 class Config:
     """Rank units by what they change in which part: effects with intervals, tested, with their doubles named."""
 
-    out: str
+    out: PathName
     """Folder to make: arrays, selected.csv and selected.parquet."""
-    sweep: str
+    sweep: PathName
     """Folder of `linkjax sweep`."""
-    link: str | None = None
+    link: PathName | None = None
     """Folder of `linkjax link`; none: the one the sweep was made with."""
-    pairs: str | None = None
+    pairs: PathName | None = None
     """Folder of `linkjax pairs`; none: the one the sweep was made with."""
-    classifier: str | None = None
+    classifier: PathName | None = None
     """Folder of `linkjax convert classifier`; none: the one the sweep was made with."""
     query: str | None = None
     """Which units: "ear.area > 0 and fidelity > 0.5"; none: all with a significant effect."""

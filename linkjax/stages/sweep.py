@@ -13,7 +13,7 @@ import numpy as np
 from linkjax import artifacts, memory, numerics, parallel
 from linkjax.analysis import candidates, finite, measurements, random_directions, response, sweep
 from linkjax.analysis.selectivity import anchor_slopes
-from linkjax.config import positive
+from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
@@ -28,24 +28,24 @@ _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly sprea
 class Config:
     """Set each unit to values over its own range, draw, re-encode: did it move as asked, and what else changed?"""
 
-    out: str
+    out: PathName
     """Folder to make."""
-    generator: str
+    generator: PathName
     """Folder of `linkjax convert generator`."""
-    classifier: str
+    classifier: PathName
     """Folder of `linkjax convert classifier`."""
-    pairs: str
+    pairs: PathName
     """Folder of `linkjax pairs`."""
-    link: str
+    link: PathName
     """Folder of `linkjax link`."""
-    encoding: str | None = None
+    encoding: PathName | None = None
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split;
     of a link of some classes, and with `classes`, of these."""
-    segmenter: str | None = None
+    segmenter: PathName | None = None
     """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
     units: tuple[int, ...] | Literal["all"] = "all"
     """Units to sweep."""
-    screening: str | None = None
+    screening: PathName | None = None
     """Folder of `linkjax screen`: what it predicts is stored beside what is measured."""
     candidates: int | None = None
     """Sweep only so many of the units: those of strongest effect in the screening; none: all of them."""
