@@ -27,6 +27,9 @@ PART_METRICS = {
     "orientation": ImageMetric("radian", "major axis from the y axis towards +x, modulo π"),
     "axis_major": ImageMetric("pixel", "full length of the moment ellipse"),
     "axis_minor": ImageMetric("pixel", "full width of the moment ellipse"),
+    "height": ImageMetric("pixel", "of the moment ellipse, along y"),
+    "width": ImageMetric("pixel", "of the moment ellipse, along x"),
+    "slant": ImageMetric("1", "of the moment ellipse: 1 falling to the right, −1 rising, 0 upright, level or round"),
 }
 #: Columns of `measure` with parts, in order.
 METRICS = IMAGE_METRICS | PART_METRICS

@@ -5,6 +5,10 @@ Each takes the steps of one real unit, over the same anchors, and goes as far as
     in r: (x − r_u) · e · link,  e uniform on the unit sphere of the live units: as long in r as the unit's step;
     in W: (x − r_u) ‖k_u‖ · e,   e uniform on the unit sphere of W: as long in W as the unit's step.
 
+Along steering directions both kinds are made as those of units are (`steering.random_steps`), and go as far as the
+unit's step in standard deviations of w within classes (Mahalanobis length): those "in r" raise random readouts, those
+"in W" are what a unit gets that says nothing of w.
+
 An item of a sweep names them by numbers beyond the units: `units + j` is the j-th direction in r, `units + D + j` the
 j-th in W; the item's value is then the length of the step itself.
 """
@@ -17,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linkjax import numerics
+from linkjax.analysis import steering
 
 SPACES = ("r", "w")
 
@@ -118,3 +123,22 @@ def plan_walk(seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel
     taken = swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0]
     length = np.concatenate([np.ones(count), np.linalg.norm(kernel[taken], axis=1)])
     return Walk(directions, np.tile(taken, len(SPACES)), length.astype(np.float32))
+
+
+def plan_steered_walk(
+    seed: int, count: int, live: np.ndarray, swept: np.ndarray, steer: Float[np.ndarray, "K w_dim"],
+    of: steering.Spectrum, lam: float,
+) -> Walk:  # fmt: skip
+    """As `plan_walk`, of directions that are made as steering directions are, and as long in Mahalanobis length.
+
+    Args:
+      steer: change of w per activation, by row of the swept units.
+      of, lam: what the steering directions came from.
+    """
+    count = count if len(swept) else 0
+    drawn = draw_directions(seed, count, live, steer.shape[1])
+    rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w)).astype(np.float32)
+    taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
+    return Walk(
+        RandomDirections(drawn.in_r[:0], rows), taken, steering.mahalanobis(of, steer[taken]).astype(np.float32)
+    )

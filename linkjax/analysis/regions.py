@@ -40,6 +40,9 @@ class Regions(NamedTuple):
     orientation: jax.Array  # radians from the y axis to the major axis, towards +x; in [−π/2, π/2], modulo π
     axis_major: jax.Array  # full length of the ellipse with the part's second moments
     axis_minor: jax.Array
+    height: jax.Array  # full height of the ellipse, along y
+    width: jax.Array  # full width, along x
+    slant: jax.Array  # −1…1: sin 2θ of the major axis times how elongated the part is; 0 round, upright or level
 
 
 @functools.partial(jax.jit, static_argnames=("num_parts", "luminance", "entropy"))
@@ -57,7 +60,9 @@ def measure_regions(
     With n pixels and central moments μ_pq = Σ (y − ȳ)^p (x − x̄)^q / n, λ₁ ≥ λ₂ the eigenvalues of [[μ20, μ11],
     [μ11, μ02]]: axes 4 √λ, eccentricity √(1 − λ₂ / λ₁), orientation ½ atan2(2 μ11, μ20 − μ02). A single pixel has
     axes 0 and eccentricity 0, a one-pixel-wide line minor axis 0 and eccentricity 1. Where λ₁ = λ₂ there is no
-    direction and orientation is −π/4; weigh orientations by eccentricity, and treat them modulo π.
+    direction and orientation is −π/4; weigh orientations by eccentricity, and treat them modulo π. The same ellipse
+    without that corner: height 4 √μ20, width 4 √μ02 and slant 2 μ11 / (μ20 + μ02), smooth for a round part too; a
+    single pixel has slant 0.
 
     Args:
       image: encoded sRGB in [0, 1]; values outside are clipped.
@@ -144,7 +149,7 @@ def luma_histograms(
 
 
 def _geometry(rows: Float[Array, "P H 3"], width: int) -> tuple[Array, ...]:
-    """area, centroid_y, centroid_x, eccentricity, orientation, axis_major, axis_minor, each [P]."""
+    """The fields of `Regions` that are no appearance, but for the share, in their order, each [P]."""
     height, dtype = rows.shape[1], rows.dtype
     count, first, second = (rows[..., k] for k in range(3))  # [P, H] pixels of the part in this row, Σ x, Σ x²
     y = jnp.broadcast_to(jnp.asarray(np.arange(height) - height // 2, dtype)[None, :], count.shape)
@@ -176,9 +181,10 @@ def _geometry(rows: Float[Array, "P H 3"], width: int) -> tuple[Array, ...]:
     small = yy * residual / jnp.where(point, 1.0, large)
     eccentricity = jnp.sqrt(jnp.minimum(spread / jnp.where(point, 1.0, large), 1.0))
     orientation = jnp.where(spread == 0, -np.pi / 4, 0.5 * jnp.arctan2(2.0 * xy, yy - xx))
-    axes = [4.0 * jnp.sqrt(numerics.safe_ratio(value, area)) for value in (large, small)]
-    nan_if_absent = [jnp.where(absent, jnp.nan, value) for value in (eccentricity, orientation)]
-    return area, mean_y + height // 2, mean_x + width // 2, *nan_if_absent, *axes
+    axes = [4.0 * jnp.sqrt(numerics.safe_ratio(value, area)) for value in (large, small, yy, xx)]
+    slant = 2.0 * xy / jnp.where(point, 1.0, yy + xx)
+    eccentricity, orientation, slant = (jnp.where(absent, jnp.nan, each) for each in (eccentricity, orientation, slant))
+    return area, mean_y + height // 2, mean_x + width // 2, eccentricity, orientation, *axes, slant
 
 
 @functools.partial(jax.jit, static_argnames=("num_parts", "at_once", "luminance", "entropy"))

@@ -25,10 +25,12 @@ from linkjax.ops import color
 
 Mode = Literal["reverse", "forward"]
 
-#: Metrics, as in `linkjax.analysis.regions.Regions` and in its units, with a soft membership in place of labels.
+#: Metrics, as in `linkjax.analysis.regions.Regions` and in its units, with a soft membership in place of labels. Of
+#: the moment ellipse only what is smooth: where a part is nearly round, the derivatives of its axes, eccentricity and
+#: orientation have no bound, and a list of strongest effects would be a list of round parts.
 METRICS = (
     "area", "area_share", "luminance", "luminance_linear", "lightness", "red_green", "yellow_blue", "centroid_y",
-    "centroid_x", "eccentricity", "orientation", "axis_major", "axis_minor",
+    "centroid_x", "height", "width", "slant",
 )  # fmt: skip
 #: Sums from which they follow: of 1, y, x, y², x², yx, luma, luminance, f(X), f(Y), f(Z) over what belongs to a part.
 SUMS = 11
@@ -121,26 +123,21 @@ def soft_sums(
 def soft_metrics(sums: Float[Array, "S"], height: int, width: int) -> Float[Array, "M"]:
     """The `METRICS` of one part from its sums; formulas as `measure_regions`, memberships in place of counts.
 
-    Numerics: finite, with finite derivatives, for every part that has some area; a part as wide as high has no
-      orientation, and gets derivative 0 for it.
+    Numerics: finite, with finite derivatives, for every part that has some area; one without height or width gets
+      derivative 0 for it.
     """
     area = sums[0]
     safe = jnp.where(area > 0, area, 1.0)
     y, x, yy, xx, yx, luma, luminance = (sums[i] / safe for i in range(1, 8))
     yy, xx, yx = yy - y * y, xx - x * x, yx - y * x
-    square = (yy - xx) ** 2 + 4.0 * yx * yx
-    round_part = square <= 1e-12 * (yy + xx) ** 2
-    spread = jnp.where(round_part, 0.0, jnp.sqrt(jnp.where(round_part, 1.0, square)))
-    large, small = 0.5 * (yy + xx + spread), 0.5 * (yy + xx - spread)
-    point = large <= 0
-    ratio = spread / jnp.where(point, 1.0, large)
-    eccentricity = jnp.where(round_part, 0.0, jnp.sqrt(jnp.where(round_part, 1.0, ratio)))
-    orientation = 0.5 * jnp.arctan2(jnp.where(round_part, -1.0, 2.0 * yx), jnp.where(round_part, 0.0, yy - xx))
-    axes = [4.0 * jnp.where(value > 0, jnp.sqrt(jnp.where(value > 0, value, 1.0)), 0.0) for value in (large, small)]
+    yy, xx = jnp.maximum(yy, 0.0), jnp.maximum(xx, 0.0)
+    height_width = [4.0 * jnp.where(value > 0, jnp.sqrt(jnp.where(value > 0, value, 1.0)), 0.0) for value in (yy, xx)]
+    point = yy + xx <= 0
+    slant = jnp.where(point, 0.0, 2.0 * yx / jnp.where(point, 1.0, yy + xx))
     lab = color.lab_from_response(sums[8:11] / safe)
     centre = jnp.stack([y + (height - 1) / 2, x + (width - 1) / 2])
     first = jnp.stack([area, area / (height * width), 255.0 * luma, luminance])
-    return jnp.concatenate([first, lab, centre, jnp.stack([eccentricity, orientation, *axes])])
+    return jnp.concatenate([first, lab, centre, jnp.stack([*height_width, slant])])
 
 
 def derivatives(

@@ -22,7 +22,17 @@ DIMS = ("unit", "part", "metric")
 AGAINST = ("sign", "r", "w")
 #: What a query may ask about a unit; `consistency` is that of the effects it names.
 COLUMNS = ("unit", "fidelity", "consistency", "side_effect", "step_w", "off_range", "cluster", "representative")
+_MEASURED = ("effect", "low", "high", "p_sign", "consistency", "anchors")
 _EFFECT_COLUMNS = ("effect", "low", "high", "p_sign", "p_r", "p_w", "q", "consistency", "predicted")
+
+
+def against(directions: str) -> tuple[str, ...]:
+    """What effects are held against unless told otherwise, of units raised along "kernel" or "steer".
+
+    Along steering directions not against mixtures of units: these move what units share, and what a unit shares with
+    others is true of it too. `p_r` still tells whether it does more than they.
+    """
+    return AGAINST if directions == "kernel" else ("sign", "w")
 
 
 class Decision(NamedTuple):
@@ -83,7 +93,7 @@ def measure_effects(
     found = selectivity.effects(
         jnp.asarray(slopes.values, jnp.float32), jnp.asarray(labels), jax.random.key(seed), draws, level, flips
     )
-    arrays = {name: np.asarray(getattr(found, name)) for name in ("effect", "low", "high", "p_sign", "consistency")}
+    arrays = {name: np.asarray(getattr(found, name)) for name in _MEASURED}
     decision = decide(arrays["effect"], arrays["p_sign"], random or {}, against)
     arrays |= {"q": decision.q, **{f"p_{name}": values for name, values in decision.p.items()}}
     table = xr.Dataset(
@@ -123,12 +133,9 @@ def select(table: xr.Dataset, query: str | None = None, fdr: float = 0.05) -> xr
         score = np.where(significant, size, -1.0).reshape(len(effect), -1).max(axis=1)
         holds = significant.any(axis=(1, 2))
     else:
-        known = [name for name in COLUMNS if name in table or name == "unit"]
-        asked = queries.parse(query, parts, metrics, known)
+        asked = queries.parse(query, parts, metrics, known_columns(table))
         places = np.array(asked.effects or np.argwhere(significant.any(axis=0)), int).reshape(-1, 2)
-        columns = {name: _column(table, name) for name in known if name != "consistency"}
-        columns["consistency"] = _consistency(table["consistency"].values, size, asked.effects)
-        holds = queries.answer(asked, effect, significant, parts, metrics, columns)
+        holds = queries.answer(asked, effect, significant, parts, metrics, columns_of(table, asked, size))
         first = asked.effects[0] if asked.effects else None
         score = size.reshape(len(effect), -1).max(axis=1) if first is None else size[:, first[0], first[1]]
     order = np.flatnonzero(holds)[np.argsort(-score[holds], kind="stable")]
@@ -156,6 +163,21 @@ def names_of(table: xr.Dataset, name: str) -> list[str]:
         raise InputError(f"expected names of every {name} as a coordinate, found none")
     stored = table[name].attrs.get("names")
     return [str(each) for each in (table[name].values if stored is None else stored)]
+
+
+def columns_of(table: xr.Dataset, asked: queries.Query, size: np.ndarray) -> dict[str, np.ndarray]:
+    """What a query may ask about units beside effects: name → a value for each, [K].
+
+    Args:
+      size: |effects| to take the strongest by, [K, parts, metrics].
+    """
+    columns = {name: _column(table, name) for name in known_columns(table) if name != "consistency"}
+    return columns | {"consistency": _consistency(table["consistency"].values, size, asked.effects)}
+
+
+def known_columns(table: xr.Dataset) -> list[str]:
+    """Which of `COLUMNS` a table holds: what a query may ask about units."""
+    return [name for name in COLUMNS if name in table or name == "unit"]
 
 
 def _column(table: xr.Dataset, name: str) -> np.ndarray:

@@ -117,6 +117,34 @@ def measure(of: Spectrum, lam: float | Float[np.ndarray, "units"], held_out: Wit
     return Measures(*(np.where(known, value, np.nan) for value in (own, side, np.sqrt(length2))))
 
 
+def mahalanobis(of: Spectrum, steps: Float[np.ndarray, "*K w_dim"]) -> Float[np.ndarray, "*K"]:
+    """Length of steps in W, in standard deviations of w within classes: √(d Σ⁻¹ dᵀ)."""
+    return np.linalg.norm(np.asarray(steps, np.float64) @ of.to_axes.T, axis=-1)
+
+
+def random_steps(
+    of: Spectrum, lam: float, readouts: Float[np.ndarray, "D units"], noise: Float[np.ndarray, "D w_dim"]
+) -> tuple[Float[np.ndarray, "D w_dim"], Float[np.ndarray, "D w_dim"]]:
+    """Steps made as D(λ) makes a unit's, of Mahalanobis length 1: of mixtures of units, and of noise.
+
+    The first raise random readouts of r. The second are what a unit gets whose activations are shuffled within classes:
+    its correlations with the axes are noise, equally large along all of them.
+
+    Args:
+      readouts: weights of the units, each in its σ; of units without direction they count for nothing.
+      noise: normal, its first K entries are taken.
+    """
+    found = []
+    for scores in (
+        of.scores @ np.asarray(readouts, np.float64).T,
+        np.asarray(noise, np.float64)[:, : len(of.strengths)].T,
+    ):
+        step = _weight(of, lam) * scores
+        length = np.linalg.norm(step, axis=0)
+        found.append((of.to_w @ (step / np.where(length > 0, length, 1.0))).T)
+    return found[0], found[1]
+
+
 def held_out_scores(of: Spectrum, held_out: Within) -> Float[np.ndarray, "K units"]:
     """Covariances of other pairs, along the axes and in the σ of these."""
     scale = np.where(of.std > 0, 1.0 / np.where(of.std > 0, of.std, 1.0), 0.0)
@@ -125,6 +153,14 @@ def held_out_scores(of: Spectrum, held_out: Within) -> Float[np.ndarray, "K unit
 
 def _steps(of: Spectrum, lam: float | np.ndarray) -> tuple[Float[np.ndarray, "K units"], np.ndarray]:
     """Steps that raise each unit by one σ, along the axes; and which units have one."""
+    step = _weight(of, lam) * of.scores
+    own = np.sum(step * of.scores, axis=0)
+    known = (of.std > 0) & (own > 0)
+    return np.where(known, step / np.where(known, own, 1.0), 0.0), known
+
+
+def _weight(of: Spectrum, lam: float | np.ndarray) -> Float[np.ndarray, "K units_or_1"]:
+    """What D(λ) makes of a correlation with each axis, but for scale."""
     lam = np.asarray(lam, np.float64)
     if not np.all(lam >= 0):
         raise InputError(f"lambda: expected 0 or more, found {lam.min() if lam.size else lam}")
@@ -133,10 +169,7 @@ def _steps(of: Spectrum, lam: float | np.ndarray) -> tuple[Float[np.ndarray, "K 
     weak = strengths <= RANK_TOLERANCE * max(float(of.strengths[0]), 1e-300)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.where(np.isinf(lam), 1.0, (lam + 1.0) / (strengths + lam))
-    step = np.where(weak & (lam == 0), 0.0, weight) * of.scores
-    own = np.sum(step * of.scores, axis=0)
-    known = (of.std > 0) & (own > 0)
-    return np.where(known, step / np.where(known, own, 1.0), 0.0), known
+    return np.where(weak & (lam == 0), 0.0, weight)
 
 
 class Choice(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from linkjax import artifacts, loading, numerics
-from linkjax.analysis import measurements, parts
+from linkjax.analysis import measurements, parts, steering
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
 from linkjax.linking import rows
@@ -96,6 +96,11 @@ def raising(link: Model, link_path: str, directions: Directions) -> Any:
         return along(link.model, directions)
     except InputError as error:
         raise InputError(f"{link_path}: {error}") from None
+
+
+def steered(link: Model) -> tuple[steering.Spectrum, float]:
+    """What a link's steering directions came from, and their λ."""
+    return steering.of_link(link.model), float(link.manifest["source"]["diagnostics"]["steering"]["lambda"])
 
 
 def directions_of(made: artifacts.Artifact) -> Directions:

@@ -22,8 +22,7 @@ _CHUNK = 4  # batches between two notes of what is done, at least: a chunk is wh
 _SHOWN = 5  # strongest effects printed
 _UNITS = {
     "area": "pixel", "area_share": "share", "luminance": "byte", "lightness": "L*", "red_green": "a*",
-    "yellow_blue": "b*", "centroid_y": "pixel", "centroid_x": "pixel", "orientation": "radian", "axis_major": "pixel",
-    "axis_minor": "pixel",
+    "yellow_blue": "b*", "centroid_y": "pixel", "centroid_x": "pixel", "height": "pixel", "width": "pixel",
 }  # fmt: skip
 
 

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import ablation, measurements, random_directions, redundancy, selection, selectivity
+from linkjax.analysis import (
+    ablation,
+    measurements,
+    nothing_found,
+    random_directions,
+    redundancy,
+    selection,
+    selectivity,
+)
 from linkjax.analysis.finite import finite_mean
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
@@ -24,6 +32,7 @@ _BYTES = 1 << 28  # they have more measurements than this: of many anchors a few
 _RANGE_ROWS = 8192  # training samples a unit's mean is read from, evenly spread
 _VALUES = ("zero", "mean")  # what an ablated unit is set to
 _MOST_COSINES = 512  # units up to which the whole matrix of cosines is stored
+_NULLS = {"r": "a mixture of units", "w": "drawn in W"}
 _STORED = ("effect", "low", "high", "p_sign", "consistency")
 
 
@@ -45,8 +54,9 @@ class Config:
     """Which units: "ear.area > 0 and fidelity > 0.5"; none: all with a significant effect."""
     fdr: float = 0.05
     """Expected share of false discoveries among the units found, for each measurement, 0 … 1."""
-    against: tuple[Literal["sign", "r", "w"], ...] = selection.AGAINST
-    """What an effect must be more than: tossed signs, a random direction as long in r, and as long in W."""
+    against: tuple[Literal["sign", "r", "w"], ...] | None = None
+    """What an effect must be more than: tossed signs; a random mixture of units raised as far (r); a random direction
+    as long in W (w). None: sign and w, and along the kernel r too."""
     draws: int = 1000
     """Resamples of classes and anchors, for intervals."""
     flips: int = 10000
@@ -71,7 +81,7 @@ class Config:
                 raise InputError(f"{name}: expected a share above 0 and below 1, found {value}")
         if not 0 < self.cosine <= 1:
             raise InputError(f"cosine: expected a number above 0 and at most 1, found {self.cosine}")
-        if not self.against:
+        if self.against is not None and not self.against:
             raise InputError(f"against: expected one or more of {', '.join(selection.AGAINST)}, found none")
 
 
@@ -153,6 +163,7 @@ class Selecting:
         self.read = {name: swept.read(self.data, name) for name in small if name in self.data}
         if "step_w" not in self.read:
             raise InputError(f"the sweep in {swept.path} does not tell its steps in W; sweep again with this linkjax")
+        self.against = config.against or selection.against(inputs.directions_of(swept))
         self.units = self.read["unit"]
         self.live = np.flatnonzero(self.read["flag"] == 0)
         self.classes = np.unique(self.read["label"])
@@ -265,19 +276,21 @@ class Selecting:
         null = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
         space = self.swept.read(self.data, "random_space")
         lengths = (self.read["unit_std"][self.units], self.read["step_w"])
+        if "step_mahalanobis" in self.data:  # of steering directions: both kinds are as long as the unit's step in this
+            lengths = (self.swept.read(self.data, "step_mahalanobis"),) * 2
         return {name: (lengths[code], null[space == code]) for code, name in enumerate(random_directions.SPACES)}
 
     def _finish(self) -> None:
         put, group, dims = self.writer.put, self.writer.group, selection.DIMS
         effect, p_sign = (np.asarray(group[name][...]) for name in ("effect", "p_sign"))  # pyright: ignore[reportIndexIssue, reportArgumentType]
         random = self._random()
-        decision = selection.decide(effect, p_sign, random, self.config.against)
+        decision = selection.decide(effect, p_sign, random, self.against)
         for name, values in decision.p.items():
             if name != "sign":
-                text = f"chance of as large an effect along a random direction as long in {name}"
+                text = f"chance of as large an effect along a random direction as long: {_NULLS[name]}"
                 put(f"p_{name}", dims, values.astype(np.float32), long_name=text)
                 put(f"random_effect_{name}", ("direction", *dims[1:]), random[name][1].astype(np.float32),
-                    long_name=f"effects of random directions, per unit of length in {name}")  # fmt: skip
+                    long_name=f"effects of random directions, per unit of length: {_NULLS[name]}")  # fmt: skip
         put("q", dims, decision.q.astype(np.float32), long_name="largest p-value, adjusted over units")
         text = "standard deviation of a metric among the untouched anchors that show the part"
         spread = measurements.spread(self.read["baseline"], self.metrics)
@@ -306,6 +319,8 @@ class Selecting:
             f"{summary['selected_units']} units {'found' if self.config.query else 'with a significant effect'}, of "
             f"{len(self.live)}; {summary['clusters']} clusters; {Path(self.config.out) / TABLE}.csv"
         )
+        if summary["nothing_found"]:
+            print(f"why none: {summary['nothing_found']}")
 
     def _clusters(self) -> dict[str, Any]:
         """Which units are doubles of each other."""
@@ -333,19 +348,21 @@ class Selecting:
         import xarray as xr
 
         group: Any = self.writer.group
-        columns = (*_STORED, "q", "spread", "p_r", "p_w", "predicted", *selection.COLUMNS)
+        columns = (*_STORED, "anchors", "q", "spread", "p_r", "p_w", "predicted", *selection.COLUMNS)
         table = xr.Dataset(
             {name: (group[name].metadata.dimension_names, group[name][...]) for name in columns if name in group},
             coords={"part": self.parts, "metric": self.metrics},
         )
         rows = selection.select(table, self.config.query, self.config.fdr)
         artifacts.write_table(self.writer.partial / TABLE, rows)
+        asked = (self.config.query, self.config.fdr, self.against, self.config.flips)
+        why = None if rows.sizes["row"] else nothing_found.explain(table, *asked).sentence()
         significant = np.nan_to_num(q, nan=np.inf) <= self.config.fdr
         count = significant.sum(axis=0)
         return {
             "query": self.config.query,
             "fdr": self.config.fdr,
-            "against": [name for name in self.config.against if name == "sign" or f"p_{name}" in group],
+            "against": [name for name in self.against if name == "sign" or f"p_{name}" in group],
             "random_directions": group["random_effect_r"].shape[0] if "random_effect_r" in group else 0,
             "units": len(self.units),
             "live_units": len(self.live),
@@ -353,6 +370,7 @@ class Selecting:
             "classes": self.classes,
             "significant": int(significant.sum()),
             "significant_units": int(significant.any(axis=(1, 2)).sum()),
+            "nothing_found": why,
             "selected_units": len(np.unique(rows["unit"].values)),
             "selected": [int(unit) for unit in dict.fromkeys(rows["unit"].values.tolist())],
             "most_significant": [

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, memory, numerics, parallel
-from linkjax.analysis import candidates, finite, measurements, random_directions, response, sweep
+from linkjax.analysis import candidates, finite, measurements, random_directions, response, steering, sweep
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
@@ -152,11 +152,12 @@ def run(config: Config) -> None:
     anchors = inputs.anchors(pairs, encoding, config.samples, classes)
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
+    steered = inputs.steered(link) if config.directions == "steer" else None
     with artifacts.Writer(
         Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model, raising, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, trained, anchors, screening, models, units).run()
+        Sweep(config, writer, trained, anchors, screening, models, units, steered).run()
 
 
 class Sweep:
@@ -171,6 +172,7 @@ class Sweep:
         screening: artifacts.Artifact | None,
         models: tuple[Any, Any, Any, Any],
         units: np.ndarray,
+        steered: tuple[steering.Spectrum, float] | None,
     ):
         self.config, self.writer, self.units, self.screening = config, writer, units, screening
         self.anchors, self.count = anchors, len(anchors["w"])
@@ -193,7 +195,12 @@ class Sweep:
         kernel = random_directions.unit_directions(models[2], self.anchors["r"], units, std)
         self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
         moving = ~np.asarray(self.ranges.dead)
-        self.walk = random_directions.plan_walk(config.seed, config.random_directions, moving, live, kernel)
+        walked = (config.seed, config.random_directions, moving, live, kernel)
+        if steered is None:
+            self.step_mahalanobis, self.walk = None, random_directions.plan_walk(*walked)
+        else:
+            self.step_mahalanobis = std[units] * steering.mahalanobis(steered[0], kernel)
+            self.walk = random_directions.plan_steered_walk(*walked, *steered)
         self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
         self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
         self.share = share_of(models[0].spec.resolution)
@@ -349,6 +356,9 @@ class Sweep:
         put("off_range", ("unit",), self.off_range, long_name="share of asked values its class never shows in training")
         put("caution", ("unit",), cautions, meanings="1 mostly off range, 2 fidelity surely outside 0.5 … 1.5, 3 both")
         put("step_w", ("unit",), self.step_w.astype(np.float32), long_name="length of the step in W per σ of the unit")
+        if self.step_mahalanobis is not None:
+            text = "length of the step per σ of the unit, in standard deviations of w within classes"
+            put("step_mahalanobis", ("unit",), self.step_mahalanobis.astype(np.float32), long_name=text)
         if len(self.walk.taken):
             put("random_space", ("direction",), self.walk.space, meanings="0 r, 1 W")
             put("random_unit", ("direction",), self.units[self.walk.taken], long_name="unit whose steps it takes")

@@ -4,9 +4,11 @@ import types
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from scipy import stats
 
-from linkjax.analysis import candidates, sweep
-from linkjax.analysis.random_directions import draw_directions, plan_walk, unit_directions
+from linkjax.analysis import candidates, class_sums, steering, sweep
+from linkjax.analysis.random_directions import draw_directions, plan_steered_walk, plan_walk, unit_directions
 
 
 def test_directions_have_length_one_stay_among_live_units_and_do_not_depend_on_their_number():
@@ -80,3 +82,37 @@ def test_the_units_of_largest_scaled_effect_are_candidates_and_effects_are_match
     np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.arange(4) != 2, 1), [1])
     found = candidates.matched(effect, (["a", "b"], ["x", "y"]), (["image", "b"], ["y", "z"]))
     assert found[2, 1, 0] == -1 and np.isnan(found[:, 0]).all() and np.isnan(found[:, 1, 1]).all()
+
+
+def _units_that_say_nothing_of_w(samples=600, w_dim=12, true=6, noise=200):
+    """A decomposition of units of which the first follow w and the rest do not; how many the first are."""
+    rng = np.random.default_rng(5)
+    w = rng.normal(size=(samples, w_dim)) * np.linspace(3.0, 0.2, w_dim)
+    r = rng.normal(size=(samples, true + noise))
+    r[:, :true] += 2.0 * w @ rng.normal(size=(w_dim, true))
+    within = class_sums.within_of(r.astype(np.float32), w.astype(np.float32), np.arange(samples) % 3, None)
+    assert within is not None
+    return steering.spectrum(within), true
+
+
+def test_random_steering_steps_are_as_long_in_mahalanobis_length_as_the_units_whose_steps_they_take():
+    found, _ = _units_that_say_nothing_of_w()
+    steer = steering.directions(found, 0.3)[:4]
+    walk = plan_steered_walk(0, 3, np.ones(206, bool), np.array([1, 3]), steer, found, 0.3)
+    np.testing.assert_allclose(steering.mahalanobis(found, walk.directions.in_w), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(walk.length, steering.mahalanobis(found, steer[[1, 1, 3, 1, 1, 3]]), rtol=1e-5)
+    np.testing.assert_array_equal(walk.space, [0, 0, 0, 1, 1, 1])
+    assert walk.directions.in_r.shape == (0, 206)
+    assert len(plan_steered_walk(0, 3, np.ones(206, bool), np.array([], int), steer, found, 0.3).taken) == 0
+
+
+@pytest.mark.parametrize("lam", [0.03, 3.0, np.inf])
+def test_units_that_say_nothing_of_w_have_steps_like_random_ones(lam):
+    """A measurement that is linear in w cannot tell their effects, per Mahalanobis length, from those of the null."""
+    found, true = _units_that_say_nothing_of_w()
+    steer = steering.directions(found, lam)[true:]
+    walk = plan_steered_walk(0, 300, np.ones(206, bool), np.arange(len(steer)), steer, found, lam)
+    null = walk.directions.in_w[walk.space == 1]
+    for measurement in np.random.default_rng(6).normal(size=(3, 12)):
+        units = steer @ measurement / steering.mahalanobis(found, steer)
+        assert stats.ks_2samp(np.abs(units), np.abs(null @ measurement)).pvalue > 0.001

@@ -40,7 +40,7 @@ def local_entropy(grey: np.ndarray, radius: int = 5) -> np.ndarray:
 def _part(inside, luma, light, lab_values, bins) -> dict[str, float]:
     area = inside.sum()
     names = "luminance luminance_linear lightness red_green yellow_blue entropy centroid_y centroid_x eccentricity"
-    names += " orientation axis_major axis_minor"
+    names += " orientation axis_major axis_minor height width slant"
     out = {"area": float(area), "area_share": area / inside.size} | dict.fromkeys(names.split(), np.nan)
     if not area:
         return out
@@ -64,4 +64,7 @@ def _part(inside, luma, light, lab_values, bins) -> dict[str, float]:
         "orientation": 0.5 * np.arctan2(2 * xy, yy - xx),
         "axis_major": 4 * np.sqrt(large),
         "axis_minor": 4 * np.sqrt(small),
+        "height": 4 * np.sqrt(yy),
+        "width": 4 * np.sqrt(xx),
+        "slant": 2 * xy / (yy + xx) if yy + xx > 0 else 0.0,
     }
