@@ -21,7 +21,17 @@ DIMS = ("unit", "part", "metric")
 #: What an effect can be held against: its own sign, and random directions as long in r or in W.
 AGAINST = ("sign", "r", "w")
 #: What a query may ask about a unit; `consistency` is that of the effects it names.
-COLUMNS = ("unit", "fidelity", "consistency", "side_effect", "step_w", "off_range", "cluster", "representative")
+COLUMNS = (
+    "unit",
+    "fidelity",
+    "consistency",
+    "side_effect",
+    "step_w",
+    "off_range",
+    "cluster",
+    "representative",
+    "own_share",
+)
 _MEASURED = ("effect", "low", "high", "p_sign", "consistency", "anchors")
 _EFFECT_COLUMNS = ("effect", "low", "high", "p_sign", "p_r", "p_w", "q", "consistency", "predicted")
 

@@ -19,6 +19,8 @@ from linkjax.analysis import (
     redundancy,
     selection,
     selectivity,
+    shared_directions,
+    steering,
 )
 from linkjax.analysis.finite import finite_mean
 from linkjax.config import PathName, positive
@@ -113,6 +115,7 @@ def run(config: Config) -> None:
         classifier = inputs.model(paths["classifier"], "classifier")
         artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
     along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
+    steered = inputs.steered(link) if inputs.directions_of(swept) == "steer" else None
     names = tuple(artifacts.names(swept.open(), name) for name in ("part", "metric"))
     if config.query is not None:  # a typing error need not wait for the work
         selection.check(config.query, names[0], names[1])
@@ -126,7 +129,8 @@ def run(config: Config) -> None:
         free=("batch_size",),
         precision=swept.manifest["precision"],
     ) as writer:
-        Selecting(config, writer, swept, pairs, along, None if classifier is None else classifier.model).run()
+        head = None if classifier is None else classifier.model
+        Selecting(config, writer, swept, pairs, along, head, steered).run()
 
 
 def _given(config: Config, swept: artifacts.Artifact, role: str) -> str:
@@ -152,7 +156,9 @@ class Selecting:
         pairs: artifacts.Artifact,
         link: Any,
         classifier: Any | None,
+        steered: tuple[steering.Spectrum, float] | None,
     ):
+        self.steered = steered
         self.config, self.writer, self.swept, self.pairs, self.link = config, writer, swept, pairs, link
         self.classifier = classifier if classifier is not None and classifier.spec.num_classes else None
         self.data = swept.open()
@@ -313,7 +319,12 @@ class Selecting:
                        <= self.config.fdr).any(axis=(1, 2)).sum())
             for name, p in decision.p.items()
         }  # fmt: skip
-        summary = {**self._clusters(), **self._select(decision.q), "significant_units_against_one": alone}
+        summary = {
+            **self._clusters(),
+            **self._shared(),
+            **self._select(decision.q),
+            "significant_units_against_one": alone,
+        }
         self.writer.finish(summary)
         print(
             f"{summary['selected_units']} units {'found' if self.config.query else 'with a significant effect'}, of "
@@ -341,6 +352,25 @@ class Selecting:
             "clusters": len(sizes),
             "units_with_doubles": int(sizes[sizes > 1].sum()),
             "effective_rank": redundancy.direction_rank(directions * std[self.units][:, None]),
+        }
+
+    def _shared(self) -> dict[str, Any]:
+        """What the directions of all units have in common, and how much of each is its own; of steering directions."""
+        if self.steered is None:
+            return {}
+        found, put, units = shared_directions.shared_directions(*self.steered), self.writer.put, self.units
+        text = "direction that many units share, of Mahalanobis length 1"
+        put("shared_direction", ("shared", "w"), found.directions.astype(np.float32), long_name=text)
+        put("shared_share", ("shared",), found.share, long_name="of the squared lengths of all units' steps")
+        loading = found.loading[units].astype(np.float32)
+        put("loading", ("unit", "shared"), loading, long_name="cosine of the unit's direction with it")
+        text = "share of the squared length of the unit's step that lies along no shared direction"
+        put("own_share", ("unit",), found.own_share[units].astype(np.float32), long_name=text)
+        return {
+            "shared_directions": [
+                {"share": float(share), "units": units[np.argsort(-np.abs(column))[:10]].tolist()}
+                for share, column in zip(found.share, np.nan_to_num(loading).T, strict=True)
+            ],
         }
 
     def _select(self, q: np.ndarray) -> dict[str, Any]:
