@@ -88,7 +88,7 @@ def fit_link(
         return link
     spectrum = steering.spectrum(within)
     lam = steering.choose(spectrum, None, steer_lambda).lam
-    return with_steering(link, steering.arrays(spectrum, within, lam))
+    return with_steering(link, steering.arrays(spectrum, within, lam), lam)
 
 
 def _fitted(

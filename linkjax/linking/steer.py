@@ -26,7 +26,7 @@ def attach(link: Any, train: Within | None, held_out: Within | None, config: Any
     choice = steering.choose(found, held_out, config.steer_lambda, config.exclusive)
     r2 = found.r2
     weak = [unit for unit in np.argsort(r2, kind="stable") if r2[unit] < _DETERMINED]
-    return with_steering(link, steering.arrays(found, train, choice.lam)), {
+    return with_steering(link, steering.arrays(found, train, choice.lam), choice.lam), {
         "lambda": choice.lam,
         "criterion": choice.criterion,
         "curve": choice.curve,

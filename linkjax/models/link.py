@@ -38,6 +38,7 @@ class LinkSpec:
     activation: str = "gelu"  # mlp: relu | gelu | silu | tanh
     rank: int = 0  # of a linear link of reduced rank; 0: as the method gives it
     steered: bool = False  # whether directions that raise single units come with it
+    steer_lambda: float | None = None  # of these directions; None: there are none, or an earlier linkjax made them
 
     def __post_init__(self):
         if self.units < 1 or self.w_dim < 1:
@@ -148,15 +149,16 @@ class MLPLink(_Steered):
         raise AttributeError("an MLP link has no single kernel; fit with method ols, ridge or elastic_net to have one")
 
 
-def with_steering(link: Any, arrays: Mapping[str, Any]) -> Any:
+def with_steering(link: Any, arrays: Mapping[str, Any], lam: float) -> Any:
     """The same link (linear or not) with steering directions.
 
     Args:
       arrays: `steer`, `covariance`, `unit_std`, `back` and `r2`, in the shapes of `Steering`.
+      lam: their λ.
     """
     kept = {name: leaf for name, leaf in leaves(link).items() if not name.startswith("steering.")}
     named = {f"steering.{name}": array for name, array in arrays.items()}
-    return fill(type(link), dataclasses.replace(link.spec, steered=True), {**kept, **named})
+    return fill(type(link), dataclasses.replace(link.spec, steered=True, steer_lambda=lam), {**kept, **named})
 
 
 class AlongSteer(nnx.Module):

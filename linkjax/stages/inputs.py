@@ -100,7 +100,10 @@ def raising(link: Model, link_path: str, directions: Directions) -> Any:
 
 def steered(link: Model) -> tuple[steering.Spectrum, float]:
     """What a link's steering directions came from, and their λ."""
-    return steering.of_link(link.model), float(link.manifest["source"]["diagnostics"]["steering"]["lambda"])
+    lam = link.model.spec.steer_lambda
+    if lam is None:  # made when the manifest alone told it
+        lam = link.manifest["source"]["diagnostics"]["steering"]["lambda"]
+    return steering.of_link(link.model), float(lam)
 
 
 def directions_of(made: artifacts.Artifact) -> Directions:
