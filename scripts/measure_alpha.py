@@ -48,7 +48,8 @@ def measure(folder: Path, linked: dict[str, Any], alpha: float) -> dict[str, flo
     name = f"{alpha:.3g}"
     link = stage("link", folder / f"link-{name}", pairs=linked["pairs"], method="ridge", alpha=alpha)
     with_link = {**linked, "link": str(link)}
-    shared = {"low": 2.5, "high": 97.5, "samples": 2}
+    # A penalty is the kernel's; steering directions do not depend on it.
+    shared = {"low": 2.5, "high": 97.5, "samples": 2, "directions": "kernel"}
     plain = {"steps": 3, "random_directions": 0, "picture_units": 0, "batch_size": 50}
     sweep = stage("sweep", folder / f"sweep-alpha-{name}", **with_link, **plain, **shared)
     screened = stage("screen", folder / f"screening-alpha-{name}", **with_link, **shared, batch_size=10)

@@ -23,6 +23,9 @@ def test_every_experiment_gives_valid_settings_to_every_stage(path):
         if stage.name == "pairs":
             assert len(made.classes) == len(made.class_names) and all(made.class_names)
             assert made.n_train == 5000 and made.truncation == 0.7
+        if stage.name in ("screen", "sweep"):
+            assert made.directions == "kernel"  # the paper's; steer otherwise
+            assert stage.module.Config(*["x"] * 5).directions == "steer"
     architecture = Path(tomllib.loads(path.read_text(encoding="utf-8"))["shared"]["classifier"]).name
     assert architecture in ARCHITECTURES
     assert f"--arch {architecture}" in path.read_text(encoding="utf-8")

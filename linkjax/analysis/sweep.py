@@ -142,7 +142,7 @@ def swept_w(
     For a linear link link(r′) − link(r) = (value − r[unit]) · kernel[unit], which is what is computed.
 
     Args:
-      link: callable; linear if it has a `kernel` [units, w_dim].
+      link: callable, as units are raised along it (`models.link.along`); linear if it has a `kernel` [units, w_dim].
       w, r: the anchors, by item; w is not read in absolute mode.
       unit: of r, or beyond: a random direction, as `random_directions` counts them.
       value: what the unit is set to; of a random direction how far to go along it.

@@ -176,8 +176,8 @@ class AlongSteer(nnx.Module):
         return self.link(r)
 
 
-def along(link: Any, directions: Directions) -> Any:
-    """The link whose `kernel` rows are the steps that raise units by 1: its own kernel, or its steering directions.
+def along(link: Any, directions: Directions = "steer") -> Any:
+    """The link whose `kernel` rows are the steps that raise units by 1: its steering directions, or its own kernel.
 
     Raises: InputError for the steering directions of a link that has none.
     """
@@ -185,8 +185,8 @@ def along(link: Any, directions: Directions) -> Any:
         return link
     if link.steer is None:
         raise InputError(
-            "this link has no steering directions: it was made before linkjax had them, or of classes with one sample "
-            "each; make it again with linkjax link, or ask for --directions kernel"
+            "expected a link with steering directions, found none (it was made before linkjax had them, or of classes "
+            "with one sample each, or without moments); make it again with linkjax link, or ask for --directions kernel"
         )
     return AlongSteer(link)
 

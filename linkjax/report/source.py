@@ -120,6 +120,13 @@ class Source:
         return self._data
 
 
+def raised_along(summary: Mapping[str, Any]) -> str:
+    """Along what a screening or a sweep raised units, in words; an older linkjax does not say: the kernel."""
+    return {"steer": "the link's steering directions (what raises each unit)"}.get(
+        summary.get("directions", "kernel"), "the rows of the link's kernel"
+    )
+
+
 class Context:
     """What sections share: the results on this page, and what classes are called."""
 

@@ -28,7 +28,7 @@ _UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Price all units at once: derivatives of soft part metrics, times the link's kernel."""
+    """Price all units at once: derivatives of soft part metrics, times the steps in W that raise units."""
 
     out: PathName
     """Folder to make."""
@@ -39,11 +39,11 @@ class Config:
     pairs: PathName
     """Folder of `linkjax pairs`."""
     link: PathName
-    """Folder of `linkjax link`; a linear one."""
+    """Folder of `linkjax link`; a linear one for `--directions kernel`."""
     segmenter: PathName | None = None
     """Folder of `linkjax segment`, of the same generator."""
-    directions: Directions = "kernel"
-    """Steps in W that raise units: the link's kernel (the paper's), or `steer`; its candidates are swept along them."""
+    directions: Directions = "steer"
+    """Steps in W that raise units: `steer`, or the link's kernel (the paper's); its candidates are swept along them."""
     samples: int = 8
     """Anchor images per class, from the test split."""
     classes: inputs.Classes = "link"
@@ -116,8 +116,8 @@ def run(config: Config) -> None:
     raising = inputs.raising(link, config.link, config.directions)
     if link.manifest["kind"] != "link" and config.directions == "kernel":
         raise InputError(
-            f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one, or with "
-            "--directions steer"
+            f"{config.link} is not a linear link, so no kernel gives all units at once; screen with one, or without "
+            "--directions kernel"
         )
     if config.segmenter is None:
         raise InputError("segmenter: expected the folder of a segmenter, found none; make one with linkjax segment")

@@ -65,9 +65,9 @@ class Config:
     """Percentile it ends at (paper: the maximum)."""
     definitions: measurements.Definitions = "standard"
     """Of luminance and entropy: "original" is the original program's (a third of the grey; entropy within 5 pixels)."""
-    directions: Directions = "kernel"
-    """Steps in W that raise units: the link's kernel (the paper's), or `steer`, which raise a unit by what was asked as
-    far as w determines it; see docs/directions.md."""
+    directions: Directions = "steer"
+    """Steps in W that raise units: `steer`, which raise a unit by what was asked as far as w determines it, or the
+    link's kernel (the paper's); see docs/directions.md."""
     mode: Literal["residual", "absolute"] = "residual"
     """Move the anchor's own w by the unit's direction, or replace it by the link's prediction (paper)."""
     side_effects: int = 5

@@ -124,7 +124,7 @@ def test_sweep_names_anchor_and_unit_and_keeps_the_other_units(world, tmp_path, 
     link = altered(world.link, tmp_path / "link", kernel=((10, 0), np.nan))
     sizes = ["--samples", "1", "--steps", "3", "--picture-units", "0", "--random-directions", "0"]
     flags = [*world.models, "--pairs", world.pairs, "--link", link, "--out", tmp_path / "sweep", *sizes]
-    flags = ["sweep", *flags, "--units", "0", "10"]
+    flags = ["sweep", *flags, "--units", "0", "10", "--directions", "kernel"]
     assert "unit 10" in stopped(capsys, *flags)
     do(*flags)
     made = artifacts.Artifact(tmp_path / "sweep", "sweep")

@@ -16,7 +16,7 @@ def made(screening):
     return artifacts.Artifact(screening, "screening")
 
 
-def test_effects_are_derivatives_times_the_kernel_per_standard_deviation(world, segmenter, made):
+def test_effects_are_derivatives_times_the_steps_that_raise_units_per_standard_deviation(world, segmenter, made):
     data = made.open()
     assert data["effect"].dims == ("unit", "part", "metric") and made.summary["products"] == "forward"
     assert artifacts.names(data, "metric") == list(screening.METRICS) and artifacts.names(data, "part") == list(PARTS)
@@ -27,7 +27,9 @@ def test_effects_are_derivatives_times_the_kernel_per_standard_deviation(world, 
     [row, *_] = rows[label == made.read(data, "label")[0]]
     w = jnp.asarray(pairs.read(pairs.open(), "w", np.array([row, row + 1])))
     found = screening.derivatives(generator, linkjax.load(segmenter), w, jnp.eye(w.shape[1]), "forward")
-    expected = np.einsum("bpmd,ud->bupm", found.slopes, link.kernel) * made.read(data, "unit_std")[None, :, None, None]
+    assert made.summary["directions"] == "steer"
+    steps = np.nan_to_num(link.steer) * made.read(data, "unit_std")[:, None]
+    expected = np.einsum("bpmd,ud->bupm", found.slopes, steps)
     known = np.isfinite(expected)
     mean = np.where(known, expected, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
     stored = made.read(data, "class_effect")[0]
@@ -90,12 +92,12 @@ def test_several_places_are_averaged_and_do_not_depend_on_the_batch(world, segme
     baseline = found.read(found.open(), "baseline")[:, 1, 2]
     np.testing.assert_array_equal(baseline, seen[0][:, 0, 0])  # of the anchor itself
     moved = seen[0][:, 1:] - seen[0][:, :1]
-    kernel = np.asarray(linkjax.load(world.link).kernel)
-    kernel = kernel[np.abs(kernel).max(axis=1) > 1e-3 * np.abs(kernel).max()]  # of units that live
-    along = np.abs(np.einsum("apw,uw->apu", moved, kernel)) / np.linalg.norm(kernel, axis=1)
+    steps = np.asarray(linkjax.load(world.link).steer)
+    steps = steps[np.isfinite(steps).all(axis=1)]
+    along = np.abs(np.einsum("apw,uw->apu", moved, steps)) / np.linalg.norm(steps, axis=1)
     length = np.linalg.norm(moved, axis=-1)
     np.testing.assert_allclose(along.max(axis=-1), length, rtol=1e-4)  # on the way of one unit each
-    assert (length > 0).all() and found.summary["products_per_anchor"] == 5 * len(kernel)
+    assert (length > 0).all() and found.summary["products_per_anchor"] == 5 * len(steps)
 
 
 def test_the_page_shows_the_screening(world, made, tmp_path):

@@ -69,11 +69,11 @@ def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
 
 
 def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
-    """No kernel: a unit's direction is what the network makes of one more of it, on the mean over anchors."""
+    """Along the link itself, without a kernel: what it makes of one more of a unit, on the mean over anchors."""
     do("link", "--pairs", world.pairs, "--out", tmp_path / "mlp", "--method", "mlp", "--hidden", "8", "--epochs", "2")
     linked = [*world.models, "--pairs", world.pairs, "--link", tmp_path / "mlp"]
     sweep = ["--out", tmp_path / "sweep", "--picture-units", "0", "--samples", "2", "--steps", "2"]
-    do("sweep", *linked, *sweep, "--random-directions", "4")
+    do("sweep", *linked, *sweep, "--random-directions", "4", "--directions", "kernel")
     do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, "--no-ablation")
     found = artifacts.Artifact(tmp_path / "selection", "selection")
     cosine, flag = (found.read(found.open(), name) for name in ("cosine", "flag"))

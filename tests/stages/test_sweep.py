@@ -37,7 +37,7 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
         row = int(np.flatnonzero((ids == found["sample_id"][sample]) & (labels == found["label"][sample]))[0])
         w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
         for step in range(3):
-            moved = w + (found["value"][unit, step] - r[0, unit]) * np.asarray(link.kernel[...])[unit]
+            moved = w + (found["value"][unit, step] - r[0, unit]) * np.asarray(link.steer)[unit]
             image = generator.synthesis(moved)
             again = classifier(classifier.preprocess(image)).penultimate[0, unit]
             assert abs(found["obtained"][sample, unit, step] - again) < tolerances.STAGE_R * np.nanmax(
@@ -49,10 +49,11 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
 
 def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_path, capsys):
     flags = [*world.linked, "--samples", "1", "--steps", "2", "--picture-units", "1", "--random-directions", "2"]
-    do("sweep", *flags, "--out", tmp_path / "steered", "--directions", "steer")
-    found, made = arrays(tmp_path / "steered")
-    assert made.summary["directions"] == "steer"
-    assert artifacts.Artifact(world.sweep, "sweep").summary["directions"] == "kernel"
+    do("sweep", *flags, "--out", tmp_path / "kernel", "--directions", "kernel")
+    found, made = arrays(tmp_path / "kernel")
+    assert made.summary["directions"] == "kernel"
+    steered = arrays(world.sweep)
+    assert steered[1].summary["directions"] == "steer"
     generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
     pairs = artifacts.Artifact(world.pairs, "pairs")
     data = pairs.open()
@@ -60,22 +61,27 @@ def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_pa
     ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
     w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
-    moved = w + (found["value"][unit, 1] - r[0, unit]) * np.asarray(link.steer)[unit]
+    moved = w + (found["value"][unit, 1] - r[0, unit]) * np.asarray(link.kernel[...])[unit]
     again = classifier(classifier.preprocess(generator.synthesis(moved))).penultimate[0, unit]
     assert abs(found["obtained"][0, unit, 1] - again) < tolerances.STAGE_R * np.nanmax(np.abs(found["obtained"]))
+    for each, rows in ((found, link.kernel[...]), (steered[0], link.steer)):
+        step = each["unit_std"] * np.linalg.norm(np.nan_to_num(np.asarray(rows)), axis=1)
+        np.testing.assert_allclose(each["step_w"], step, rtol=1e-5)
     none = np.isnan(np.asarray(link.steer)).any(axis=1)
-    assert (found["flag"][none] == 1).all() and np.isnan(found["fidelity"][none]).all()
-    step = found["unit_std"] * np.linalg.norm(np.nan_to_num(np.asarray(link.steer)), axis=1)
-    np.testing.assert_allclose(found["step_w"], step, rtol=1e-5)
-    do("select", "--sweep", tmp_path / "steered", "--out", tmp_path / "selected", "--no-ablation")
+    assert (steered[0]["flag"][none] == 1).all() and np.isnan(steered[0]["fidelity"][none]).all()
+    do("select", "--sweep", tmp_path / "kernel", "--out", tmp_path / "selected", "--no-ablation")
 
     weights = {"kernel": link.kernel[...], "bias": link.bias[...]}
     old = build.fill(Link, LinkSpec(link.spec.units, link.spec.w_dim), weights)
     source = json.loads((Path(world.link) / "manifest.json").read_text())["source"]
     checkpoint.save_model(tmp_path / "old", old, source=source)
     flags[flags.index("--link") + 1] = str(tmp_path / "old")
-    assert main(["sweep", *flags, "--out", str(tmp_path / "no"), "--directions", "steer"]) == 2
-    assert "make it again with linkjax link, or ask for --directions kernel" in capsys.readouterr().err
+    capsys.readouterr()
+    for stage, of_stage in (("sweep", flags), ("screen", flags[: flags.index("--steps")])):
+        assert main([stage, *of_stage, "--out", str(tmp_path / "no")]) == 2
+        said = capsys.readouterr().err
+        assert "make it again with linkjax link, or ask for --directions kernel" in said and said.count("\n") == 1
+        assert not (tmp_path / "no").exists()
 
 
 def test_fidelity_is_the_slope_of_obtained_on_asked_within_anchors(world):
@@ -173,7 +179,7 @@ def test_every_part_the_segmenter_sees_in_a_swept_image_is_measured(world, by_pa
     ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
     w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
-    moved = w + (found["value"][1, 2] - r[0, units[1]]) * np.asarray(link.kernel[...])[units[1]]
+    moved = w + (found["value"][1, 2] - r[0, units[1]]) * np.asarray(link.steer)[units[1]]
     _, scores = draw_with_parts(
         linkjax.load(world.generator), linkjax.load(folder / "segmenter"), jnp.asarray(moved, jnp.float32)
     )
@@ -204,17 +210,15 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
     assert made.open()["random_slope"].dims == ("sample", "direction", "part", "metric")
     np.testing.assert_array_equal(found["random_space"], [0] * 4 + [1] * 4)
     link, generator = linkjax.load(world.link), linkjax.load(world.generator)
-    kernel = np.asarray(link.kernel[...])
-    std = found["unit_std"]
-    np.testing.assert_allclose(found["step_w"], std * np.linalg.norm(kernel, axis=1), rtol=1e-5)
+    steps = np.nan_to_num(np.asarray(link.steer))
     live = found["flag"] == 0
-    walk = plan_walk(0, 4, live, np.flatnonzero(live), kernel)
+    walk = plan_walk(0, 4, live, np.flatnonzero(live), steps)
     pairs = artifacts.Artifact(world.pairs, "pairs")
     rows = pairs.open()
     ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
     for direction in (1, 6):
         unit = int(found["random_unit"][direction])
-        along = walk.directions.in_r[1] @ kernel if direction == 1 else walk.directions.in_w[2]
+        along = walk.directions.in_r[1] @ steps if direction == 1 else walk.directions.in_w[2]
         lumas, lengths = [], []
         for step in range(3):
             row = int(np.flatnonzero((ids == found["sample_id"][2]) & (labels == found["label"][2]))[0])
@@ -255,8 +259,8 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
     np.testing.assert_array_equal(found["predicted"][:, 1:, area], effect[found["unit"], :, screened_area])
     assert np.isnan(found["predicted"][:, 0]).all() and made.summary["prediction_rank_correlation"] is not None
     assert made.manifest["inputs"]["screening"] == screened.id
-    assert main(["sweep", *flags, "--out", str(tmp_path / "no"), "--directions", "steer"]) == 2
-    assert "raises units along kernel, the sweep along steer" in capsys.readouterr().err
+    assert main(["sweep", *flags, "--out", str(tmp_path / "no"), "--directions", "kernel"]) == 2
+    assert "raises units along steer, the sweep along kernel" in capsys.readouterr().err
     assert main(["sweep", *world.linked, "--out", str(tmp_path / "no"), "--candidates", "2"]) == 2
     assert "add --screening" in capsys.readouterr().err
 

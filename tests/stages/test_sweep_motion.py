@@ -80,7 +80,7 @@ def test_a_part_absent_at_the_start_has_no_motion(world, all_units):
     ]
     unit = int(found["unit"][0])
     far = found["value"][0, 0] - r[rows, unit]
-    moved = w[rows] + far[:, None] * np.asarray(link.kernel[...])[unit]
+    moved = w[rows] + far[:, None] * np.asarray(link.steer)[unit]
     generator, segmenter = linkjax.load(world.generator), linkjax.load(folder / "segmenter")
     scores = draw_with_parts(generator, segmenter, jnp.asarray(moved, jnp.float32))[1]
     start = np.asarray(jnp.argmax(scores, axis=-1))

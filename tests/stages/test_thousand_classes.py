@@ -23,7 +23,22 @@ def folder(tmp_path_factory):
     do("pairs", *models, "--out", made / "pairs", *counts, "--batch-size", "500")
     do("link", "--pairs", made / "pairs", "--out", made / "link", "--method", "ridge")
     inputs = [*models, "--pairs", made / "pairs", "--link", made / "link"]
-    few = ["--units", "0", "1", "--samples", "1", "--steps", "3", "--random-directions", "0", "--picture-units", "0"]
+    # One sample of each class: no way to steer by.
+    few = [
+        "--directions",
+        "kernel",
+        "--units",
+        "0",
+        "1",
+        "--samples",
+        "1",
+        "--steps",
+        "3",
+        "--random-directions",
+        "0",
+        "--picture-units",
+        "0",
+    ]
     do("sweep", *inputs, *few, "--out", made / "sweep", "--batch-size", "500")
     do("select", "--sweep", made / "sweep", "--out", made / "selection", "--draws", "200", "--flips", "500")
     return made

@@ -9,7 +9,7 @@ from linkjax.analysis import measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
-from linkjax.report.source import Context, Source
+from linkjax.report.source import Context, Source, raised_along
 
 _TOP = 20
 _HEAT = 30  # units, and columns, of the heat map at most
@@ -38,7 +38,7 @@ def section(source: Source, context: Context) -> Section:
         Text(
             f"{number(summary['units'])} units on {number(summary['samples'])} anchor images, all at once: "
             f"{number(summary['products_per_anchor'])} derivatives an anchor, each about the work of two or three "
-            "images, times the link's kernel. Effects are to first order, so for small changes of a unit."
+            f"images, times {raised_along(summary)}. Effects are to first order, so for small changes of a unit."
         ),
         _table(found, sizes, order[:_TOP]),
     ]
@@ -133,9 +133,9 @@ def _terms() -> list[Term]:
     return [
         Term(
             "First-order effect",
-            "Derivative of a metric of a part with respect to w, times the direction in which the link moves w for the "
-            "unit, times the unit's standard deviation. A pixel belongs to a part by the trimmed softmax of its "
-            "scores, so that areas have derivatives.",
-            "effect = ∂ metric / ∂w · kernel[unit] · sd(unit)",
+            "Derivative of a metric of a part with respect to w, times the step in w that raises the unit by 1, times "
+            "the unit's standard deviation. A pixel belongs to a part by the trimmed softmax of its scores, so that "
+            "areas have derivatives.",
+            "effect = ∂ metric / ∂w · step[unit] · sd(unit)",
         )
     ]

@@ -9,7 +9,7 @@ from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.sections import motion
-from linkjax.report.source import Context, Source
+from linkjax.report.source import Context, Source, raised_along
 
 _TOP = 12  # units in a ranking
 _HEAT = 24  # units, and at most as many metrics, in the heat map
@@ -47,7 +47,7 @@ def section(source: Source, context: Context) -> Section:
     blocks: list[Any] = [
         Text(
             f"Each of {number(len(sweep.unit))} units was set to {number(summary.get('steps'))} values in "
-            f"{number(summary.get('samples'))} samples, the others left as they were ({mode}). "
+            f"{number(summary.get('samples'))} samples, along {raised_along(summary)} ({mode}). "
             f"{number(summary.get('images'))} images were drawn and looked at again by the classifier."
         )
     ]
