@@ -9,10 +9,11 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import measurements
 from linkjax.analysis.parts import draw_with_parts
-from linkjax.analysis.random_directions import plan_walk
+from linkjax.analysis.random_directions import plan_steered_walk
 from linkjax.cli import main
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
+from linkjax.stages import inputs
 from tests import tolerances, worlds
 from tests.stages.conftest import SWEEP, chunks_done, do
 
@@ -212,13 +213,14 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
     link, generator = linkjax.load(world.link), linkjax.load(world.generator)
     steps = np.nan_to_num(np.asarray(link.steer))
     live = found["flag"] == 0
-    walk = plan_walk(0, 4, live, np.flatnonzero(live), steps)
+    of = inputs.steered(inputs.model(world.link, "link"))
+    walk = plan_steered_walk(0, 4, live, np.flatnonzero(live), steps, *of)
     pairs = artifacts.Artifact(world.pairs, "pairs")
     rows = pairs.open()
     ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
     for direction in (1, 6):
         unit = int(found["random_unit"][direction])
-        along = walk.directions.in_r[1] @ steps if direction == 1 else walk.directions.in_w[2]
+        along = walk.directions.in_w[direction]
         lumas, lengths = [], []
         for step in range(3):
             row = int(np.flatnonzero((ids == found["sample_id"][2]) & (labels == found["label"][2]))[0])
