@@ -8,23 +8,46 @@ from jaxtyping import Bool, Float, Int
 from linkjax.analysis.ranks import rank_correlation
 
 
+def strength(
+    effect: Float[np.ndarray, "units part metric"],
+    spread: Float[np.ndarray, "part metric"],
+    error: Float[np.ndarray, "units part metric"] | None = None,
+) -> Float[np.ndarray, "units part metric"]:
+    """|effect| / spread, 0 where there is none; with its error the part of it that is sure: times max(1 − 1/t², 0).
+
+    Args:
+      effect: per σ of the unit; NaN where there is none.
+      spread: of each metric, by `measurements.spread`.
+      error: standard error of each effect over anchors; t = effect / error. An effect with no error known counts whole.
+    Reference: the positive-part estimator of James and Stein, 1961, of one mean.
+    """
+    scaled = np.nan_to_num(np.abs(effect) / spread[None], nan=0.0, posinf=0.0)
+    if error is None:
+        return scaled
+    t2 = (effect / np.where(error > 0, error, np.nan)) ** 2
+    return scaled * np.nan_to_num(np.maximum(1.0 - 1.0 / np.maximum(t2, 1e-30), 0.0), nan=1.0)
+
+
 def strongest_units(
     effect: Float[np.ndarray, "units part metric"],
     spread: Float[np.ndarray, "part metric"],
     usable: Bool[np.ndarray, "units"],
     count: int,
+    error: Float[np.ndarray, "units part metric"] | None = None,
 ) -> Int[np.ndarray, "K"]:
-    """The units of largest |effect| / spread over all parts and metrics, in the order of their numbers.
+    """The units of largest root mean square `strength` over all parts and metrics, in the order of their numbers.
+
+    The largest single effect would be that of whichever metric is least certain: of 20 units of the demo world's
+    `breeds` so chosen a sweep chooses 4 too, of those chosen by the root mean square 14 to 16.
 
     Args:
-      effect: per σ of the unit; NaN where there is none.
-      spread: of each metric, by `measurements.spread`.
+      effect, spread, error: of `strength`.
       usable: units that may be chosen.
       count: how many; fewer if fewer are usable.
     """
-    scaled = np.abs(effect) / spread[None]
-    score = np.nan_to_num(scaled, nan=0.0).reshape(len(effect), -1).max(axis=1)
-    order = np.argsort(-np.where(usable, score, -1.0), kind="stable")
+    known = np.isfinite(effect / spread[None])
+    squares = np.sum(strength(effect, spread, error) ** 2, axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    order = np.argsort(-np.where(usable, squares, -1.0), kind="stable")
     return np.sort(order[: min(count, int(usable.sum()))]).astype(np.int32)
 
 

@@ -220,9 +220,9 @@ def screening(
 def candidates(screened: artifacts.Artifact, among: np.ndarray, count: int) -> np.ndarray:
     """The `count` units of strongest screened effect among some: of live ones, over all parts and metrics."""
     data = screened.open()
-    effect, baseline, flag = (screened.read(data, name) for name in ("effect", "baseline", "flag"))
+    effect, error, baseline, flag = (screened.read(data, name) for name in ("effect", "effect_se", "baseline", "flag"))
     spread = measurements.spread(baseline, artifacts.names(data, "metric"))
-    return strongest_units(effect, spread, np.isin(np.arange(len(effect)), among) & (flag == 0), count)
+    return strongest_units(effect, spread, np.isin(np.arange(len(effect)), among) & (flag == 0), count, error)
 
 
 def first_photographs(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import finite, measurements, screening, sweep
+from linkjax.analysis import candidates, finite, measurements, screening, sweep
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
@@ -247,7 +247,7 @@ class Screening:
         spread = measurements.spread(group["baseline"][...], screening.METRICS)
         scaled = np.where(dead[:, None, None], np.nan, effect / spread[None])
         paths = self._paths(scaled, dead)
-        strongest = self._strongest(scaled)
+        strongest = self._strongest(scaled, candidates.strength(effect, spread, error), dead)
         summary = {
             "directions": self.config.directions,
             "units": len(effect),
@@ -267,11 +267,11 @@ class Screening:
         for row in strongest:
             print(f"unit {row['unit']}: {row['part']} {row['metric']} {row['effect']:+.3g} sd per sd")
 
-    def _strongest(self, scaled: np.ndarray) -> list[dict[str, Any]]:
-        """The strongest effect of each of the most effective units, in standard deviations among anchors."""
-        flat = np.nan_to_num(np.abs(scaled)).reshape(len(scaled), -1)
+    def _strongest(self, scaled: np.ndarray, strength: np.ndarray, dead: np.ndarray) -> list[dict[str, Any]]:
+        """Of the units of largest effects altogether the effect that is surely largest, in spreads among anchors."""
+        flat = strength.reshape(len(scaled), -1)
         rows = []
-        for unit in np.argsort(-flat.max(axis=1), kind="stable")[:_SHOWN]:
+        for unit in np.argsort(-np.where(dead, -1.0, np.square(flat).sum(axis=1)), kind="stable")[:_SHOWN]:
             part, metric = divmod(int(flat[unit].argmax()), len(screening.METRICS))
             value = float(scaled[unit, part, metric])
             if np.isfinite(value):

@@ -80,6 +80,11 @@ def test_the_units_of_largest_scaled_effect_are_candidates_and_effects_are_match
     spread = np.array([[10.0, 1.0], [1.0, 1.0]])
     np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.ones(4, bool), 1), [2])
     np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.arange(4) != 2, 1), [1])
+    # What is strong in many metrics goes before what is strong in one, and what may be luck counts for little.
+    effect[1] = 2.0 * spread
+    np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.ones(4, bool), 1), [1])
+    error = np.where(np.arange(4)[:, None, None] == 1, 3.0 * spread, 0.1)
+    np.testing.assert_array_equal(candidates.strongest_units(effect, spread, np.ones(4, bool), 1, error), [2])
     found = candidates.matched(effect, (["a", "b"], ["x", "y"]), (["image", "b"], ["y", "z"]))
     assert found[2, 1, 0] == -1 and np.isnan(found[:, 0]).all() and np.isnan(found[:, 1, 1]).all()
 

@@ -7,7 +7,7 @@ import pytest
 
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import measurements
+from linkjax.analysis import candidates, measurements
 from linkjax.analysis.parts import draw_with_parts
 from linkjax.analysis.random_directions import plan_steered_walk
 from linkjax.cli import main
@@ -252,10 +252,10 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
     screened = artifacts.Artifact(tmp_path / "screening", "screening")
     data = screened.open()
     effect = screened.read(data, "effect")
-    spread = np.nanstd(screened.read(data, "baseline"), axis=0)
-    size = np.nanmax(np.abs(effect) / np.where(spread > 0, spread, np.nan), axis=(1, 2))
-    size[screened.read(data, "flag") == 1] = -1
-    assert set(found["unit"]) == set(np.argsort(-size)[:2]) and "random_slope" not in found
+    spread = measurements.spread(screened.read(data, "baseline"), artifacts.names(data, "metric"))
+    error, live = screened.read(data, "effect_se"), screened.read(data, "flag") == 0
+    expected = candidates.strongest_units(effect, spread, live, 2, error)
+    assert set(found["unit"]) == set(expected) and "random_slope" not in found
     metrics = artifacts.names(made.open(), "metric")
     area, screened_area = metrics.index("area"), artifacts.names(data, "metric").index("area")
     np.testing.assert_array_equal(found["predicted"][:, 1:, area], effect[found["unit"], :, screened_area])

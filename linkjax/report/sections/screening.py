@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import measurements
+from linkjax.analysis import candidates, measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
@@ -21,6 +21,7 @@ class _Screening:
     unit: np.ndarray  # [units]
     effect: np.ndarray  # [units, columns], per σ of the unit, in the metric's unit
     error: np.ndarray  # [units, columns]
+    strength: np.ndarray  # [units, columns], the size of effects that is sure, in the unit of `scaled`
     scaled: np.ndarray  # [units, columns], in standard deviations of the metric among anchors; NaN for dead units
     columns: list[str]  # part and metric
     units_of: list[str]
@@ -31,9 +32,9 @@ def section(source: Source, context: Context) -> Section:
     del context
     summary, found = source.summary, _read(source)
     sure = np.abs(found.effect) >= _LEAST * np.nan_to_num(found.error, nan=np.inf)
-    sizes = np.where(sure & np.isfinite(found.scaled), np.abs(found.scaled), -1.0)
-    strongest = sizes.max(axis=1, initial=-1.0)
-    order = [int(place) for place in np.argsort(-strongest, kind="stable") if strongest[place] >= 0]
+    sizes = np.where(sure & np.isfinite(found.scaled), found.strength, -1.0)
+    whole = np.square(found.strength).sum(axis=1)
+    order = [int(place) for place in np.argsort(-whole, kind="stable") if (sizes[place] >= 0).any()]
     blocks: list[Any] = [
         Text(
             f"{number(summary['units'])} units on {number(summary['samples'])} anchor images, all at once: "
@@ -72,13 +73,16 @@ def _read(source: Source) -> _Screening:
     baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
     parts, metrics = source.names("part"), source.names("metric")
     dead = source.array("flag", "unit") == 1
-    scaled = np.where(dead[:, None, None], np.nan, effect / measurements.spread(baseline, metrics))
+    spread = measurements.spread(baseline, metrics)
+    scaled = np.where(dead[:, None, None], np.nan, effect / spread)
+    error = source.array("effect_se", *dims).astype(np.float64)
     units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
     flat = (len(effect), -1)
     return _Screening(
         unit=source.array("unit", "unit"),
         effect=effect.reshape(flat),
-        error=source.array("effect_se", *dims).astype(np.float64).reshape(flat),
+        error=error.reshape(flat),
+        strength=candidates.strength(effect, spread, error).reshape(flat),
         scaled=scaled.reshape(flat),
         columns=[f"{part}: {metric.replace('_', ' ')}" for part in parts for metric in metrics],
         units_of=units_of * len(parts),
@@ -99,7 +103,7 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
         "Units by first-order effect",
         ("unit", "strongest effect", "next"),
         rows,
-        note="Per standard deviation of the unit, in standard deviations (sd) of the metric among anchors, and below "
+        note="Units by the root mean square of all their effects. Per standard deviation of the unit, in standard deviations (sd) of the metric among anchors, and below "
         f"that in the metric's own unit; ± is a standard error over anchors. Only effects {number(_LEAST)} of them "
         "away from 0.",
         numeric=(1, 2),
