@@ -104,8 +104,8 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
         ("unit", "strongest effect", "next"),
         rows,
         note="Units by the root mean square of all their effects, each by its sure part. Per standard deviation of the "
-        "unit, in standard deviations (sd) of the metric among anchors, and below that in the metric's own unit; ± is a "
-        f"standard error over anchors. Only effects {number(_LEAST)} of them away from 0.",
+        "unit, in standard deviations (sd) of the metric among anchors, and below that in the metric's own unit; ± is "
+        f"a standard error over anchors. Only effects {number(_LEAST)} of them away from 0.",
         numeric=(1, 2),
     )
 
