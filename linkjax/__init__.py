@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from linkjax.analysis.selection import select
     from linkjax.loading import load
     from linkjax.numerics import from_uint8, to_uint8
+    from linkjax.opening import open
 
-__all__ = ["fit_link", "from_uint8", "load", "measure_regions", "select", "to_uint8"]
+__all__ = ["fit_link", "from_uint8", "load", "measure_regions", "open", "select", "to_uint8"]
 
 _HOMES = {
     "fit_link": "linkjax.analysis.fit",
     "from_uint8": "linkjax.numerics",
     "load": "linkjax.loading",
     "measure_regions": "linkjax.analysis.regions",
+    "open": "linkjax.opening",
     "select": "linkjax.analysis.selection",
     "to_uint8": "linkjax.numerics",
 }

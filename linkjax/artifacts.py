@@ -27,10 +27,11 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from linkjax import cluster, numerics
+from linkjax import cluster, coordinates, numerics
 from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.claim import RUN, Claim
+from linkjax.coordinates import names as names
 from linkjax.errors import InputError
 from linkjax.shared_arrays import SharedGroup
 
@@ -59,7 +60,7 @@ class Artifact:
         return self.manifest["summary"]
 
     def open(self) -> xr.Dataset:
-        """The arrays, read lazily, chunk by chunk.
+        """The arrays, read lazily, chunk by chunk, with names along their dimensions.
 
         Raises: InputError if what describes them is damaged or missing.
         """
@@ -67,9 +68,14 @@ class Artifact:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message="Object at")  # zarr's for an array that nothing describes
                 # A store, not a path: xarray takes a path with :: in it for a chain of addresses.
-                return xr.open_zarr(LocalStore(self.path / DATA), consolidated=False, chunks=None)
+                found = xr.open_zarr(LocalStore(self.path / DATA), consolidated=False, chunks=None)
+                found = coordinates.named(found, self.summary)
         except (ValueError, KeyError, TypeError, OSError, UserWarning) as error:
             raise InputError(f"{self.path}: its arrays are damaged or missing ({error}); make it again") from None
+        for name, variable in found.variables.items():
+            if coordinates.is_text(variable.dtype):  # missing chunks would read as empty names
+                self._check_whole(str(name))
+        return found
 
     def read(self, dataset: xr.Dataset, name: str, rows: Any = slice(None)) -> np.ndarray:
         """Rows of one array in memory.
@@ -83,6 +89,14 @@ class Artifact:
             return dataset[name][rows].values
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{self.path}: a stored chunk of '{name}' is damaged ({error}); make it again") from None
+
+    def check_whole(self) -> None:
+        """Look whether every stored chunk is there.
+
+        Raises: InputError naming the first array that misses some.
+        """
+        for name in self.manifest.get("chunks", {}):
+            self._check_whole(name)
 
     def _check_whole(self, name: str) -> None:
         """Missing chunks would read as NaN or 0; how many there must be is in the manifest."""
@@ -106,6 +120,7 @@ class Writer:
       inputs: role → id of the artifacts used.
       free: settings that do not move a result, so that a resumed run may change them.
       precision: as the manifest of what was made before tells it; none: that of the stage's own setting, if it has one.
+      classes: `classes` and `class_names` for the summary, and for dimensions of classes.
     Raises: InputError if the folder exists, if another run writes it, or if an unfinished one has other settings.
     """
 
@@ -118,8 +133,9 @@ class Writer:
         inputs: Mapping[str, str] | None = None,
         free: Sequence[str] = (),
         precision: str | None = None,
+        classes: Mapping[str, Any] | None = None,
     ):
-        self._claim = Claim(path)
+        self._claim, self._classes = Claim(path), dict(classes or {})
         self.path, self.partial = self._claim.path, self._claim.partial
         self.kind, self.config = kind, config
         self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).means
@@ -178,9 +194,8 @@ class Writer:
     def put(self, name: str, dims: Sequence[str], values: Any, **attributes: Any) -> None:
         """Write a whole small array at once (a coordinate, a table of results)."""
         values = np.asarray(values)
-        if values.dtype.kind in "UO":  # names: fixed-width text is not yet a settled Zarr type, bytes are
-            attributes["names"] = [str(item) for item in values.ravel()]
-            values = np.arange(values.size).reshape(values.shape)
+        if coordinates.is_text(values.dtype):
+            values = coordinates.text(values)
         self.array(name, dims, values.shape, values.dtype, **attributes)[...] = values
 
     def done(self, chunk: str) -> Any | None:
@@ -197,7 +212,7 @@ class Writer:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the manifest and give the folder its name: from here on it is whole."""
         cluster.barrier()
-        cluster.on_first(lambda: self._write_manifest(summary))
+        cluster.on_first(lambda: self._write_manifest(manifests.plain({**self._classes, **summary})))
         self._claim.publish()
         cluster.on_first(self._forget)
 
@@ -207,6 +222,7 @@ class Writer:
         return open(path, "w", newline="", encoding="utf-8")
 
     def _write_manifest(self, summary: Mapping[str, Any]) -> None:
+        self._name_dimensions(summary)
         group = zarr.open_group(self.partial / DATA, mode="r")
         content = {**self._run, "config": self.config}
         chunks = {name: _stored_chunks(group, name) for name in group.array_keys()}
@@ -214,6 +230,27 @@ class Writer:
         manifest = manifests.build(**content, precision=self.precision, summary=summary, chunks=chunks, id=identity)
         configs.write_toml(self.partial / "config.toml", self.kind_stage, self.config)
         manifests.write(self.partial, manifest)
+
+    def _name_dimensions(self, summary: Mapping[str, Any]) -> None:
+        """What classes are called, and one file that describes all arrays: xarray asks for it."""
+        group = zarr.open_group(self.partial / DATA, mode="r+", use_consolidated=False)
+        arrays = {name: array for name, array in group.arrays()}
+        dims = {name: array.metadata.dimension_names or () for name, array in arrays.items()}
+        sizes = {dim: size for name in arrays for dim, size in zip(dims[name], arrays[name].shape, strict=True)}
+        for dimension, numbers in coordinates.CLASSES.items():
+            if dimension in sizes:
+                ids = np.asarray(arrays[numbers][...]) if numbers in arrays else None
+                for name, values in coordinates.of_classes(dimension, sizes[dimension], ids, summary).items():
+                    self._make_array(name, (dimension,), values.shape, values.dtype, None, {})
+                    group[name][...] = values  # pyright: ignore[reportIndexIssue]
+                    dims[name] = (dimension,)
+        texts = [name for name, array in arrays.items() if coordinates.is_text(array.dtype)]
+        group.attrs["coordinates"] = " ".join(coordinates.beside(dims, texts))
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Consolidated metadata"
+            )  # not all programs know it: they need not
+            zarr.consolidate_metadata(group.store)
 
     def _told(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that make the run what it is."""
@@ -330,11 +367,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
     with Claim(path, resumable=False) as claim:
         yield claim.partial
         claim.publish()
-
-
-def names(dataset: xr.Dataset, coordinate: str) -> list[str]:
-    """The texts that belong to a coordinate written by `Writer.put` from strings."""
-    return list(dataset[coordinate].attrs["names"])
 
 
 def check_weights(manifest: Mapping[str, Any], role: str, sha256: str, what: str) -> None:

@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+import xarray as xr
+import zarr
 
 from linkjax import artifacts, manifest
 from linkjax.errors import InputError
@@ -252,3 +254,53 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="give another --out"):
         writer(tmp_path / "file" / "pairs")
+
+
+def test_names_are_coordinates_and_xarray_opens_a_result_without_a_warning(tmp_path):
+    with artifacts.Writer(
+        tmp_path / "made", "pairs", Config("x"), WEIGHTS, classes={"classes": [7, 9], "class_names": ["pug", "pug"]}
+    ) as out:
+        out.array("effect", ("class", "part"), (2, 3), np.float32, (1, 3))[...] = np.arange(6).reshape(2, 3)
+        out.array("logits", ("part", "ablated_class"), (3, 8), np.float32)[...] = np.arange(24).reshape(3, 8)
+        out.put("class_id", ("class",), np.array([9, 7]))
+        out.put("part", ("part",), ["ear", "größe", "h\udcfcnd"], units=["a", "b", "c"])
+        out.put("split", ("sample",), ["train", "test"])
+        out.finish({})
+    raw = xr.open_zarr(tmp_path / "made" / "data.zarr")  # warnings are errors
+    assert raw["effect"].sel({"class": "pug (7)", "part": "größe"}).item() == 4.0
+    assert raw["logits"].sel(ablated_class="pug", part="ear").item() == 7.0  # the one of eight that has this name
+    assert raw["logits"].sel(ablated_class="class 3").values.tolist() == [3.0, 11.0, 19.0]
+    assert set(raw.coords) == {"class", "class_id", "part", "ablated_class", "ablated_class_id", "split"}
+    assert raw["part"].values.tolist() == ["ear", "größe", "h\\udcfcnd"]
+    assert raw["part"].attrs == {"units": ["a", "b", "c"]}
+    same = artifacts.Artifact(tmp_path / "made", "pairs").open()
+    assert same.identical(raw.drop_attrs(deep=False)) or same.drop_attrs(deep=False).identical(
+        raw.drop_attrs(deep=False)
+    )
+
+
+def test_results_that_kept_names_in_an_attribute_are_read_as_those_of_today(tmp_path):
+    path = tmp_path / "older"
+    with artifacts.Writer(path, "pairs", Config("x"), WEIGHTS) as out:
+        out.array("effect", ("class", "part"), (2, 2), np.float32)[...] = np.arange(4).reshape(2, 2)
+        out.put("part", ("part",), np.arange(2), names=["ear", "tail"], units=["a", "b"])
+        out.finish({"classes": [4, 5], "class_names": ["pug", "corgi"]})
+    group = zarr.open_group(path / "data.zarr", mode="r+", use_consolidated=False)
+    told = manifest.read(path)
+    for name in ("class", "class_id"):
+        del group[name], told["chunks"][name]
+    manifest.write(path, told)
+    group.create_array("class", data=np.array([5, 4]), dimension_names=("class",))
+    read = artifacts.Artifact(path, "pairs").open()
+    assert read["effect"].sel({"class": "pug", "part": "tail"}).item() == 3.0
+    assert read["class_id"].values.tolist() == [5, 4]
+    assert artifacts.names(read, "part") == ["ear", "tail"]
+    assert read["part"].attrs == {"units": ["a", "b"]}
+
+
+def test_missing_names_are_an_error_and_no_empty_text(tmp_path):
+    made = make(tmp_path / "pairs")
+    (chunk,) = [file for file in (made.path / "data.zarr" / "part").rglob("*") if file.is_file() and "c" in file.parts]
+    chunk.unlink()
+    with pytest.raises(InputError, match="0 of 1 stored chunks of 'part'"):
+        made.open()

@@ -141,6 +141,8 @@ def run(config: Config) -> None:
             sampler = _Sampler(config, writer, groups, generator.model, classifier.model)
             sampler.fill(advance)
         summary = {**_summary(config, sampled, groups, units, w_dim), **sampler.tally.summary()}
+        names = [group.split for group in groups]
+        writer.put("split", ("sample",), np.repeat(np.array(names, object), [group.wanted for group in groups]))
         writer.finish(summary)
     sampler.tally.tell()
     print(f"{total} pairs kept, acceptance {100 * summary['acceptance']:.1f} % of the candidates drawn")

@@ -130,7 +130,13 @@ def run(config: Config) -> None:
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS, fitted)
     with artifacts.Writer(
-        Path(config.out), "screening", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
+        Path(config.out),
+        "screening",
+        config,
+        weights,
+        {"pairs": pairs.id},
+        free=("batch_size", "nonfinite"),
+        classes=inputs.class_names(pairs, None),
     ) as writer:
         Screening(config, writer, trained, anchors, generator.model, segmenter.model, raising).run()
 
@@ -239,7 +245,7 @@ class Screening:
         put("unit_std", ("unit",), np.asarray(self.ranges.std))
         dead = np.asarray(self.ranges.dead)
         put("flag", ("unit",), dead.astype(np.int8), meanings="0 fine, 1 dead: hardly varies")
-        put("class", ("class",), self.labels)
+        put("class_id", ("class",), self.labels)
         put("label", ("sample",), self.anchors["label"])
         put("sample_id", ("sample",), self.anchors["sample_id"])
         put("part", ("part",), self.names)

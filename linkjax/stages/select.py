@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, coordinates, numerics, parallel
 from linkjax.analysis import (
     ablation,
     measurements,
@@ -128,6 +128,7 @@ def run(config: Config) -> None:
         made_from,
         free=("batch_size",),
         precision=swept.manifest["precision"],
+        classes=inputs.class_names(pairs, None),
     ) as writer:
         head = None if classifier is None else classifier.model
         Selecting(config, writer, swept, pairs, along, head, steered).run()
@@ -302,17 +303,16 @@ class Selecting:
         spread = measurements.spread(self.read["baseline"], self.metrics)
         put("spread", dims[1:], spread.astype(np.float32), long_name=text)
         for name in ("part", "metric"):
-            stored = {key: value for key, value in self.data[name].attrs.items() if key != "names"}
-            put(name, (name,), artifacts.names(self.data, name), **stored)
+            put(name, (name,), artifacts.names(self.data, name), **self.data[name].attrs)
         for name in ("unit", "flag", "caution", "off_range", "fidelity", "fidelity_se", "step_w"):
             put(name, ("unit",), self.swept.read(self.data, name))
         for name in ("side_effect", "side_effect_unit"):
             put(name, ("unit",), self.swept.read(self.data, name)[:, 0])
         if "predicted" in self.data:
             put("predicted", dims, self.swept.read(self.data, "predicted"))
-        put("class", ("class",), self.classes)
+        put("class_id", ("class",), self.classes)
         if self.classifier is not None:
-            put("ablated_class", ("ablated_class",), self._ablated_classes())
+            put("ablated_class_id", ("ablated_class",), self._ablated_classes())
             put("ablation", ("ablation",), _VALUES)
         alone = {
             name: int((np.nan_to_num(np.asarray(selectivity.benjamini_hochberg(jnp.asarray(p, jnp.float32))), nan=1.0)
@@ -398,6 +398,7 @@ class Selecting:
             "live_units": len(self.live),
             "anchors": len(self.read["label"]),
             "classes": self.classes,
+            "class_names": coordinates.called(self.classes, coordinates.known_names(self.pairs.summary)),
             "significant": int(significant.sum()),
             "significant_units": int(significant.any(axis=(1, 2)).sum()),
             "nothing_found": why,

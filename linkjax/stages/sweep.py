@@ -154,7 +154,13 @@ def run(config: Config) -> None:
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
     steered = inputs.steered(link) if config.directions == "steer" else None
     with artifacts.Writer(
-        Path(config.out), "sweep", config, weights, made_from, free=("batch_size", "nonfinite")
+        Path(config.out),
+        "sweep",
+        config,
+        weights,
+        made_from,
+        free=("batch_size", "nonfinite"),
+        classes=inputs.class_names(pairs, None),
     ) as writer:
         models = (generator.model, classifier.model, raising, None if segmenter is None else segmenter.model)
         Sweep(config, writer, trained, anchors, screening, models, units, steered).run()

@@ -42,7 +42,7 @@ def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made)
     without[:, unit] = 0.0
     before, after = (np.asarray(classifier.head(values)) for values in (r, without))
     logit, accuracy = (made.read(found, f"ablation_{name}")[unit, 0] for name in ("logit", "accuracy"))
-    for column, name in enumerate(made.read(found, "ablated_class")):
+    for column, name in enumerate(made.read(found, "ablated_class_id")):
         mine = label == name
         assert logit[column] == pytest.approx((after - before)[mine, name].mean(), abs=1e-3)
         right = [(scores[mine].argmax(axis=1) == name).mean() for scores in (before, after)]

@@ -202,7 +202,7 @@ def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]
         rows = np.arange(len(found.unit))
     size = np.abs(np.nan_to_num(logit))  # dead units have none
     rows = rows[np.argsort(-size[rows].max(axis=1), kind="stable")][:_ABLATED]
-    classes = source.array("ablated_class", "ablated_class")
+    classes = source.array("ablated_class_id", "ablated_class")
     columns = np.sort(np.argsort(-size[rows].max(axis=0), kind="stable")[:_CLASSES])
     figure = figures.heat_map(
         logit[np.ix_(rows, columns)],
