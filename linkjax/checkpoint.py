@@ -6,6 +6,7 @@ FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -69,20 +70,43 @@ def _write(
 ) -> None:
     """Everything the finished folder holds; of several processes the first does it."""
     arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(model).items()}
-    sha256 = manifests.arrays_sha256(arrays)
+    spec: Any = model.spec  # pyright: ignore[reportAttributeAccessIssue]
     _save_arrays(folder / WEIGHTS, arrays)
-    _check_readable(folder, arrays, sha256)
+    _check_readable(folder, arrays, manifests.arrays_sha256(arrays))
+    plain = _apart(spec, folder)
     content = manifests.build(
         registry.kind_of(model),
         precision=precision,
-        spec=dataclasses.asdict(model.spec),  # pyright: ignore[reportAttributeAccessIssue]
-        sha256=sha256,
+        spec=plain,
+        sha256=_sha256(spec, arrays),
         parameters=sum(array.size for array in arrays.values()),
         source=dict(source),
     )
     if files is not None:
         files(folder)
     manifests.write(folder, content)
+
+
+def _sha256(spec: Any, arrays: Mapping[str, Any]) -> str:
+    """SHA-256 of a model's arrays, and of what else makes its numbers where its spec tells (`identity`)."""
+    own = manifests.arrays_sha256(arrays)
+    identity = getattr(spec, "identity", None)
+    return own if identity is None else hashlib.sha256(f"{own} {identity}".encode()).hexdigest()
+
+
+def _apart(spec: Any, folder: Path) -> dict[str, Any]:
+    """A spec's fields for the manifest; those that its class keeps as files (`FILES`) are written beside it."""
+    files = getattr(type(spec), "FILES", {})
+    for name, (file, _) in files.items():
+        manifests.write_whole(folder / file, getattr(spec, name).text)
+    fields = (field.name for field in dataclasses.fields(spec) if field.name not in files)
+    return {name: manifests.plain(getattr(spec, name)) for name in fields}
+
+
+def _joined(cls: type, plain: Mapping[str, Any], folder: Path) -> Any:
+    """The spec that `_apart` took apart."""
+    files = getattr(cls, "FILES", {})
+    return from_plain(cls, {**plain, **{name: read(folder / file) for name, (file, read) in files.items()}})
 
 
 def _checkpointer() -> Any:
@@ -229,7 +253,7 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
     manifest = manifests.read(path, registry.KINDS if kinds is None else kinds)
     cls, spec_cls = registry.classes(manifest["kind"])
     try:
-        spec = from_plain(spec_cls, manifest["spec"])
+        spec = _joined(spec_cls, manifest["spec"], path)
         expected = build.shapes(cls, spec)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -244,7 +268,7 @@ def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, d
         raise InputError(
             f"{path}: its weights are damaged or incomplete ({_first_line(error)}); convert or fit them again"
         ) from None
-    if manifests.arrays_sha256({name: np.asarray(array) for name, array in arrays.items()}) != manifest["sha256"]:
+    if _sha256(spec, {name: np.asarray(array) for name, array in arrays.items()}) != manifest["sha256"]:
         raise InputError(f"{path}: its weights are not those its manifest names (SHA-256 differs); make it again")
     return build.fill(cls, spec, arrays), manifest
 
@@ -263,6 +287,8 @@ def from_plain(cls: type, value: Any) -> Any:
 
 
 def _restore(hint: Any, value: Any) -> Any:
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None:

@@ -20,6 +20,9 @@ MINIMAL_LENGTH = 5e-3  # relative: float32 proximal steps against a general solv
 # processor.
 # Below 4e-6 elsewhere (scripts/measure_parity.py).
 CLASSIFIER = 2e-5
+# Imported graphs: PyTorch's sums in another order, through a few layers; measured 6e-7, gradients 2e-6
+GRAPH = 5e-6
+GRAPH_GRADIENT = 2e-5
 SEGMENTER = 4e-6  # up to nine convolutions; measured 1.4e-6
 PARTS = 1e-5  # relative to the largest score: synthesis compiled together with the head, and apart from it
 PARTS_SLOPE = 2e-2  # relative: a central difference of step 0.01 in float32, of a slope of order 0.01

@@ -93,27 +93,35 @@ def read_preprocessing(path: Path) -> Stated:
     path = Path(path)
     content = read_json(path, "a config.json of timm or a preprocessor_config.json of Hugging Face")
     try:
-        if not isinstance(content, dict):
-            raise InputError(f"expected a table of settings, found {type(content).__name__}")
-        own = content.get("pretrained_cfg", content.get("default_cfg"))
-        timm = isinstance(own, dict) or ("crop_pct" in content and "input_size" in content)
-        if timm:
-            merged = {**content, **own} if isinstance(own, dict) else content
-            stated = Stated(_timm(merged), _labels(merged))
-        elif any(name.startswith(("image_", "do_")) for name in content):
-            stated = Stated(_hugging_face(content), _labels(content))
-        elif any(name in content for name in ("mean", "std", "input_size", "interpolation")):
-            stated = Stated(_timm(content), _labels(content))
-        else:
-            names = ", ".join(map(str, list(content)[:8]))
-            raise InputError(
-                f"expected the settings of an image processor (mean, std, input_size …), found {shown(names, 200)}; "
-                "Hugging Face keeps them in preprocessor_config.json"
-            )
-        Preprocessing(**stated.fields)  # what does not go together is said with the file's name
-        return stated
+        return stated_in(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def stated_in(content: Any) -> Stated:
+    """What the settings of timm or of Hugging Face say.
+
+    Raises: InputError in one sentence, for what linkjax cannot do too.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"expected a table of settings, found {type(content).__name__}")
+    own = content.get("pretrained_cfg", content.get("default_cfg"))
+    timm = isinstance(own, dict) or ("crop_pct" in content and "input_size" in content)
+    if timm:
+        merged = {**content, **own} if isinstance(own, dict) else content
+        stated = Stated(_timm(merged), _labels(merged))
+    elif any(name.startswith(("image_", "do_")) for name in content):
+        stated = Stated(_hugging_face(content), _labels(content))
+    elif any(name in content for name in ("mean", "std", "input_size", "interpolation")):
+        stated = Stated(_timm(content), _labels(content))
+    else:
+        names = ", ".join(map(str, list(content)[:8]))
+        raise InputError(
+            f"expected the settings of an image processor (mean, std, input_size …), found {shown(names, 200)}; "
+            "Hugging Face keeps them in preprocessor_config.json"
+        )
+    Preprocessing(**stated.fields)  # what does not go together is said with the file's name
+    return stated
 
 
 def read_json(path: Path, what: str) -> Any:

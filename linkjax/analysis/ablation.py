@@ -35,8 +35,7 @@ def ablate(classifier: Any, samples: Samples, unit: Int[Array, "K"], value: Floa
       unit, value: which units, and what they are set to: 0, their mean, …
     """
     logits = classifier.head(samples.r)
-    linear = classifier.spec.features != "original"
-    rows = classifier.last.kernel[...] if linear else None
+    rows = classifier.head_kernel
     share = samples.member / jnp.maximum(jnp.sum(samples.member, axis=0, keepdims=True), 1.0)
 
     def by_class(values: Float[Array, "n"]) -> Float[Array, "classes"]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from linkjax.models.build import Buffer
 from linkjax.ops import conv as ops
+from linkjax.ops.normalise import batch_norm
 
 
 class Keys:
@@ -68,12 +69,7 @@ class Dense(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """(x − mean) · scale / √(var + 1e-5) + bias with the stored mean and variance, per channel.
-
-    Numerics: the roundings of PyTorch's evaluation mode in its order, s = scale · (1 / √(var + 1e-5)), then
-    x · s + (bias − mean · s), each with one fused multiply-add; on a CPU the result is PyTorch's to the bit. Not folded
-    into the convolution before it, so that every intermediate result is there to compare.
-    """
+    """Batch normalisation in evaluation mode, by the stored mean and variance; see `ops.normalise.batch_norm`."""
 
     def __init__(self, channels: int, *, scale: float = 1.0):
         self.scale = nnx.Param(jnp.full(channels, scale, jnp.float32))
@@ -83,8 +79,4 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
         """The normalised maps."""
-        # Apart, or XLA makes one reciprocal square root of the two, which is often a unit in the last place off.
-        root = jax.lax.optimization_barrier(jnp.sqrt(self.var[...] + 1e-5))
-        scale = jax.lax.optimization_barrier(1.0 / root) * self.scale[...]
-        shift = self.bias[...] - self.mean[...] * scale
-        return x * scale[None, None, None, :] + shift[None, None, None, :]
+        return batch_norm(x, self.scale[...], self.bias[...], self.mean[...], self.var[...])

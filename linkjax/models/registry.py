@@ -6,6 +6,12 @@ from typing import Any
 _CLASSES = {
     "generator": ("linkjax.models.stylegan_xl", "Generator", "linkjax.models.generator_spec", "GeneratorSpec"),
     "classifier": ("linkjax.models.classifier", "Classifier", "linkjax.models.classifier", "ClassifierSpec"),
+    "graph_classifier": (
+        "linkjax.models.graph.classifier",
+        "GraphClassifier",
+        "linkjax.models.graph.classifier",
+        "GraphSpec",
+    ),
     "segmenter": ("linkjax.models.segmenter", "Segmenter", "linkjax.models.segmenter", "SegmenterSpec"),
     "linear_segmenter": (
         "linkjax.models.linear_segmenter",

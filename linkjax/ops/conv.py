@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from linkjax import numerics
+from linkjax.ops.depthwise import depthwise_conv
 
 #: A CPU convolution to at most so many pixels is one product with all patches: XLA's own is slower there, ten times for
 #: 2 × 2, a fifth for 7 × 7; from 14 × 14 on it is faster. With few channels it costs next to nothing either way, and
@@ -59,6 +60,32 @@ def conv(
     else:
         y = jax.lax.platform_dependent(x, kernel, cpu=functools.partial(written, **given), default=direct)
     return y if bias is None else y + bias[None, None, None, :]
+
+
+def conv_by_side(
+    x: Float[Array, "B H W I"],
+    kernel: Float[Array, "kh kw J O"],
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Float[Array, "B h w O"]:
+    """`conv` with settings for height and width apart, and depthwise convolutions by `ops.depthwise`."""
+    if groups > 1 and groups == x.shape[-1] == kernel.shape[3] and dilation == (1, 1):
+        return depthwise_conv(x, kernel, stride=stride, padding=padding)
+    if all(rows == columns for rows, columns in (stride, padding, dilation)):
+        return conv(x, kernel, stride=stride[0], padding=padding[0], dilation=dilation[0], groups=groups)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=stride,
+        padding=[(side, side) for side in padding],
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+        precision=numerics.PRECISION,
+    )
 
 
 def _written(kernel: Array, pixels: int, padding: int) -> Callable[..., Array] | None:

@@ -53,16 +53,17 @@ def _bins(size: int, new_size: int) -> np.ndarray:
     return weights
 
 
-def adaptive_avg_pool(x: Float[Array, "B H W C"], size: int) -> Float[Array, "B size size C"]:
-    """Means over a size × size grid of bins that cover the map; smaller maps are enlarged by repetition.
+def adaptive_avg_pool(x: Float[Array, "B H W C"], size: int | tuple[int, int]) -> Float[Array, "B h w C"]:
+    """Means over a grid of bins that cover the map, of so many rows and columns; smaller maps repeat pixels.
 
     Reference: torch.nn.AdaptiveAvgPool2d.
     """
+    rows, columns = (size, size) if isinstance(size, int) else size
     height, width = x.shape[1:3]
-    if height != size:
-        x = jnp.einsum("ih,bhwc->biwc", _bins(height, size), x, precision=numerics.PRECISION)
-    if width != size:
-        x = jnp.einsum("jw,bhwc->bhjc", _bins(width, size), x, precision=numerics.PRECISION)
+    if height != rows:
+        x = jnp.einsum("ih,bhwc->biwc", _bins(height, rows), x, precision=numerics.PRECISION)
+    if width != columns:
+        x = jnp.einsum("jw,bhwc->bhjc", _bins(width, columns), x, precision=numerics.PRECISION)
     return x
 
 

@@ -29,8 +29,12 @@ class Model(NamedTuple):
 
 
 def model(path: str, kind: str, precision: numerics.Precision = "float32") -> Model:
-    """Load a generator (to draw in `precision`), classifier, link (linear or not) or segmenter (linear or few-shot)."""
-    kinds = {"link": ("link", "mlp_link"), "segmenter": ("segmenter", "linear_segmenter")}.get(kind, (kind,))
+    """Load a generator (to draw in `precision`), classifier (imported or not), link or segmenter, of any kind."""
+    kinds = {
+        "classifier": ("classifier", "graph_classifier"),
+        "link": ("link", "mlp_link"),
+        "segmenter": ("segmenter", "linear_segmenter"),
+    }.get(kind, (kind,))
     found = Model(*loading.load_with_manifest(path, kinds))
     return found._replace(model=found.model.with_precision(precision)) if kind == "generator" else found
 

@@ -1,0 +1,1 @@
+"""Any PyTorch image classifier as a graph of operations: exported once, in its user's environment."""

@@ -1,0 +1,1 @@
+"""Classifiers that are graphs of operations, exported from other programs and kept as data."""

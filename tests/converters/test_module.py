@@ -1,0 +1,97 @@
+"""PyTorch networks as graphs, held against PyTorch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from linkjax.errors import ConversionError, InputError
+from linkjax.models.graph import reference
+from tests.tolerances import BATCHING, GRAPH, GRAPH_GRADIENT
+
+torch = pytest.importorskip("torch")
+
+from linkjax_converters.graph.imported import import_module  # noqa: E402
+from tests.reference import torch_families as families  # noqa: E402
+
+SIDE = (families.SIDE, families.SIDE)
+#: A module of each family whose maps or tokens are looked at too: [batch, channels, …] in PyTorch, or channels last.
+TAPS = {
+    "Residual": "block.2",
+    "ConvNeXt": "mix",
+    "ViT": "mlp.1",
+    "Rotary": "gate",
+    "Windows": "patch",
+    "Mixer": "channels",
+    "Squeezing": "deep",
+}
+MAPS = {"Residual", "ConvNeXt", "Windows", "Squeezing"}
+
+
+def images(count, seed=1):
+    return np.random.default_rng(seed).standard_normal((count, *SIDE, 3)).astype(np.float32)
+
+
+def to_torch(x):
+    return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+
+
+def error(found, expected):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.fixture(scope="module")
+def made():
+    kept = {}
+
+    def make(name):
+        if name not in kept:
+            network = families.make(name)
+            kept[name] = network, import_module(network, SIDE)
+        return kept[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_an_imported_network_gives_pytorchs_numbers_gradients_and_layers(made, name):
+    network, imported = made(name)
+    model, x = imported.model, images(3)
+    seen = []
+    handle = network.get_submodule(TAPS[name]).register_forward_hook(
+        lambda *three: seen.append(three[2].detach().clone())
+    )
+    given = to_torch(x).requires_grad_()
+    logits = network(given)
+    handle.remove()
+    weights = np.random.default_rng(2).standard_normal(logits.shape).astype(np.float32)
+    (logits * torch.from_numpy(weights)).sum().backward()
+
+    def scored(x, leaves):
+        found = model_with(model, leaves)(x, taps=(TAPS[name],))
+        return (found.logits * weights).sum(), found
+
+    leaves = jax.tree.leaves(model)
+    both = jax.value_and_grad(scored, (0, 1), has_aux=True, allow_int=True)
+    (_, found), (slope, by_leaf) = both(jnp.asarray(x), leaves)
+    assert error(found.logits, logits.detach()) < GRAPH
+    assert error(slope, given.grad.numpy().transpose(0, 2, 3, 1)) < GRAPH_GRADIENT
+    expected = seen[0].numpy().transpose(0, 2, 3, 1) if name in MAPS else seen[0].numpy()
+    assert error(found.stages[TAPS[name]], expected) < GRAPH
+    assert found.penultimate.shape == (3, model.spec.num_units)
+    np.testing.assert_allclose(model.head(found.penultimate), found.logits, rtol=1e-5, atol=1e-6)
+    kernel = model.head_kernel
+    assert kernel is not None and kernel.shape == (model.spec.num_units, families.CLASSES)
+    bias = network.head.bias.detach().numpy()
+    np.testing.assert_allclose(
+        np.asarray(found.penultimate) @ np.asarray(kernel) + bias, found.logits, rtol=1e-5, atol=1e-5
+    )
+    head = next(each for each in by_leaf if each.shape == kernel.shape)
+    assert error(head, network.head.weight.grad.numpy().T) < GRAPH_GRADIENT
+    assert reference.deviations(model, imported.reference) == imported.errors
+
+
+def model_with(model, leaves):
+    return jax.tree.unflatten(jax.tree.structure(model), leaves)
