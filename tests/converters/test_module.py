@@ -7,7 +7,7 @@ import pytest
 
 from linkjax.errors import ConversionError, InputError
 from linkjax.models.graph import reference
-from tests.tolerances import BATCHING, GRAPH, GRAPH_GRADIENT
+from tests.tolerances import GRAPH, GRAPH_GRADIENT
 
 torch = pytest.importorskip("torch")
 
@@ -24,8 +24,9 @@ TAPS = {
     "Windows": "patch",
     "Mixer": "channels",
     "Squeezing": "deep",
+    "Odds": "mix",
 }
-MAPS = {"Residual", "ConvNeXt", "Windows", "Squeezing"}
+MAPS = {"Residual", "ConvNeXt", "Windows", "Squeezing", "Odds"}
 
 
 def images(count, seed=1):
@@ -95,3 +96,65 @@ def test_an_imported_network_gives_pytorchs_numbers_gradients_and_layers(made, n
 
 def model_with(model, leaves):
     return jax.tree.unflatten(jax.tree.structure(model), leaves)
+
+
+def test_every_layer_can_be_r_and_the_network_runs_on_from_it(made):
+    network, _ = made("ViT")
+    x = jnp.asarray(images(2))
+    for layer, pool in (("mlp.1", "mean"), ("before", "tokens"), ("mlp.3", "cls"), ("patch", "max"), ("patch", "none")):
+        model = import_module(network, SIDE, layer=layer, pool=pool).model
+        found = model(x)
+        if pool == "none":  # all of what the rest of the network sees
+            assert error(model.head(found.penultimate), found.logits) < GRAPH
+        else:
+            with pytest.raises(InputError, match="expected the images"):
+                model.head(found.penultimate)
+        assert model.head_kernel is None
+        assert error(model.head(found.penultimate, x), found.logits) < GRAPH
+        by = np.random.default_rng(3).standard_normal(found.penultimate.shape).astype(np.float32)
+        expected = edited(network, layer, lambda value, by=by, pool=pool: value + step(by, value, pool), x)
+        assert error(model.head(found.penultimate + by, x), expected) < GRAPH
+        assert error(found.logits, expected) > 1e-3
+
+
+def edited(network, layer, edit, x):
+    """Class scores in PyTorch where a layer's value is edited."""
+    handle = network.get_submodule(layer).register_forward_hook(lambda *three: edit(three[2]))
+    scores = network(to_torch(np.asarray(x))).detach()
+    handle.remove()
+    return scores
+
+
+def step(by, value, pool):
+    """What is added to a layer's value in PyTorch so that its pooled value moves by so much."""
+    by = torch.from_numpy(by)
+    if value.ndim == 4:  # [B, C, H, W]
+        return by.reshape(len(by), 4, 4, -1).permute(0, 3, 1, 2) if pool == "none" else by[:, :, None, None]
+    seen = torch.ones(value.shape[1], dtype=torch.bool)
+    if pool != "mean":
+        seen = torch.arange(value.shape[1]) == 0 if pool == "cls" else torch.arange(value.shape[1]) > 0
+    return by[:, None] * seen[None, :, None]
+
+
+def test_what_is_not_known_is_refused_all_at_once_with_its_modules():
+    class Strange(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cube, self.head = torch.nn.Conv3d(3, 4, 1), torch.nn.Linear(4, 5)
+
+        def forward(self, x):
+            x = self.cube(x[:, :, None])[:, :, 0]
+            return self.head(torch.fft.fft(x).real.mean((2, 3)) + torch.cumsum(x, 1).mean((2, 3)))
+
+    with pytest.raises(ConversionError) as refused:
+        import_module(Strange(), SIDE)
+    assert "conv3d: 1 times, first in cube" in str(refused.value)
+
+
+def test_a_network_that_depends_on_its_numbers_has_no_graph():
+    class Deciding(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+    with pytest.raises(ConversionError, match="export has no graph"):
+        import_module(Deciding(), SIDE)

@@ -183,7 +183,29 @@ class Squeezing(Headed):
         return F.max_pool2d(F.interpolate(x, scale_factor=2.0, mode="bilinear"), 2, ceil_mode=True).amax((2, 3))
 
 
-FAMILIES = {each.__name__: each for each in (Residual, ConvNeXt, ViT, Rotary, Windows, Mixer, Squeezing)}
+class Odds(Headed):
+    """What the others leave over."""
+
+    def __init__(self):
+        super().__init__(12)
+        self.stem, self.slope = nn.Conv2d(3, 12, (3, 1), (1, 2), (0, 1)), nn.Parameter(torch.rand(12))
+        self.mix = nn.Conv2d(12, 12, 3, padding=2, dilation=2)
+        self.register_buffer("order", torch.tensor([3, 1, 0, 2, *range(4, 12)]))
+        self.register_buffer("hidden", torch.arange(12) % 5 == 0)
+
+    def features(self, x):
+        x = F.prelu(self.mix(self.stem(F.pad(x, (1, 1, 2, 2), mode="reflect"))), self.slope)
+        x = F.pixel_unshuffle(F.pixel_shuffle(x[:, :, 1:-1, :8], 2), 2).index_select(1, self.order)
+        x = torch.stack([x.flip(2), F.elu(x), F.selu(x), F.softplus(x)], -1).amin(-1)
+        x = F.interpolate(F.adaptive_avg_pool2d(x, (3, 5)), size=(7, 6), mode="nearest")
+        x = F.interpolate(x, size=(5, 9), mode="bilinear", align_corners=True)
+        x = torch.where(x > 0.2, x.clamp(max=2).exp(), x.abs().add(1).log()).movedim(1, -1)
+        var, mean = torch.var_mean(x, (1, 2))
+        x = torch.addcmul(mean, var.sqrt(), var.reciprocal(), value=0.1).masked_fill(self.hidden, 0.5)
+        return torch.maximum(x, 1 - x / x.sum(1, keepdim=True)) ** 3 - F.log_softmax(x, -1).erf()
+
+
+FAMILIES = {each.__name__: each for each in (Residual, ConvNeXt, ViT, Rotary, Windows, Mixer, Squeezing, Odds)}
 
 
 def make(name: str, seed: int = 0) -> nn.Module:

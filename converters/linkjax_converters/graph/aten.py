@@ -107,7 +107,6 @@ def _entries() -> dict[str, Direct]:
         "amax": Direct("amax"),
         "amin": Direct("amin"),
         "linalg_vector_norm": Direct("vector_norm"),
-        "var": Direct("variance"),
         "batch_norm": Direct("batch_norm", unused=("momentum", "cudnn_enabled")),
         "_native_batch_norm_legit_no_training": Direct("batch_norm", unused=("momentum",)),
         "adaptive_avg_pool2d": Direct("adaptive_avg_pool2d", **pool),

@@ -13,6 +13,7 @@ import numpy as np
 
 from linkjax.errors import ConversionError, InputError
 from linkjax_converters.preprocessing import Stated, read_preprocessing, stated_in
+from linkjax_converters.reader.records import shown
 
 #: What is taken of the record that timm's networks carry.
 _RECORD = ("mean", "std", "input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode", "interpolation")
@@ -40,8 +41,8 @@ def network_of(name: str, arrays: Mapping[str, np.ndarray] | None, headless: boo
     kind, _, rest = name.partition(":")
     if not rest:
         raise InputError(
-            f"expected PACKAGE.MODULE:FUNCTION, timm:NAME, torchvision:NAME or hf:FOLDER, found {name!r}; for a file of "
-            "weights of a known architecture there is linkjax convert classifier"
+            f"expected PACKAGE.MODULE:FUNCTION, timm:NAME, torchvision:NAME or hf:FOLDER, found {name!r}; for a "
+            "file of weights of a known architecture there is linkjax convert classifier"
         )
     if kind in ("timm", "torchvision") and arrays is None:
         raise InputError(f"{name}: expected --weights FILE with it; nothing is fetched, and random weights are no use")
@@ -182,8 +183,8 @@ def _load(network: Any, arrays: Mapping[str, np.ndarray], name: str, headless: b
             *(f"unexpected {key}" for key in spare[:_SHOWN]),
         ]
         raise ConversionError(
-            f"the weights do not fit {name}: {len(missing)} missing, {len(spare)} unexpected, {len(shapes)} mis-shaped: "
-            + ", ".join(first)
+            f"the weights do not fit {name}: {len(missing)} missing, {len(spare)} unexpected, "
+            f"{len(shapes)} mis-shaped: {shown(', '.join(first), 600)}"
         )
     own = {key: torch.from_numpy(np.array(arrays[key])) for key in state if key in arrays}
     network.load_state_dict(own, strict=False)

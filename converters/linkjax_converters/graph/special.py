@@ -177,6 +177,15 @@ def _masked_fill(node: Any, given: dict[str, Any]) -> Made:
     return Made("where", {"condition": given["mask"], "input": given["value"], "other": given["input"]})
 
 
+def _variance(node: Any, given: dict[str, Any]) -> Made:
+    dim = tuple(each % _rank(given["input"]) for each in given.get("dim") or ())
+    correction = given.get("correction")
+    if correction is None:
+        correction = int(given.get("unbiased", True))
+    made = {"input": given["input"], "dim": dim, "keepdim": given.get("keepdim", False)}
+    return Made("variance", made | {"correction": correction})
+
+
 def _constant(value_name: str | float) -> Special:
     def lowered(node: Any, given: dict[str, Any]) -> Made:
         value = given[value_name] if isinstance(value_name, str) else value_name
@@ -244,6 +253,7 @@ SPECIAL: dict[str, Special] = {
     "repeat": _repeat,
     "addmm": _addmm,
     "baddbmm": _addmm,
+    "var": _variance,
     "max": _extreme,
     "min": _extreme,
     "convolution": _convolution,
@@ -286,12 +296,10 @@ def piece(producer: Any, place: int, given: dict[str, Any], name: str) -> Made |
         dim = (given["dim"] % _rank(given["input"]),)
         return Made(f"a{name}", {"input": given["input"], "dim": dim, "keepdim": given["keepdim"]})
     if name == "var_mean":
-        dim = tuple(each % _rank(given["input"]) for each in given["dim"] or ())
-        made: dict[str, Any] = {"input": given["input"], "dim": dim, "keepdim": given["keepdim"]}
-        if place == 1:
-            return Made("mean", made)
-        correction = 1 if given["correction"] is None else given["correction"]
-        return Made("variance", made | {"correction": correction})
+        variance = _variance(producer, given)
+        if place == 0:
+            return variance
+        return Made("mean", {key: value for key, value in variance.arguments.items() if key != "correction"})
     if place == 0:
         return None
     raise Refused(f"of which the result {place} is used")
