@@ -1,5 +1,6 @@
 """The demo: the whole job on the embedded world, offline, with a score against the truth."""
 
+import shutil
 import socket
 
 from linkjax.artifacts import Artifact
@@ -24,8 +25,28 @@ def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(
     # The full run's targets are held by the committed figures; with a fifth of its pairs these must hold.
     assert found["auc"] >= 0.97 and found["sign_right"] >= 0.95 and found["rank_correlation"] > 0.8
     assert found["selective_units"] == 20 and found["noise_units"] == 16
+    assert found["directions"] == "steer" and found["doubles_named"] == found["doubles"] == 2
+    assert found["fidelity_within_20_percent_of_all"] >= 0.85 and found["significant_selective_units"] >= 15
+    assert found["significant_effects_that_are_real"] >= 0.85
+    beside = Artifact(tmp_path / "demo" / "sweep-kernel", "sweep").summary
+    assert beside["directions"] == "kernel" and beside["units"] == 5
+    # One that is finished tells where its page lies, one that was stopped goes on; another demo is refused.
+    assert main(["demo", "--fast", "--out", str(tmp_path / "demo")]) == 0
+    assert "done before; look at" in capsys.readouterr().out
+    for name in ("report", "recovery"):
+        shutil.rmtree(tmp_path / "demo" / name)
+    assert main(["demo", "--fast", "--out", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    assert "planted: pairs: done before" in said and "planted: recovery: done before" not in said
+    assert (tmp_path / "demo" / "report" / "index.html").read_text(encoding="utf-8") == page
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already, of a demo with another fast" in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    assert main(["demo", "--out", str(tmp_path / "mine")]) == 2
+    assert "exists already" in capsys.readouterr().err and not list((tmp_path / "mine").iterdir())
 
 
 def test_a_place_one_cannot_write_to_is_named_before_any_work(tmp_path, capsys):

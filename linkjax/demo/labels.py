@@ -24,7 +24,7 @@ def write_masks(pictures: Path, out: Path, count: int) -> None:
     data = drawn.open()
     label, sample_id = (drawn.read(data, name)[:count] for name in ("label", "sample_id"))
     z = named_latents(drawn.manifest["config"]["seed"], label, sample_id, Z_DIM)
-    labels = world.render(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32))).labels
+    labels = world.render_all(np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))).labels
     with artifacts.whole_folder(out) as folder:
         for number, mask in enumerate(np.asarray(labels).astype(np.uint8)):
             Image.fromarray(mask).save(folder / f"{number:06d}.png")

@@ -1,9 +1,13 @@
-"""What raising a planted unit truly does: the change of factors it asks for, drawn by the renderer itself.
+"""What raising a planted unit by 1 truly does: the change of factors it takes, drawn by the renderer itself.
 
-A planted unit's activation is 1 + Σ weight · factor, so raising it alone, all other units held, asks for one change of
-the factors; the renderer draws that change, and its exact labels say what every part should do.
+A selective unit's activation is 1 + Σ weight · factor: the smallest change of the factors that raises it, and of the
+other units only those that carry the same, follows from the weights. A noise unit's is a wave in two factors less its
+best line over all animals. Within a breed it has a line all the same, and raising it truly moves what goes with that
+line: both the factors it is made of, and a step as long as the line is weak. The renderer draws the change, and its
+exact labels say what every part should do.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +17,12 @@ import numpy as np
 
 from linkjax.analysis import measurements
 from linkjax.demo import world
-from linkjax.demo.factors import FACTORS
+from linkjax.demo.factors import FACTORS, factors_of, sample
 
 #: Kinds of planted units that carry factors; "double" ones share theirs with a single one.
 SELECTIVE = ("single", "mixed", "double")
 _AT_ONCE = 200  # renders in memory together
+_NOISE = 0.36  # of a noise unit's wave
 _SHARED = 0.999  # cosine of two units' weights from which they carry the same
 
 
@@ -40,6 +45,71 @@ def factor_directions(weights: np.ndarray) -> np.ndarray:
     return np.linalg.pinv(weights).T
 
 
+def raising(rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """[units, factors]: the change of the factors that truly raises each unit by 1.
+
+    Of a selective unit `factor_directions` divided by what it gives the unit itself: a double rises too. Of a noise
+    unit Σ g / (gᵀ Σ g), with Σ the covariance of the factors within breeds and g the unit's slopes on them there.
+    """
+    weights = unit_weights(rows)
+    made = factor_directions(weights)
+    own = np.einsum("uf,uf->u", made, weights)
+    made = made / np.where(own > 0, own, 1.0)[:, None]
+    noise = np.asarray([row["kind"] == "noise" for row in rows])
+    if noise.any():
+        made[noise] = _patterns([row for row in rows if row["kind"] == "noise"])
+    return made
+
+
+def noise_activations(
+    weights: np.ndarray, phase: np.ndarray, factors: jax.Array | np.ndarray, line: np.ndarray
+) -> jax.Array:
+    """[B, units]: 1 + 0.36 (wave − line), wave = sin(factors · weights + phase).
+
+    Args:
+      weights, phase: [factors, units] and [units].
+      factors: [B, factors].
+      line: of `noise_line`, [1 + factors, units].
+    """
+    highest = jax.lax.Precision.HIGHEST
+    wave = jnp.sin(jnp.matmul(factors, weights, precision=highest) + phase[None])
+    return 1.0 + _NOISE * (wave - jnp.matmul(factors, line[:-1], precision=highest) - line[-1:])
+
+
+def noise_line(weights: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """[1 + factors, units]: the waves' least-squares lines in all factors over all animals, the constant last."""
+    factors, _ = _animals()
+    waves = np.asarray(jnp.sin(jnp.matmul(factors, weights, precision=jax.lax.Precision.HIGHEST) + phase[None]))
+    with_one = np.concatenate([factors, np.ones((len(factors), 1), factors.dtype)], axis=1)
+    return np.linalg.lstsq(with_one, waves, rcond=None)[0].astype(np.float32)
+
+
+@functools.cache
+def _animals() -> tuple[np.ndarray, np.ndarray]:
+    """Factors and breeds of many animals, the same every time."""
+    z, breed = sample(jax.random.key(21), 8192)
+    return np.asarray(factors_of(z, breed)), np.asarray(breed)
+
+
+def _patterns(rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """[noise units, factors]: what goes with each within breeds, for a rise of 1."""
+    weights, phase = np.zeros((len(FACTORS), len(rows)), np.float32), np.zeros(len(rows), np.float32)
+    for place, row in enumerate(rows):
+        phase[place] = row["phase"]
+        for name, weight in zip(row["factors"], row["weights"], strict=True):
+            weights[FACTORS.index(name), place] = weight
+    factors, breed = _animals()
+    units = np.asarray(noise_activations(weights, phase, factors, noise_line(weights, phase)), np.float64)
+    factors = factors.astype(np.float64)
+    for each in np.unique(breed):
+        mine = breed == each
+        factors[mine] -= factors[mine].mean(axis=0)
+        units[mine] -= units[mine].mean(axis=0)
+    covaried = factors.T @ units / len(factors)
+    slopes = np.linalg.solve(factors.T @ factors / len(factors), covaried)
+    return (covaried / np.einsum("fu,fu->u", slopes, covaried)).T
+
+
 def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray) -> np.ndarray:
     """What every part does as the renderer draws each unit's change: [A, U, S, parts, metrics].
 
@@ -48,8 +118,7 @@ def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray)
       factors: of the anchors, [A, factors].
       step: change of the unit asked, [A, U, S].
     """
-    moved = factors[:, None, None, :] + step[..., None] * directions[None, :, None, :]
-    flat = np.clip(moved.reshape(-1, len(FACTORS)), -1, 1).astype(np.float32)
+    flat = moved_factors(directions, factors, step).reshape(-1, len(FACTORS)).astype(np.float32)
     count = len(flat)
     size = min(_AT_ONCE, count)
     measured = []
@@ -60,17 +129,18 @@ def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray)
     return together.reshape(*step.shape, *together.shape[1:])
 
 
+def moved_factors(directions: np.ndarray, factors: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """[A, U, S, factors] the anchors' factors after each change, no further than −1 … 1; arguments as `measure_truth`.
+
+    Of a change that would leave that range only a part is obtained, by the renderer too.
+    """
+    return np.clip(factors[:, None, None, :] + step[..., None] * directions[None, :, None, :], -1.0, 1.0)
+
+
 @jax.jit
 def _measured(factors: jax.Array) -> jax.Array:
     drawn = world.render(factors)
     return measurements.measure((drawn.image + 1.0) / 2.0, None, drawn.labels, len(world.PARTS))
-
-
-def truth_of_one(rows: Sequence[dict[str, Any]], place: int) -> float:
-    """Share of the asked change that the smallest change of factors gives a unit: 1, or ½ with a double."""
-    weights = unit_weights([{**row, "unit": index} for index, row in enumerate(rows)])
-    own = factor_directions(weights)[place] @ weights[place]
-    return float(own) if own > 0 else 1.0
 
 
 def has_double(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:

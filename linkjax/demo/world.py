@@ -16,6 +16,7 @@ PARTS = ("background", "leg", "body", "tail", "tongue", "eye", "nose", "snout", 
 SIZE = 64
 
 _GROUND = 57.5  # y of the soles
+_AT_ONCE = 20  # pictures that `render_all` draws together
 
 
 class Drawing(NamedTuple):
@@ -42,6 +43,17 @@ def render(factors: Float[Array, "*batch F"]) -> Drawing:
     batch = factors.shape[:-1]
     drawn = jax.vmap(_draw)(factors.reshape(-1, factors.shape[-1]))
     return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), drawn)
+
+
+_compiled = jax.jit(render)
+
+
+def render_all(factors: Float[np.ndarray, "n F"]) -> Drawing:
+    """`render` of any number of animals, as NumPy arrays: one compiled program, whatever their number."""
+    count = len(factors)
+    rows = np.resize(np.asarray(factors, np.float32), (-(-count // _AT_ONCE) * _AT_ONCE, len(FACTORS)))
+    drawn = [_compiled(jnp.asarray(batch)) for batch in rows.reshape(-1, _AT_ONCE, len(FACTORS))]
+    return jax.tree.map(lambda *arrays: np.concatenate([np.asarray(each) for each in arrays])[:count], *drawn)
 
 
 def _between(value: Array, low: float, high: float) -> Array:

@@ -76,7 +76,7 @@ class Notice:
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """A main number for the top of the page."""
+    """A main number, shown after what was found."""
 
     label: str
     value: str
@@ -96,7 +96,7 @@ class Term:
 class Section:
     """A part of the page about one stored result.
 
-    `facts` go to the top of the page, `terms` and `limits` to its end.
+    `facts` go below what was found, `terms` and `limits` to its end.
     """
 
     key: str

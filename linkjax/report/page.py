@@ -1,7 +1,8 @@
 """Sections to one HTML page that needs nothing beside itself: no network, no script, pictures inline."""
 
 import base64
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jinja2
@@ -9,7 +10,7 @@ import jinja2
 from linkjax.errors import InputError
 from linkjax.report import figures
 from linkjax.report.content import Plot, Row, Section
-from linkjax.report.sections import SECTIONS, run
+from linkjax.report.sections import SECTIONS, findings, run
 from linkjax.report.source import Context, Source
 
 
@@ -26,19 +27,27 @@ def compose(sources: Iterable[Source]) -> list[Section]:
     Raises: InputError naming the result that does not hold what its kind should.
     """
     context = Context(sources)
-    sections = [run.section(context)]
-    for kind in SECTIONS:
-        source = context.sources.get(kind.role)
-        if source is None:
-            continue
+    found: list[Section | None] = []
+    for source, make in _parts(context):
         try:
-            sections.append(kind.section(source, context))
+            found.append(make())
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{source.path}: does not hold what this linkjax expects of a {source.kind} "
                 f"({type(error).__name__}: {error}); make it again"
             ) from error
-    return sections
+    return [section for section in found if section is not None] + [run.section(context)]
+
+
+def _parts(context: Context) -> Iterator[tuple[Source, Callable[[], Section | None]]]:
+    """What makes each section, and the result to blame where it cannot."""
+    telling = [context.sources[role] for role in (*findings.COMPARISONS, "selection") if role in context.sources]
+    if telling:
+        yield telling[0], lambda: findings.section(context)
+    for kind in SECTIONS:
+        if kind.section is not None and kind.role in context.sources:
+            source = context.sources[kind.role]
+            yield source, functools.partial(kind.section, source, context)
 
 
 def render(title: str, sections: Sequence[Section]) -> Page:

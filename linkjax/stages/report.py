@@ -21,6 +21,8 @@ _RESULTS = (
     "selection",
     "counterfactual",
     "recovery",
+    "comparison",
+    "planted_comparison",
 )
 
 
@@ -52,6 +54,10 @@ class Config:
     """Folder of `linkjax counterfactual`."""
     recovery: PathName | None = None
     """Folder of the demo's score on planted units."""
+    comparison: PathName | None = None
+    """Folder of the demo's two ways to raise units, side by side."""
+    planted_comparison: PathName | None = None
+    """The same of its planted units."""
     title: str = "linkjax report"
     """Heading of the page."""
 
@@ -72,8 +78,8 @@ def _write(config: Config) -> None:
     from linkjax.report.sections import SECTIONS
     from linkjax.report.source import Source, check_together
 
-    given = {kind.role: getattr(config, kind.role) for kind in SECTIONS}
-    sources = [Source(kind.role, given[kind.role], kind.kinds) for kind in SECTIONS if given[kind.role] is not None]
+    kinds, given = {kind.role: kind.kinds for kind in SECTIONS}, {name: getattr(config, name) for name in _RESULTS}
+    sources = [Source(name, path, kinds[name]) for name, path in given.items() if path is not None]
     check_together(sources)
     with artifacts.whole_folder(Path(config.out)) as folder:
         made = page.render(config.title, page.compose(sources))

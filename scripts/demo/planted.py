@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax.demo.factors import FACTORS, factors_of, sample
+from linkjax.demo.factors import FACTORS
+from linkjax.demo.truth import noise_activations, noise_line
 
 Array = jax.Array
 
@@ -73,18 +74,10 @@ def targets(factors: Array) -> Array:
             weights[FACTORS.index(name), index] = weight
     phase = np.asarray([unit.phase for unit in table], np.float32)
     noise = np.asarray([unit.kind == "noise" for unit in table])
-    highest = jax.lax.Precision.HIGHEST
-
-    def moved(factors: Array) -> Array:
-        return jnp.matmul(factors, weights, precision=highest)
-
     with jax.ensure_compile_time_eval():
-        animals = factors_of(*sample(jax.random.key(21), 8192))
-        waves = np.asarray(jnp.sin(moved(animals) + phase[None]))
-    slope = np.linalg.lstsq(_with_one(np.asarray(animals)), waves, rcond=None)[0].astype(np.float32)
-    line = jnp.matmul(factors, slope[:-1], precision=highest) + slope[-1:]
-    wave = jnp.sin(moved(factors) + phase[None])
-    return 1.0 + jnp.where(noise[None], 0.36 * (wave - line), moved(factors))
+        line = noise_line(weights, phase)
+    linear = 1.0 + jnp.matmul(factors, weights, precision=jax.lax.Precision.HIGHEST)
+    return jnp.where(noise[None], noise_activations(weights, phase, factors, line), linear)
 
 
 def _with_one(factors: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linkjax.analysis import measurements
-from linkjax.demo import recovery, truth, world
+from linkjax.analysis.ranks import rank_correlation
+from linkjax.demo import oracle, score, truth, world
 from linkjax.demo.factors import FACTORS
 
 ROWS = [
@@ -15,7 +16,7 @@ ROWS = [
     {"unit": 2, "kind": "mixed", "factors": ["leg_length", "body_height"], "weights": [0.5, -0.5]},
     {"unit": 3, "kind": "single", "factors": ["body_hue"], "weights": [-0.8]},
     {"unit": 4, "kind": "double", "factors": ["body_hue"], "weights": [0.8]},
-    {"unit": 5, "kind": "noise", "factors": ["ear_size", "body_hue"], "weights": [3.0, 3.0]},
+    {"unit": 5, "kind": "noise", "factors": ["ear_size", "body_hue"], "weights": [3.0, 3.0], "phase": 1.0},
 ]
 SHAPE = (len(ROWS), 1 + len(world.PARTS), len(measurements.METRICS))
 
@@ -44,7 +45,7 @@ def _score(found_of):
     true[5] = 0
     ones = np.ones(SHAPE[1:])
     found = found_of(true) + 1e-3 * rng.normal(size=SHAPE)
-    return recovery.score(
+    return score.score(
         ROWS, true, found, ones, np.full(SHAPE[1], 10.0), np.linspace(0.9, 1.1, 6), np.zeros(6), np.linspace(0, 1, 6)
     )
 
@@ -68,8 +69,8 @@ def test_reversed_and_halved_effects_are_noticed():
 @settings(max_examples=40, deadline=None)
 def test_rank_correlation_sees_order_alone(values):
     values = np.asarray(values)
-    assert recovery.rank_correlation(values, np.argsort(np.argsort(values))) == pytest.approx(1)
-    assert recovery.rank_correlation(values, -np.argsort(np.argsort(values))) == pytest.approx(-1)
+    assert rank_correlation(values, np.argsort(np.argsort(values))) == pytest.approx(1)
+    assert rank_correlation(values, -np.argsort(np.argsort(values))) == pytest.approx(-1)
 
 
 def test_what_is_called_significant_is_held_against_the_truth():
@@ -79,7 +80,76 @@ def test_what_is_called_significant_is_held_against_the_truth():
     selective, noise = kinds.index("single"), kinds.index("noise")
     true[selective, 0, :2] = 1.0
     q[selective, 0, 0] = q[selective, 1, 2] = q[noise, 0, 0] = 0.01
-    found = recovery.significance(ROWS, true, np.ones(shape[1:]), q, 0.05)
+    found = score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)
     assert found["significant_selective_units"] == found["significant_noise_units"] == 1
     assert found["significant_effects_that_are_real"] == pytest.approx(1 / 3)
     assert found["real_effects_found"] == pytest.approx(1 / 2)
+    assert found["false_noise_units"] == 1 and found["false_effects_of_noise_units"] == 1
+
+
+def test_an_effect_of_a_noise_unit_is_false_only_where_the_truth_within_breeds_has_none_of_its_sign():
+    shape = (len(ROWS), 1, 3)
+    true, q = np.zeros(shape), np.full(shape, 0.01)
+    true[5, 0] = 0.5, -0.5, 0.05
+    found = score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)
+    assert found["false_effects_of_noise_units"] == 2  # the second of the wrong sign, the third too small
+    q[5, 0, 1:] = 1.0
+    found = score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)
+    assert found["significant_noise_units"] == 1 and found["false_noise_units"] == 0
+
+
+def test_raising_a_unit_by_one_raises_it_by_one_and_its_double_with_it():
+    weights = truth.unit_weights(ROWS)
+    moved = truth.raising(ROWS) @ weights.T
+    expected = np.eye(5)
+    expected[3, 4] = expected[4, 3] = -1.0
+    np.testing.assert_allclose(moved[:5, :5], expected, atol=1e-12)
+
+
+def test_a_noise_unit_has_no_line_over_all_animals_and_rises_by_its_line_within_breeds():
+    factors, breed = truth._animals()
+    weights = np.zeros((len(FACTORS), 1), np.float32)
+    weights[[FACTORS.index("ear_size"), FACTORS.index("body_hue")]] = 3.0
+    phase = np.ones(1, np.float32)
+    line = truth.noise_line(weights, phase)
+    noise = np.asarray(truth.noise_activations(weights, phase, factors, line), np.float64)[:, 0]
+    factors = np.array(factors, np.float64)
+    over_all = np.linalg.lstsq(factors - factors.mean(axis=0), noise - noise.mean(), rcond=None)[0]
+    np.testing.assert_allclose(over_all, 0, atol=1e-3)
+    for each in np.unique(breed):
+        factors[breed == each] -= factors[breed == each].mean(axis=0)
+        noise[breed == each] -= noise[breed == each].mean()
+    within = np.linalg.lstsq(factors, noise, rcond=None)[0]
+    assert np.abs(within).max() > 0.05
+    assert truth.raising(ROWS)[5] @ within == pytest.approx(1, abs=0.02)
+
+
+def test_areas_are_judged_per_change_obtained_by_unit_and_truth_alike():
+    true = np.zeros(SHAPE)
+    column = list(measurements.METRICS).index("area")
+    true[0, 3, column] = 4.0
+    ones = np.ones(len(ROWS))
+    # The unit rises by half of what was asked, and the area by half; the truth comes to its end at 0.8.
+    found = score.areas(ROWS, true, true / 2, np.full(SHAPE[1], 10.0), ones / 2, 0.8 * ones)
+    assert found["area_within_25_percent"] == 0 and found["areas_judged"] == 1
+    assert found["area_within_25_percent_per_obtained_change"] == 1  # 4 / 1 against 4 / 0.8
+    assert score.areas(ROWS, true, true / 2, np.full(SHAPE[1], 10.0), ones)["area_slope"] == pytest.approx(0.5)
+
+
+def test_units_named_as_doubles_are_counted_and_so_are_those_named_wrongly():
+    assert score.doubles(ROWS, np.array([0, 1, 2, 3, 3, -1])) == {
+        "doubles": 1, "doubles_named": 1, "others_named_doubles": 0
+    }  # fmt: skip
+    found = score.doubles(ROWS, np.array([0, 0, 2, 3, 4, -1]))
+    assert found["doubles_named"] == 0 and found["others_named_doubles"] == 1
+
+
+def test_one_who_knows_the_factors_raises_units_along_them_whatever_the_breeds_are_like():
+    rng = np.random.default_rng(0)
+    label = np.arange(400) % 4
+    factors = rng.normal(size=(400, len(FACTORS))) + 3 * rng.normal(size=(4, len(FACTORS)))[label]
+    slopes = rng.normal(size=(len(FACTORS), 24))
+    w = factors @ slopes + 50 * rng.normal(size=(4, 24))[label]
+    found = oracle.directions(ROWS, factors, w, label)
+    np.testing.assert_allclose(found[:5], truth.raising(ROWS)[:5] @ slopes, rtol=1e-4, atol=1e-5)
+    assert np.isnan(found[5]).all()

@@ -62,8 +62,8 @@ def make(out, **results):
 
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
-        "What was run", "Pairs", "Link", "Evaluation", "Congruence", "Photographs", "Parts", "Screening", "Sweep",
-        "Counterfactuals", "How to read this page", "Limits",
+        "Sweep", "Screening", "Counterfactuals", "Photographs", "Evaluation", "Congruence", "Parts", "Link", "Pairs",
+        "What was run", "How to read this page", "Limits",
     ]  # fmt: skip
 
 

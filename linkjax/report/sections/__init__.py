@@ -1,6 +1,7 @@
 """One module for each kind of result: `section(source, context)` turns it into a part of the page.
 
-To add a kind of result, write its module and give it a row in `SECTIONS`; the page's order is theirs.
+To add a kind of result, write its module and give it a row in `SECTIONS`; the page's order is theirs. Before them comes
+what was found (`findings`), which reads several results, and after them what was run (`run`).
 """
 
 from collections.abc import Callable
@@ -28,19 +29,21 @@ class Kind(NamedTuple):
 
     role: str
     kinds: tuple[str, ...]
-    section: Callable[[Source, Context], Section]
+    section: Callable[[Source, Context], Section] | None  # none: it is shown among what was found
 
 
 SECTIONS = (
-    Kind("pairs", ("pairs",), pairs.section),
-    Kind("link", LINKS, link.section),
+    Kind("comparison", ("comparison",), None),
+    Kind("planted_comparison", ("comparison",), None),
+    Kind("recovery", ("recovery",), recovery.section),
+    Kind("selection", ("selection",), selection.section),
+    Kind("sweep", ("sweep",), sweep.section),
+    Kind("screening", ("screening",), screening.section),
+    Kind("counterfactual", ("counterfactual",), counterfactual.section),
+    Kind("encoding", ("encoding",), encode.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
     Kind("congruence", ("congruence",), congruence.section),
-    Kind("encoding", ("encoding",), encode.section),
     Kind("segmenter", SEGMENTERS, segmenter.section),
-    Kind("screening", ("screening",), screening.section),
-    Kind("sweep", ("sweep",), sweep.section),
-    Kind("selection", ("selection",), selection.section),
-    Kind("counterfactual", ("counterfactual",), counterfactual.section),
-    Kind("recovery", ("recovery",), recovery.section),
+    Kind("link", LINKS, link.section),
+    Kind("pairs", ("pairs",), pairs.section),
 )

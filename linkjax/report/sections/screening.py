@@ -7,7 +7,7 @@ import numpy as np
 
 from linkjax.analysis import candidates, measurements
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
+from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.source import Context, Source, raised_along
 
@@ -52,13 +52,6 @@ def section(source: Source, context: Context) -> Section:
         key="screening",
         title="Screening",
         blocks=blocks,
-        facts=[
-            Fact(
-                "units with a sure effect",
-                number(len(order)),
-                f"of {number(summary['units'] - summary['dead_units'])} live units, by screening",
-            )
-        ],
         terms=_terms(),
         limits=[
             "Screening sees first order and soft parts only: what a unit does over its whole range must be swept. An "

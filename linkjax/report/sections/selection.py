@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.content import Cell, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
 from linkjax.report.source import Context, Source
 
@@ -63,13 +63,6 @@ def section(source: Source, context: Context) -> Section:
         key="selection",
         title="Selection",
         blocks=blocks,
-        facts=[
-            Fact(
-                "units selected",
-                number(summary["selected_units"]),
-                f"of {number(summary['live_units'])}, false discoveries ≤ {percent(summary['fdr'])}",
-            )
-        ],
         terms=_terms(),
         limits=[
             "An interval is over classes and anchors of this sweep: it says nothing about other generators or links. "

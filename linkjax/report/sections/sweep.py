@@ -6,7 +6,7 @@ import numpy as np
 
 from linkjax.analysis import measurements
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table, Term, Text
+from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.sections import motion
 from linkjax.report.source import Context, Source, raised_along
@@ -77,13 +77,6 @@ def section(source: Source, context: Context) -> Section:
         key="sweep",
         title="Sweep",
         blocks=blocks,
-        facts=[
-            Fact(
-                "median fidelity",
-                number(_median(sweep.fidelity[live])),
-                f"{number(int(live.sum()))} live of {number(len(sweep.unit))} units",
-            )
-        ],
         terms=[*_terms(sweep), *([motion.TERM] if source.has("picture_motion") else [])],
         limits=[
             *(

@@ -1,0 +1,64 @@
+"""What one who knows the factors would do: directions in W by regression of w on the factors, no classifier asked.
+
+Swept and scored like a link's, they tell how much of the error lies with the generator and the labels of parts.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, checkpoint, loading
+from linkjax.analysis.pairs import named_latents
+from linkjax.config import PathName
+from linkjax.demo.factors import Z_DIM, factors_of
+from linkjax.demo.truth import SELECTIVE, raising
+from linkjax.models.link import with_steering
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Directions for the selective planted units, from the truth."""
+
+    out: PathName
+    """Folder to make: the link, with other steering directions; those of noise units are NaN."""
+    pairs: PathName
+    """Folder of the pairs, whose latents and breeds are read, and no activations."""
+    link: PathName
+    """Folder of a link that has steering directions."""
+
+
+def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the link with the oracle's directions in place of its own."""
+    pairs = artifacts.Artifact(Path(config.pairs), "pairs")
+    data = pairs.open()
+    start, stop = pairs.summary["splits"]["train"]
+    w, label, sample = (pairs.read(data, name, slice(start, stop)) for name in ("w", "label", "sample_id"))
+    z = named_latents(pairs.manifest["config"]["seed"], label, sample, Z_DIM)
+    factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))
+    link, manifest = loading.load_with_manifest(config.link, ("link",))
+    kept = {name: np.asarray(getattr(link, name)) for name in ("covariance", "unit_std", "back", "r2")}
+    made = with_steering(link, {**kept, "steer": directions(rows, factors, w, label)})
+    checkpoint.save_model(Path(config.out), made, source={**manifest["source"], "directions": "of the true factors"})
+
+
+def directions(rows: Sequence[dict[str, Any]], factors: np.ndarray, w: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """[units, w_dim] steps of w by which each selective unit truly rises by 1, float32; NaN for others.
+
+    w is regressed on the factors within breeds, and the true change of the factors multiplied by its slopes.
+
+    Args:
+      rows: the truth about every unit.
+      factors, w, label: of samples, [n, factors], [n, w_dim] and [n].
+    """
+    factors, w = np.array(factors, np.float64), np.array(w, np.float64)
+    for each in np.unique(label):
+        mine = label == each
+        factors[mine] -= factors[mine].mean(axis=0)
+        w[mine] -= w[mine].mean(axis=0)
+    slopes = np.linalg.lstsq(factors, w, rcond=None)[0]
+    selective = np.isin([row["kind"] for row in rows], SELECTIVE)
+    return np.where(selective[:, None], raising(rows) @ slopes, np.nan).astype(np.float32)

@@ -1,0 +1,179 @@
+"""How well measured effects of planted units agree with true ones: pure functions of arrays."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from linkjax.analysis import measurements
+from linkjax.analysis.ranks import auc, rank_correlation
+from linkjax.demo.truth import SELECTIVE, has_double
+
+#: What is ranked: metrics of parts that do not say the same thing twice, as area and its share do.
+RANKED = ("area", "lightness", "red_green", "yellow_blue", "centroid_y", "centroid_x", "axis_major", "axis_minor")
+_SIZEABLE = 0.05  # an area's change per σ, as a share of the part's mean area, from which its error is judged
+_REAL = 0.1  # a true effect, in standard deviations of the metric per σ, from which its rank means something
+_WEAK = 0.05  # a fidelity below which nothing can be said per change obtained
+
+
+def score(
+    rows: Sequence[dict[str, Any]],
+    truth: np.ndarray,
+    found: np.ndarray,
+    spread: np.ndarray,
+    area: np.ndarray,
+    fidelity: np.ndarray,
+    side_effect: np.ndarray,
+    predicted: np.ndarray,
+    true_fidelity: np.ndarray | float = 1.0,
+) -> dict[str, Any]:
+    """How well measured effects agree with true ones.
+
+    Args:
+      rows: the truth about every swept unit: kind, factors.
+      truth, found: effects per σ, [U, parts, metrics].
+      spread: of every metric, by `measurements.spread`, [parts, metrics].
+      area: mean area of the parts, [parts].
+      fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
+      predicted: fidelity by `stability.diluted_fidelity`.
+      true_fidelity: share of the asked change that the truth obtains: less than 1 where factors come to their ends.
+    Returns: the summary, whose numbers the report explains; "units" has a row for each unit.
+    """
+    kind = np.asarray([row["kind"] for row in rows])
+    selective, noise = np.isin(kind, SELECTIVE), kind == "noise"
+    alone = np.isin(kind, ("single", "mixed")) & ~np.asarray([has_double(row, rows) for row in rows])
+    ranked = np.zeros(spread.shape, bool)
+    ranked[1:, [list(measurements.METRICS).index(name) for name in RANKED]] = True
+    usable = ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(found).all(axis=0) & (spread > 0)
+    columns = np.argwhere(usable)
+    measured, true = (values[:, usable] / spread[usable] for values in (found, truth))
+    strength = np.abs(measured).max(axis=1)
+    first_true, first_found = np.abs(true).argmax(axis=1), np.abs(measured).argmax(axis=1)
+    same_part = columns[first_true][:, 0] == columns[first_found][:, 0]
+    real = selective[:, None] & (np.abs(true) >= _REAL)
+    unreal = selective[:, None] & (np.abs(true) < 0.1 * _REAL)
+    order = np.argsort(-np.abs(measured), axis=1)
+    place = np.argmax(order == first_true[:, None], axis=1)
+    sign = np.sign(np.take_along_axis(measured, first_true[:, None], 1)) == np.sign(
+        np.take_along_axis(true, first_true[:, None], 1)
+    )
+    per_unit = [
+        {
+            **{name: rows[u][name] for name in ("unit", "kind", "factors")},
+            "fidelity": float(fidelity[u]),
+            "predicted_fidelity": float(predicted[u]),
+            "side_effect": float(side_effect[u]),
+            "strength": float(strength[u]),
+            "found": columns[first_found[u]].tolist(),
+            "true": columns[first_true[u]].tolist() if selective[u] else None,
+            "place": int(place[u]) + 1 if selective[u] else None,
+            "sign_right": bool(sign[u, 0]) if selective[u] else None,
+            "agreement": float(np.corrcoef(measured[u], true[u])[0, 1]) if selective[u] else None,
+        }
+        for u in range(len(rows))
+    ]
+    obeyed = np.abs(fidelity - 1) <= 0.2
+    return {
+        "selective_units": int(selective.sum()),
+        "noise_units": int(noise.sum()),
+        "auc": auc(strength[selective], strength[noise]),
+        "sign_right": float(sign[selective].mean()),
+        "true_effect_first": float(np.mean(place[selective] == 0)),
+        "true_part_first": float(same_part[selective].mean()),
+        "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
+        "fidelity_within_20_percent": _share(obeyed[alone]),
+        "fidelity_within_20_percent_of_all": _share(obeyed[selective]),
+        "median_fidelity": _median(fidelity[alone]),
+        "median_fidelity_of_doubles": _median(fidelity[selective & ~alone]),
+        "median_largest_side_effect": _median(side_effect[alone]),
+        "rank_correlation": rank_correlation(measured[real], true[real]),
+        "rank_correlation_of_all": rank_correlation(measured[selective].ravel(), true[selective].ravel()),
+        "correlation": float(np.corrcoef(measured[selective].ravel(), true[selective].ravel())[0, 1]),
+        "median_effect_where_there_is_none": _median(np.abs(measured[unreal])),
+        **areas(rows, truth, found, area, fidelity, true_fidelity),
+        "predicted_fidelity_correlation": float(np.corrcoef(predicted[selective], fidelity[selective])[0, 1]),
+        "units": per_unit,
+    }
+
+
+def areas(
+    rows: Sequence[dict[str, Any]],
+    truth: np.ndarray,
+    found: np.ndarray,
+    area: np.ndarray,
+    fidelity: np.ndarray,
+    true_fidelity: np.ndarray | float = 1.0,
+) -> dict[str, Any]:
+    """How near the parts' areas come to the renderer's, per change of the unit asked and per change obtained.
+
+    Judged are the areas that the truth moves by 5 % of the part or more per σ of a selective unit.
+
+    Args: as `score`.
+    """
+    column = list(measurements.METRICS).index("area")
+    selective = np.isin([row["kind"] for row in rows], SELECTIVE)
+    true, asked = truth[:, 1:, column], found[:, 1:, column]
+    judged = selective[:, None] & (np.abs(true) >= _SIZEABLE * area[1:][None])
+    share, true_share = (np.where(np.abs(each) > _WEAK, each, np.nan) for each in (fidelity, true_fidelity))
+    obtained, truly = asked / share[:, None], true / np.broadcast_to(true_share, share.shape)[:, None]
+    off = np.abs(asked - true)[judged] / np.abs(true[judged])
+    off_obtained = np.abs(obtained - truly)[judged] / np.abs(truly[judged])
+    square = float(np.sum(true[judged] ** 2))
+    return {
+        "area_slope": float(np.sum(asked[judged] * true[judged])) / square if square else None,
+        "area_median_error": _median(off),
+        "area_within_25_percent": _share(off <= 0.25),
+        "area_within_25_percent_per_obtained_change": _share(off_obtained <= 0.25),
+        "areas_judged": int(judged.sum()),
+    }
+
+
+def doubles(rows: Sequence[dict[str, Any]], cluster: np.ndarray) -> dict[str, int]:
+    """How many of the units that repeat another one are named as its doubles, and who else is named.
+
+    Args:
+      rows: the truth about every swept unit.
+      cluster: of every one, as `linkjax select` gives them; −1 for none.
+    """
+    named = [(a, b) for b in range(len(rows)) for a in range(b) if cluster[a] >= 0 and cluster[a] == cluster[b]]
+    right = [(a, b) for a, b in named if has_double(rows[a], [rows[a], rows[b]])]
+    repeating = [row for row in rows if row["kind"] == "double" and has_double(row, rows)]
+    return {"doubles": len(repeating), "doubles_named": len(right), "others_named_doubles": len(named) - len(right)}
+
+
+def significance(
+    rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
+) -> dict[str, Any]:
+    """How much of what is called significant is true, and how much of what is true is found.
+
+    An effect that is called is true if the truth has it, of the same sign and of 0.1 sd per σ or more.
+
+    Args:
+      rows, truth, found, spread: as of `score`.
+      q: adjusted p-values, [U, parts, metrics].
+      fdr: q up to which an effect is significant.
+    """
+    kind = np.asarray([row["kind"] for row in rows])
+    called = np.nan_to_num(q, nan=1.0) <= fdr
+    real = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
+    false = called & ~(real & (np.sign(truth) == np.sign(found)))
+    units, false_units = called.any(axis=(1, 2)), false.any(axis=(1, 2))
+    noise, selective = kind == "noise", np.isin(kind, SELECTIVE)
+    return {
+        "significant_selective_units": int(units[selective].sum()),
+        "significant_noise_units": int(units[noise].sum()),
+        "false_noise_units": int(false_units[noise].sum()),
+        "significant_effects": int(called.sum()),
+        "significant_effects_that_are_real": _share(~false[called]),
+        "significant_effects_of_noise_units": int(called[noise].sum()),
+        "false_effects_of_noise_units": int(false[noise].sum()),
+        "real_effects_found": _share(called[real]),
+    }
+
+
+def _share(holds: np.ndarray) -> float | None:
+    return float(np.mean(holds)) if holds.size else None
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if values.size else None

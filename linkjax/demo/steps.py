@@ -1,0 +1,171 @@
+"""What the demo runs, in order, and with which settings."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linkjax import loading
+from linkjax.demo.bundle import Bundle
+from linkjax.demo.factors import BREEDS
+
+_LABELLED = 20  # pictures the segmentation head is trained from
+_BATCH = 50
+
+
+class Step(NamedTuple):
+    """A stage of the pipeline, or a piece of the demo's own, and its settings; `out` is the folder it makes."""
+
+    title: str
+    name: str
+    settings: dict[str, Any]
+
+
+class Sizes(NamedTuple):
+    """How much of everything: the price of the demo."""
+
+    pairs: tuple[int, int, int] = (150, 20, 15)  # of each breed: to fit, to choose, to test
+    anchors: int = 2  # of each breed, that planted units are raised in; units of `breeds` in one
+    random: int = 16  # random directions of a sweep, in either space
+    kernel_random: int = 8  # … along the kernel, which is there to be compared
+    kernel_units: int = 16  # units of a classifier that are raised along the kernel too
+    searches: int = 2  # of a flip of the class, for each pair of breeds
+    search_steps: int = 60
+
+
+FULL = Sizes()
+#: For a first look, and for tests.
+FAST = Sizes((30, 5, 5), anchors=1, random=4, kernel_random=4, kernel_units=5)
+
+
+def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
+    """The steps: planted units first, whose truth is known, then `breeds`, then the page."""
+    made = _Plan(folder, bundle, seed, FAST if fast else FULL)
+    planted = "" if fast else "planted-"  # before the names of its folders
+    parts = {"segmenter": bundle.path("segmenter")} if fast else made.segmenter()
+    linked = made.linked("planted", planted)
+    made.raised("planted", planted, {**linked, **parts}, made.sizes.anchors, made.carrying())
+    made.scored(planted, {**linked, **parts}, fast)
+    main, chosen = ("planted", linked) if fast else ("breeds", made.linked("breeds", ""))
+    made.evaluated(main, chosen, fast)
+    if not fast:
+        made.screened(main, {**chosen, **parts})
+        made.raised(main, "", {**chosen, **parts}, 1, tuple(range(loading.load(bundle.path(main)).spec.num_units)))
+    made.flipped(main, {**chosen, **parts}, fast)
+    made.page(fast)
+    return made.steps
+
+
+class _Plan:
+    def __init__(self, folder: Path, bundle: Bundle, seed: int, sizes: Sizes):
+        self.folder, self.bundle, self.seed, self.sizes = folder, bundle, seed, sizes
+        self.steps: list[Step] = []
+
+    def out(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def add(self, title: str, name: str, out: str, /, **settings: Any) -> str:
+        """A step; returns the folder it makes."""
+        self.steps.append(Step(title, name, {**settings, "out": self.out(out)}))
+        return self.out(out)
+
+    def carrying(self) -> tuple[int, ...]:
+        """Planted units that carry factors."""
+        return tuple(row["unit"] for row in self.bundle.units if row["kind"] != "noise")
+
+    def segmenter(self) -> dict[str, str]:
+        """Pictures, their masks by the renderer, and the head that is trained from them."""
+        drawing = {"generator": self.bundle.path("generator"), "batch_size": _BATCH}
+        drawn = self.add("pictures to label", "segment", "pictures", **drawing, truncation=1.0, seed=self.seed, draw=30)
+        title = f"masks of {_LABELLED} pictures, from the renderer"
+        masks = self.add(title, "masks", "masks", pictures=drawn, count=_LABELLED)
+        learnt = {"images": drawn, "masks": masks, "suggest": 0, "overlays": 8, "folds": 2}
+        return {"segmenter": self.add("segment", "segment", "segmenter", **drawing, **learnt)}
+
+    def linked(self, classifier: str, prefix: str) -> dict[str, Any]:
+        """Pairs and a link; returns what the stages after them are told."""
+        models = {"generator": self.bundle.path("generator"), "classifier": self.bundle.path(classifier)}
+        counts = dict(zip(("n_train", "n_val", "n_test"), self.sizes.pairs, strict=True))
+        pairs = self.add(
+            f"{classifier}: pairs", "pairs", f"{prefix}pairs", **models, **counts, class_names=BREEDS,
+            classes=tuple(range(len(BREEDS))), truncation=1.0, batch_size=_BATCH, seed=self.seed,
+        )  # fmt: skip
+        alphas = tuple(float(alpha) for alpha in np.logspace(-3, 3, 13))
+        link = self.add(f"{classifier}: link", "link", f"{prefix}link", pairs=pairs, method="ridge", alphas=alphas)
+        return {**models, "pairs": pairs, "link": link, "batch_size": _BATCH}
+
+    def raised(
+        self, classifier: str, prefix: str, linked: dict[str, Any], anchors: int, beside: tuple[int, ...]
+    ) -> None:
+        """Every unit raised along its steering direction, some along the kernel too; what is significant.
+
+        Args:
+          beside: units of which some, evenly spread, are raised along the kernel.
+        """
+        spread = np.linspace(0, len(beside) - 1, min(self.sizes.kernel_units, len(beside))).round().astype(int)
+        beside = tuple(beside[place] for place in spread)
+        planted = classifier == "planted"
+        steer = {"random_directions": self.sizes.random, "samples": anchors, "picture_units": 8}
+        kernel = {"random_directions": self.sizes.kernel_random, "samples": 1, "picture_units": 0, "units": beside}
+        for directions, after, settings in (("steer", "", steer), ("kernel", "-kernel", kernel)):
+            swept = {**linked, **settings, "directions": directions, **_RANGE}
+            title = f"{classifier}: sweep along {'the kernel' if after else 'steering directions'}"
+            sweep = self.add(title, "sweep", f"{prefix}sweep{after}", **swept)
+            ablation = {} if not planted and not after else {"ablation": False}
+            self.add(f"{classifier}: select", "select", f"{prefix}selection{after}", sweep=sweep, **ablation)
+        found = {name: self.out(prefix + name) for name in ("sweep", "selection")}
+        beside_it = {f"kernel_{name}": f"{path}-kernel" for name, path in found.items()}
+        self.add(
+            f"{classifier}: both directions side by side", "compare", f"{prefix}comparison", classifier=classifier,
+            pictures=9 if planted else 6, **found, **beside_it,
+        )  # fmt: skip
+
+    def scored(self, prefix: str, linked: dict[str, Any], fast: bool) -> None:
+        """The planted units against the truth, and what one who knows the factors would reach."""
+        known = {name: linked[name] for name in ("pairs", "link")}
+        found = {name: self.out(prefix + name) for name in ("sweep", "selection")}
+        if not fast:
+            oracle = self.add("planted: directions of one who knows", "oracle", "oracle-link", **known)
+            alone = {"random_directions": 0, "samples": 1, "picture_units": 0, "units": self.carrying()}
+            swept = {**linked, **alone, **_RANGE, "link": oracle, "directions": "steer"}
+            found["oracle"] = self.add("planted: sweep along those", "sweep", "oracle-sweep", **swept)
+        self.add("planted: recovery", "recovery", "recovery", **found, **known)
+
+    def evaluated(self, classifier: str, linked: dict[str, Any], fast: bool) -> None:
+        """How good the link is, and how straight."""
+        self.add(f"{classifier}: evaluate", "evaluate", "evaluation", **linked, shuffled_samples=50, pictures=10)
+        if not fast:
+            network = {"method": "mlp", "hidden": (64,), "epochs": 30, "seed": self.seed}
+            other = self.add(
+                f"{classifier}: a small network as link", "link", "mlp-link", pairs=linked["pairs"], **network
+            )
+            walked = {"other_link": other, "paths": 10, "steps": 5}
+            self.add(f"{classifier}: congruence", "congruence", "congruence", **linked, **walked)
+
+    def screened(self, classifier: str, linked: dict[str, Any]) -> None:
+        """Every unit priced by derivatives."""
+        small = {"samples": 1, "batch_size": 10, "directions": "steer"}
+        self.add(f"{classifier}: screen", "screen", "screening", **{**linked, **small})
+
+    def flipped(self, classifier: str, linked: dict[str, Any], fast: bool) -> None:
+        """Counterfactuals between every two of a few breeds, with samples enough to speak of their boundary."""
+        few = (0, 1, 2, 3)
+        methods = ("original",) if fast else ("original", "closed_form_whitened", "head_l2")
+        self.add(
+            f"{classifier}: counterfactual", "counterfactual", "counterfactual", **linked, origins=few, targets=few,
+            samples=self.sizes.searches, max_steps=self.sizes.search_steps, path_points=5, path_beyond=2,
+            check_every=5, step_size=0.1, start="zero", pictures=9, methods=methods,
+        )  # fmt: skip
+
+    def page(self, fast: bool) -> None:
+        """The report on the classifier at hand, and on the planted units."""
+        names = ["pairs", "link", "evaluation", "sweep", "selection", "counterfactual", "recovery", "comparison"]
+        if not fast:
+            names += ["congruence", "segmenter", "screening"]
+        results = {name: self.out(name) for name in names}
+        if not fast:
+            results["planted_comparison"] = self.out("planted-comparison")
+        self.add("report", "report", "report", **results, title="linkjax demo")
+
+
+_RANGE = {"steps": 2, "low": 2.5, "high": 97.5}
