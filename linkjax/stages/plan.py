@@ -18,8 +18,13 @@ from linkjax import config as configs
 from linkjax.analysis import pairs
 from linkjax.config import PathName
 from linkjax.errors import InputError
+from linkjax.models import build, classifier_spec, generator_spec
+from linkjax.models.classifier import Classifier
+from linkjax.models.stylegan_xl import Generator
 from linkjax.stages import PIPELINE, Facts, Stage, Workload, inputs, settings_of_stages
 
+#: Published generators by name, with their resolution.
+GENERATORS = {f"imagenet{resolution}": resolution for resolution in (16, 32, 64, 128, 256, 512, 1024)}
 _PLACEHOLDER = "(not needed to plan)"
 
 
@@ -30,9 +35,9 @@ class Config:
     experiment: PathName | None = None
     """The experiment's TOML file; `linkjax plan --config FILE` gives it too."""
     generator: PathName | None = None
-    """Folder of `linkjax convert generator`, if the experiment does not name it."""
+    """Folder of `linkjax convert generator`, if not the experiment's, or an architecture: imagenet16 … imagenet1024."""
     classifier: PathName | None = None
-    """Folder of `linkjax convert classifier`, if the experiment does not name it."""
+    """Folder of `linkjax convert classifier`, if not the experiment's, or an architecture: resnet50, vgg16, …"""
     precision: numerics.Precision = "float32"
     """What images are drawn in."""
     measure: bool = True
@@ -50,8 +55,7 @@ def run(config: Config) -> dict[str, Any]:
     missing = [role for role, path in paths.items() if not path]
     if missing:
         raise InputError(f"{missing[0]}: expected its folder, found none; give --{missing[0]} or name it in --config")
-    generator = inputs.model(paths["generator"], "generator", config.precision).model
-    classifier = inputs.model(paths["classifier"], "classifier").model
+    generator, classifier = (_model(role, paths[role], config) for role in roles)
     made = {
         stage.name: _config_of(stage, {**settings[stage.name], **paths})
         for stage in PIPELINE
@@ -69,6 +73,28 @@ def run(config: Config) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_text(json.dumps(manifest.plain(plan), indent=1) + "\n", encoding="utf-8")
     return plan
+
+
+def _model(role: str, path: str, config: Config) -> Any:
+    """A model from its folder; where there is none, one of random weights, of the architecture that the name says.
+
+    Raises: InputError if there is neither.
+    """
+    name, folder = Path(path).name, Path(path)
+    known = GENERATORS if role == "generator" else classifier_spec.ARCHITECTURES
+    if folder.exists() or manifest.partial(folder).exists():
+        return inputs.model(path, role, config.precision).model
+    if name not in known:
+        raise InputError(
+            f"{path}: expected the folder of a {role} or the name of an architecture, found neither"
+            f"{configs.nearest(name, known)}; architectures are {', '.join(known)}"
+        )
+    told = "" if name == path else f"no weights in {path} yet: "
+    print(f"{told}planned for the architecture {name}, with random weights")
+    make = build.random if config.measure else build.abstract
+    if role == "classifier":
+        return make(Classifier, classifier_spec.classifier_spec(name))
+    return make(Generator, generator_spec.imagenet_spec(GENERATORS[name])).with_precision(config.precision)
 
 
 def _settings(experiment: str | None, stage: str) -> dict[str, Any]:

@@ -32,6 +32,20 @@ def test_counting_alone_needs_no_run(world, capsys):
     assert "30,000" in capsys.readouterr().out.replace("\u202f", ",")
 
 
+def test_architectures_are_planned_by_name_before_there_are_weights(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    do("plan", "--generator", "imagenet16", "--classifier", "resnet18", "--no-measure", "--out", "plan")
+    said = capsys.readouterr().out
+    assert "planned for the architecture imagenet16, with random weights" in said
+    found = json.loads((tmp_path / "plan" / "plan.json").read_text())["stages"]["pairs"]
+    assert found["images"] == 1000 * 6000 and found["bytes_on_disk"] == 4 * (512 + 512) * 1000 * 6000
+    (tmp_path / "some.toml").write_text('[shared]\ngenerator = "w/imagenet16"\nclassifier = "w/resnet18"\n')
+    do("plan", "--config", "some.toml", "--no-measure")
+    assert "no weights in w/resnet18 yet: planned for the architecture resnet18" in capsys.readouterr().out
+    assert main(["plan", "--generator", "imagenet16", "--classifier", "resnet17", "--no-measure"]) == 2
+    assert "did you mean 'resnet1" in capsys.readouterr().err
+
+
 def test_a_plan_without_models_says_what_to_give(capsys):
     assert main(["plan"]) == 2
     assert "give --generator" in capsys.readouterr().err
