@@ -7,29 +7,48 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from linkjax import figures
     from linkjax.analysis.fit import fit_link
     from linkjax.analysis.regions import measure_regions
-    from linkjax.analysis.selection import select
+    from linkjax.demo.study import demo_study, demo_truth
     from linkjax.loading import load
     from linkjax.numerics import from_uint8, to_uint8
     from linkjax.opening import open
-
-__all__ = ["fit_link", "from_uint8", "load", "measure_regions", "open", "select", "to_uint8"]
+    from linkjax.study.models import Study
+    from linkjax.study.starts import anchors, sample
+    from linkjax.study.verbs import counterfactual, draw, screen, select, sweep
 
 _HOMES = {
+    "Study": "linkjax.study.models",
+    "anchors": "linkjax.study.starts",
+    "counterfactual": "linkjax.study.verbs",
+    "demo_study": "linkjax.demo.study",
+    "demo_truth": "linkjax.demo.study",
+    "draw": "linkjax.study.verbs",
+    "figures": "linkjax",
     "fit_link": "linkjax.analysis.fit",
     "from_uint8": "linkjax.numerics",
     "load": "linkjax.loading",
     "measure_regions": "linkjax.analysis.regions",
     "open": "linkjax.opening",
-    "select": "linkjax.analysis.selection",
+    "sample": "linkjax.study.starts",
+    "screen": "linkjax.study.verbs",
+    "select": "linkjax.study.verbs",
+    "sweep": "linkjax.study.verbs",
     "to_uint8": "linkjax.numerics",
 }
+
+__all__ = [
+    "Study", "anchors", "counterfactual", "demo_study", "demo_truth", "draw", "figures", "fit_link", "from_uint8",
+    "load", "measure_regions", "open", "sample", "screen", "select", "sweep", "to_uint8",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'linkjax' has no attribute '{name}'")
+    if name == "figures":  # a module, not a name in one
+        return importlib.import_module("linkjax.figures")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -174,7 +174,7 @@ class Writer:
         chunks: Sequence[int] | None,
         attributes: Mapping[str, Any],
     ) -> None:
-        group = zarr.open_group(self.partial / DATA, mode="r+")
+        group = self._root()
         if name in group:
             existing = group[name]
             assert isinstance(existing, zarr.Array) and existing.shape == tuple(shape), name
@@ -233,7 +233,7 @@ class Writer:
 
     def _name_dimensions(self, summary: Mapping[str, Any]) -> None:
         """What classes are called, and one file that describes all arrays: xarray asks for it."""
-        group = zarr.open_group(self.partial / DATA, mode="r+", use_consolidated=False)
+        group = self._root()
         arrays = {name: array for name, array in group.arrays()}
         dims = {name: array.metadata.dimension_names or () for name, array in arrays.items()}
         sizes = {dim: size for name in arrays for dim, size in zip(dims[name], arrays[name].shape, strict=True)}
@@ -251,6 +251,10 @@ class Writer:
                 "ignore", message="Consolidated metadata"
             )  # not all programs know it: they need not
             zarr.consolidate_metadata(group.store)
+
+    def _root(self) -> zarr.Group:
+        """The group as this process alone sees it."""
+        return zarr.open_group(self.partial / DATA, mode="r+", use_consolidated=False)
 
     def _told(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that make the run what it is."""

@@ -41,7 +41,14 @@ def open(path: str | Path) -> xr.Dataset:
             f"{path}: expected a result with arrays, found {manifest['kind']}; linkjax.load reads models, a browser "
             "the page of a report"
         )
-    artifact = artifacts.Artifact(path, manifest["kind"])
+    return dataset_of(artifacts.Artifact(path, manifest["kind"]))
+
+
+def dataset_of(artifact: artifacts.Artifact) -> xr.Dataset:
+    """A result as `open` gives it.
+
+    Raises: InputError if it is damaged.
+    """
     dataset = artifact.open()
     artifact.check_whole()
     found = _of_samples(artifact, dataset)
@@ -49,7 +56,7 @@ def open(path: str | Path) -> xr.Dataset:
     dataset = dataset.assign_coords({name: ("sample", values.astype(object)) for name, values in found.items()})
     for name in found:
         dataset = dataset.set_xindex(name)
-    return dataset.assign_attrs(manifest)
+    return dataset.assign_attrs(artifact.manifest)
 
 
 def _of_samples(artifact: artifacts.Artifact, dataset: xr.Dataset) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from linkjax import numerics
 from linkjax.analysis import steering
+from linkjax.analysis.finite import finite_mean
 
 SPACES = ("r", "w")
 
@@ -142,3 +143,18 @@ def plan_steered_walk(
     return Walk(
         RandomDirections(drawn.in_r[:0], rows), taken, steering.mahalanobis(of, steer[taken]).astype(np.float32)
     )
+
+
+def nulls(
+    slopes: Float[np.ndarray, "samples D *rest"], space: np.ndarray, lengths: tuple[np.ndarray, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What effects of units are held against, of `SPACES`: length of each unit's step, random effects per unit of it.
+
+    Args:
+      slopes: of a metric along each random direction, by anchor; NaN where there is none. At least 2 are averaged.
+      space: of each direction, its place in `SPACES`.
+      lengths: of the units' steps per σ, in each space.
+    """
+    slopes = np.asarray(slopes, np.float64)
+    null = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
+    return {name: (lengths[code], null[space == code]) for code, name in enumerate(SPACES)}

@@ -202,12 +202,10 @@ def run(config: Config) -> None:
         Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
         on = parallel.mesh()
-        roots = (None, None) if shrunk is None else tuple(
-            jnp.asarray(root, jnp.float32) for root in (shrunk.root, shrunk.inverse_root)
-        )  # fmt: skip
+        roots = _roots(shrunk)
         models = parallel.replicate((generator.model, classifier.model, link.model, *roots), on)
         tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-        _search_all(config, writer, items, models, on, tally)
+        search_all(config, writer, items, models, on, tally)
         _store_pictures(config, writer, items, models, on)
         summary = _summary(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage)
         if config.path_points:
@@ -215,6 +213,21 @@ def run(config: Config) -> None:
             summary["paths"] = walks.walk_all(config, writer, items, pairs, (*models[:3], parts), on)
         writer.finish({**summary, **tally.summary()})
     tally.tell()
+
+
+def roots_of(r: np.ndarray, config: Config) -> tuple[Any, Any]:
+    """Square root of the training activations' covariance and its inverse; None of both where there are too many units.
+
+    Args:
+      r: training activations [samples, units].
+    """
+    return _roots(covariance.ledoit_wolf(r, config.shrinkage) if r.shape[1] <= _COVARIANCE_UNITS else None)
+
+
+def _roots(shrunk: covariance.Shrunk | None) -> tuple[Any, Any]:
+    if shrunk is None:
+        return None, None
+    return jnp.asarray(shrunk.root, jnp.float32), jnp.asarray(shrunk.inverse_root, jnp.float32)
 
 
 def _covariance(config: Config, pairs: artifacts.Artifact) -> covariance.Shrunk | None:
@@ -270,7 +283,7 @@ def _function(config: Config, method: Method) -> functools.partial[dict[str, jax
     return functools.partial(search_minimal, recipe=recipe)
 
 
-def _search_all(
+def search_all(
     config: Config,
     writer: artifacts.Writer,
     items: dict[str, np.ndarray],

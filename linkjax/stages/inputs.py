@@ -107,7 +107,12 @@ def steered(link: Model) -> tuple[steering.Spectrum, float]:
     lam = link.model.spec.steer_lambda
     if lam is None:  # made when the manifest alone told it
         lam = link.manifest["source"]["diagnostics"]["steering"]["lambda"]
-    return steering.of_link(link.model), float(lam)
+    return steered_by(link.model, lam)
+
+
+def steered_by(link: Any, lam: float) -> tuple[steering.Spectrum, float]:
+    """As `steered`, of a link in memory."""
+    return steering.of_link(link), float(lam)
 
 
 def directions_of(made: artifacts.Artifact) -> Directions:

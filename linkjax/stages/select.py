@@ -22,7 +22,6 @@ from linkjax.analysis import (
     shared_directions,
     steering,
 )
-from linkjax.analysis.finite import finite_mean
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -279,13 +278,11 @@ class Selecting:
         """Space → length of each unit's step in it, and effects of random directions per unit of length."""
         if "random_slope" not in self.data:
             return {}
-        slopes = self.swept.read(self.data, "random_slope").astype(np.float64)
-        null = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
-        space = self.swept.read(self.data, "random_space")
         lengths = (self.read["unit_std"][self.units], self.read["step_w"])
         if "step_mahalanobis" in self.data:  # of steering directions: both kinds are as long as the unit's step in this
             lengths = (self.swept.read(self.data, "step_mahalanobis"),) * 2
-        return {name: (lengths[code], null[space == code]) for code, name in enumerate(random_directions.SPACES)}
+        slopes, space = (self.swept.read(self.data, name) for name in ("random_slope", "random_space"))
+        return random_directions.nulls(slopes, space, lengths)
 
     def _finish(self) -> None:
         put, group, dims = self.writer.put, self.writer.group, selection.DIMS
