@@ -39,7 +39,7 @@ LAYERS = (
     ("report",),
     ("stages",),
     ("study", "figures"),
-    ("demo", "doctor", "label"),
+    ("demo", "doctor", "label", "atlas"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

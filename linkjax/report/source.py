@@ -102,6 +102,10 @@ class Source:
         assert self._artifact is not None
         return self._artifact.read(data, name, rows)
 
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Names of an array's dimensions."""
+        return tuple(map(str, self._open()[name].dims))
+
     def attribute(self, name: str, attribute: str) -> Any:
         """An attribute of an array; None if it has none of that name."""
         return self._open()[name].attrs.get(attribute)

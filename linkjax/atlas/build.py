@@ -1,0 +1,167 @@
+"""Stored results to the shards of the page: an index of all units, a file for each effect, one for a few units each."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linkjax.analysis import effect_map, selection
+from linkjax.analysis import query as queries
+from linkjax.atlas import shards, words
+from linkjax.atlas.read import Results
+
+UNITS_A_SHARD = 16
+_TOP = 6  # findings told in the list and found by words
+_DOUBLES = 8
+_MEASURED = (("effect", "f4"), ("low", "f4"), ("high", "f4"), ("q", "f4"), ("consistency", "f2"))
+_TESTS = ("p_sign", "p_r", "p_w")
+
+
+def write(folder: Path, title: str, results: Results, pictures: dict[str, Any] | None) -> dict[str, Any]:
+    """Write all shards but the pictures'.
+
+    Args:
+      folder: of the page's data.
+      title: of the page.
+      results: what to show.
+      pictures: what `Strips` tells of its pictures; None: there are none.
+    Returns: main numbers, for the manifest.
+    """
+    scaled = results.effects_in_sd()
+    index = _index(title, results, scaled, pictures)
+    shards.write(folder, "index", index)
+    _write_effects(folder, results)
+    _write_classes(folder, results)
+    for start in range(0, len(results.units), UNITS_A_SHARD):
+        rows = slice(start, min(start + UNITS_A_SHARD, len(results.units)))
+        shards.write(folder, f"units/{start // UNITS_A_SHARD}", _of_units(results, rows))
+    significant = _significant(results)
+    return {
+        "units": len(results.units),
+        "parts": len(results.parts),
+        "metrics": len(results.metrics),
+        "tested": results.tested,
+        "significant_units": int(significant.any(axis=(1, 2)).sum()),
+    }
+
+
+def _significant(results: Results) -> np.ndarray:
+    return np.nan_to_num(results.table["q"].values, nan=np.inf) <= results.fdr
+
+
+def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str, Any] | None) -> dict[str, Any]:
+    significant, units = _significant(results), len(results.units)
+    size = np.nan_to_num(np.abs(scaled), nan=-1.0)
+    flat = (units, -1)
+    # significant ones first, then the strongest of the rest, for those of whom nothing is known
+    order = np.argsort(np.where(significant, -size - 1e6, -size).reshape(flat), axis=1, kind="stable")[:, :_TOP]
+    sure = np.take_along_axis(significant.reshape(flat), order, axis=1)
+
+    def top(name: str) -> np.ndarray:
+        return np.take_along_axis(results.table[name].values.reshape(flat), order, axis=1)
+
+    strength = np.where(significant, size, -1.0).reshape(flat).max(axis=1)
+    q = results.table["q"].values.reshape(flat)
+    least = np.where(np.isfinite(q).any(axis=1), np.min(np.where(np.isfinite(q), q, np.inf), axis=1), np.nan)
+    columns = results.columns()
+    known = {name: values for name, values in columns.items() if name != "unit"}
+    extra = {name: results.table[name].values for name in ("fidelity_se", "caution") if name in results.table}
+    side_unit, _ = results.side_effects()
+    plane = effect_map.effect_map(scaled.reshape(flat))
+    context = results.context
+    classes = [int(label) for label in results.selected_classes()]
+    named = sorted({*classes, *map(int, results.ablated_classes()), *map(int, results.labels)})
+    return {
+        "title": title,
+        "tested": results.tested,
+        "fdr": results.fdr,
+        "parts": [{"name": name, "id": queries.identifier(name)} for name in results.parts],
+        "metrics": [
+            {"name": name, "id": queries.identifier(name), **text, "up": up, "down": down}
+            for name, text, (up, down) in zip(
+                results.metrics, results.metric_texts(), words.of_metrics(results.metrics), strict=True
+            )
+        ],
+        "spread": shards.pack(results.table["spread"].values, "f4"),
+        "class_names": {str(label): context.class_name(label) for label in named},
+        "classes": classes,
+        "labels": results.labels,
+        "sample_ids": results.sample_ids,
+        "unit": shards.pack(results.units, "i4"),
+        "flag": shards.pack(results.flag, "u1"),
+        "columns": {name: shards.pack(values, _kind(values)) for name, values in {**known, **extra}.items()},
+        "query_names": ["unit", *known],
+        "exact": {name: str(values.dtype) for name, values in {**columns, **extra}.items()},
+        "largest": shards.pack(size.reshape(flat).max(axis=1), "f4"),
+        "strength": shards.pack(strength, "f4"),
+        "least_q": shards.pack(least, "f4"),
+        "side_unit": shards.pack(side_unit[:, 0] if side_unit.shape[1] else np.full(units, -1), "i4"),
+        "top": {
+            "place": shards.pack(order, "i2"),
+            "sure": shards.pack(sure, "u1"),
+            **{name: shards.pack(top(name), "f4") for name in ("effect", "low", "high", "q")},
+        },
+        "counts": shards.pack(significant.sum(axis=0), "i4"),
+        "map": {"places": shards.pack(plane.places, "f4"), "share": plane.share},
+        "pictures": pictures,
+        "units_a_shard": UNITS_A_SHARD,
+        "sources": results.summary(),
+        "query_columns": list(selection.COLUMNS),
+    }
+
+
+def _kind(values: np.ndarray) -> str:
+    return {"f": "f4", "b": "u1"}.get(values.dtype.kind, "i4")
+
+
+def _write_effects(folder: Path, results: Results) -> None:
+    """A shard for each part and metric: its effect in all units."""
+    for part in range(len(results.parts)):
+        for metric in range(len(results.metrics)):
+            content = {name: shards.pack(results.table[name].values[:, part, metric], kind) for name, kind in _MEASURED}
+            shards.write(folder, f"effects/{part}-{metric}", content)
+
+
+def _write_classes(folder: Path, results: Results) -> None:
+    """A shard for each class: what raising each unit does to its logit, and what losing the unit does."""
+    everything = slice(0, len(results.units))
+    logits, lost, accuracy = (
+        results.rows(name, everything) for name in ("logit_response", "ablation_logit", "ablation_accuracy")
+    )
+    ablated = {int(label): place for place, label in enumerate(results.ablated_classes())}
+    for label in sorted({*map(int, results.labels), *ablated}):
+        content = {}
+        if logits is not None and 0 <= label < logits.shape[1]:
+            content["logit"] = shards.pack(logits[:, label], "f4")
+        if lost is not None and accuracy is not None and label in ablated:
+            content["lost_logit"] = shards.pack(lost[:, :, ablated[label]], "f4")
+            content["lost_accuracy"] = shards.pack(accuracy[:, :, ablated[label]], "f4")
+        if content:
+            shards.write(folder, f"classes/{label}", content)
+
+
+def _of_units(results: Results, rows: slice) -> dict[str, Any]:
+    """All that is known of a few units."""
+    content: dict[str, Any] = {name: shards.pack(results.table[name].values[rows], kind) for name, kind in _MEASURED}
+    content["tests"] = {
+        name: shards.pack(results.table[name].values[rows], "f2") for name in _TESTS if name in results.table
+    }
+    spread = results.table["spread"].values
+    by_class = results.rows("class_effect", rows)
+    if by_class is not None:
+        content["class_effect"] = shards.pack(by_class / np.where(spread > 0, spread, np.nan)[None, None], "f2")
+    side_unit, side = results.side_effects()
+    content["side_unit"], content["side"] = shards.pack(side_unit[rows], "i4"), shards.pack(side[rows], "f4")
+    content["asked"] = shards.pack(results.asked[:, rows].swapaxes(0, 1), "f4")
+    for name, kind in (
+        ("obtained", "f4"), ("logit_response", "f2"), ("ablation_logit", "f2"), ("ablation_accuracy", "f2"),
+    ):  # fmt: skip
+        values = results.rows(name, rows)
+        if values is not None:
+            content[name] = shards.pack(values, kind)
+    content["ablated_classes"] = results.ablated_classes()
+    content["doubles"] = [
+        [[unit, None if np.isnan(cosine) else round(cosine, 4)] for unit, cosine in each]
+        for each in results.doubles(rows, _DOUBLES)
+    ]
+    return content

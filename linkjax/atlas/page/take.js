@@ -1,0 +1,95 @@
+// What can be taken away: CSV, a list for --units, Python lines, a PNG of pictures.
+"use strict";
+(() => {
+  const { el, $ } = Atlas;
+  const save = (name, content) => {
+    const link = el("a", { href: URL.createObjectURL(content), download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+  Atlas.copy = async (text) => {
+    try { await navigator.clipboard.writeText(text); } catch { // pages from disk may not be let
+      const area = el("textarea", { className: "unseen", value: text });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    Atlas.say("copied");
+  };
+  Atlas.copyButton = (name, text, what) => el("button", { type: "button", title: `Copy ${what}`, onclick: () => Atlas.copy(text()) }, name);
+
+  const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  /** The rows found as CSV: what is known of each unit, and the chosen effect. */
+  Atlas.csv = () => {
+    const { index } = Atlas, { rows, chosen, effect } = Atlas.found(), names = Object.keys(index.columns);
+    const columns = ["unit", ...names, "least_q", "strongest", "strongest_effect", "strongest_low", "strongest_high", "strongest_q"];
+    const place = chosen === null ? null : Atlas.placeOf(chosen);
+    if (place) columns.push(...["effect", "low", "high", "q"].map((name) => `${place.id}.${name}`));
+    const text = (value) => value === undefined || Number.isNaN(value) ? "" : String(value);
+    const lines = rows.map((row) => {
+      const [top] = Atlas.topOf(row);
+      return [index.unit[row], ...names.map((name) => index.columns[name][row]), index.least_q[row], ...(top ? [Atlas.placeOf(top.place).id, top.effect, top.low, top.high, top.q] : ["", "", "", "", ""]),
+        ...(place ? ["effect", "low", "high", "q"].map((name) => effect[name][row]) : [])].map(text).map(quoted).join(",");
+    });
+    return [columns.map(quoted).join(","), ...lines].join("\n") + "\n";
+  };
+  /** The units found, or pinned, as `--units` takes them: ranges where numbers follow each other. */
+  Atlas.unitList = (units) => {
+    const sorted = [...units].sort((a, b) => a - b), parts = [];
+    for (let i = 0; i < sorted.length; i++) {
+      let j = i;
+      while (sorted[j + 1] === sorted[j] + 1) j++;
+      parts.push(j > i ? `${sorted[i]}-${sorted[j]}` : String(sorted[i]));
+      i = j;
+    }
+    return parts.join(",");
+  };
+  const foundUnits = () => Atlas.found().rows.map((row) => Atlas.index.unit[row]);
+
+  /** Sheets of some units below each other, as a PNG. Data addresses do not taint a canvas; files from disk would. */
+  Atlas.png = async (units) => {
+    const rows = units.map(Atlas.rowOf).filter((row) => row !== undefined && Atlas.hasPictures(row));
+    if (!rows.length) return null;
+    const { steps, samples, tile } = Atlas.index.pictures, width = steps.length * tile, each = samples.length * tile + 24;
+    const canvas = el("canvas", { width, height: rows.length * each }), pen = canvas.getContext("2d");
+    pen.fillStyle = "#fff";
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.font = "14px system-ui, sans-serif";
+    for (const [place, row] of rows.entries()) {
+      const image = new Image();
+      image.src = await Atlas.sheet(row);
+      await image.decode();
+      pen.fillStyle = "#000";
+      const [top] = Atlas.topOf(row);
+      pen.fillText(`unit ${Atlas.index.unit[row]}${top?.sure ? `: ${Atlas.change(top.place, top.effect)}` : ""}`, 4, place * each + 17, width - 8);
+      pen.drawImage(image, 0, place * each + 24);
+    }
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  };
+
+  Atlas.startTake = () => {
+    const button = (name, title, onclick) => el("button", { type: "button", title, onclick }, name);
+    $("take").replaceChildren(
+      button("CSV", "Save the units found as a table", () => save("units.csv", new Blob([Atlas.csv()], { type: "text/csv" }))),
+      button("--units", "Copy the units found as a list for --units", () => Atlas.copy(Atlas.unitList(foundUnits()))),
+      button("PNG", "Save the pictures of the pinned units, or of the first six found", async () => {
+        const content = await Atlas.png(Atlas.state.pins.length ? Atlas.state.pins : foundUnits().slice(0, Atlas.MOST_PINS));
+        if (content) save("units.png", content); else Atlas.say("there are no pictures of these units");
+      }),
+      button("Python", "Copy the Python lines that find the same units", () => Atlas.copy(Atlas.pythonOfSearch())));
+  };
+
+  const folder = (role) => JSON.stringify(Atlas.index.sources[role]?.path ?? "");
+  const role = () => Atlas.index.tested ? "selection" : "sweep";
+  /** Python that gives the numbers of some units. */
+  Atlas.pythonOf = (units) => `import xarray\nimport linkjax\n\ntable = linkjax.open(${folder(role())})\ntable.sel(unit=${JSON.stringify(units)})[["effect"${Atlas.index.tested ? ', "low", "high", "q"' : ', "effect_se"'}, "fidelity"]]\n`.replace("import xarray\n", "");
+  /** Python that finds what is found here. */
+  Atlas.pythonOfSearch = () => {
+    const { query, rows } = Atlas.found(), state = Atlas.state;
+    if (query && Atlas.index.tested && !state.caution) return `import linkjax\n\ntable = linkjax.open(${folder("selection")})\nlinkjax.select(table, ${JSON.stringify(query.text.trim())}, fdr=${Atlas.index.fdr}).to_dataframe()\n`;
+    return Atlas.pythonOf(rows.map((row) => Atlas.index.unit[row]).slice(0, 200));
+  };
+})();

@@ -1,0 +1,200 @@
+"""Every unit's pictures: a sheet of anchors × steps each, drawn as the sweep draws, and small ones of all units."""
+
+import base64
+import functools
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, features
+
+from linkjax import manifest as manifests
+from linkjax import parallel
+from linkjax.analysis import sweep
+from linkjax.atlas import shards
+from linkjax.ops.chunked import share_of
+from linkjax.sweeping import programs
+
+_SMALL = 48  # pixels, of the pictures in the list and on the map
+_SMALL_COLUMNS, _SMALL_ROWS = 8, 16  # units of a sheet of small pictures
+_KEY = 12  # characters
+
+
+class Plan(NamedTuple):
+    """What is drawn: which units at which values, in which anchors."""
+
+    units: np.ndarray  # [K] numbers
+    live: np.ndarray  # [K] bool: the others have no pictures
+    asked: np.ndarray  # [A, K, S] float32
+    samples: np.ndarray  # which of the sweep's anchors
+    steps: np.ndarray  # which of its steps
+    tile: int  # side of a stored picture, pixels
+    quality: int  # of the compression, 1 … 100
+    made_with: dict[str, Any]  # weights, pairs and settings: pictures of the same are the same
+
+    def keys(self) -> list[str]:
+        """What each unit's pictures depend on, as a short fingerprint."""
+        base = {
+            "made_with": self.made_with, "samples": self.samples, "tile": self.tile, "quality": self.quality,
+            "format": image_format(),
+        }  # fmt: skip
+        stem, shown = manifests.fingerprint(base), self.asked[self.samples][:, :, self.steps]
+        return [
+            manifests.fingerprint([stem, int(unit), [f"{x:.9g}" for x in values.ravel().tolist()]])[:_KEY]
+            for unit, values in zip(self.units, shown.swapaxes(0, 1), strict=True)
+        ]
+
+
+def plan_steps(steps: int, most: int) -> np.ndarray:
+    """At most so many of a sweep's steps, evenly spread, both ends among them."""
+    return np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
+
+
+def image_format() -> str:
+    """WEBP, or JPEG where this Pillow cannot write it."""
+    return "WEBP" if features.check("webp") else "JPEG"
+
+
+def stored_key(path: Path) -> str | None:
+    """The fingerprint a unit's sheet was stored with; None if there is none, or not a whole one."""
+    try:
+        content = path.read_text(encoding="ascii")
+        return json.loads(content[content.index("{") : content.rindex("}") + 1])["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def missing(folder: Path, plan: Plan, earlier: Path | None) -> np.ndarray:
+    """Rows of live units whose pictures are neither in `folder` nor in an earlier atlas; the latter's are taken over.
+
+    Args:
+      folder: of the page's data.
+      earlier: folder of the data of an earlier atlas, or None.
+    """
+    rows = []
+    for row, (unit, key) in enumerate(zip(plan.units, plan.keys(), strict=True)):
+        if not plan.live[row] or stored_key(_path(folder, unit)) == key:
+            continue
+        if earlier is not None and stored_key(_path(earlier, unit)) == key:
+            _path(folder, unit).parent.mkdir(parents=True, exist_ok=True)
+            manifests.write_whole(_path(folder, unit), _path(earlier, unit).read_text(encoding="ascii"))
+            continue
+        rows.append(row)
+    return np.array(rows, int)
+
+
+def draw(
+    folder: Path, plan: Plan, rows: np.ndarray, generator: Any, link: Any, anchors: dict[str, np.ndarray], *,
+    mode: sweep.Mode, batch_size: int, advance: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Draw the pictures of some units and store a sheet of each, as soon as it is there.
+
+    Args:
+      folder: of the page's data.
+      rows: of `plan.units`.
+      generator, link: models; the link as units are raised along it.
+      anchors: `w` and `r` of the sweep's anchors.
+      batch_size: images drawn at once; rounded up to the devices.
+      advance: told of images drawn.
+    """
+    on = parallel.mesh()
+    size = parallel.round_up(batch_size, on)
+    on_device = {name: anchors[name] for name in ("w", "r")}
+    models = parallel.replicate((generator, None, link, None, None, on_device), on)
+    share = share_of(generator.spec.resolution)
+    swept = functools.partial(programs.swept, mode=mode)
+    keys, shape = plan.keys(), (len(plan.samples), len(plan.steps))
+    at_once = max(1, -(-4 * size // (shape[0] * shape[1])))
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        grid = np.meshgrid(some, plan.samples, plan.steps, indexing="ij")
+        row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
+        values = plan.asked[anchor, row, step].astype(np.float32)
+        items = {"unit": plan.units[row].astype(np.int32), "anchor": anchor, "value": values}
+        w = parallel.map_items(swept, models, items, size, on, share=share)
+        drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, on, share=share)
+        images = drawn["image"].reshape(len(some), *shape, *drawn["image"].shape[1:])
+        for place, each in enumerate(some):
+            store(folder, int(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
+        advance(len(row))
+
+
+def store(folder: Path, unit: int, key: str, images: np.ndarray, tile: int, quality: int) -> None:
+    """Store one unit's pictures as a sheet, a row an anchor, a column a step.
+
+    Args:
+      images: bytes [anchors, steps, H, W, 3].
+    """
+    rows, columns = images.shape[:2]
+    sheet = Image.new("RGB", (columns * tile, rows * tile))
+    for y in range(rows):
+        for x in range(columns):
+            sheet.paste(_resized(Image.fromarray(images[y, x]), tile), (x * tile, y * tile))
+    payload = {"key": key, "type": f"image/{image_format().lower()}", "data": _encoded(sheet, quality)}
+    shards.write(folder, f"strips/{unit}", payload)
+
+
+def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
+    """Sheets of two small pictures of every unit, at its first and last step in its first anchor, from the strips.
+
+    Args:
+      folder: of the page; sheets go to `small/`.
+      data: of the page's data.
+    Returns: what the page needs to know of all pictures.
+    """
+    (folder / "small").mkdir(exist_ok=True)
+    a_sheet, suffix = _SMALL_COLUMNS * _SMALL_ROWS, image_format().lower()
+    has = np.zeros(len(plan.units), bool)
+    for start in range(0, len(plan.units), a_sheet):
+        sheet = Image.new("RGB", (2 * _SMALL * _SMALL_COLUMNS, _SMALL * _SMALL_ROWS), (128, 128, 128))
+        for place, row in enumerate(range(start, min(start + a_sheet, len(plan.units)))):
+            strip = read_strip(data, int(plan.units[row])) if plan.live[row] else None
+            if strip is None:
+                continue
+            has[row] = True
+            x, y = (place % _SMALL_COLUMNS) * 2 * _SMALL, (place // _SMALL_COLUMNS) * _SMALL
+            for end, column in enumerate((0, len(plan.steps) - 1)):
+                corner = column * plan.tile
+                one = strip.crop((corner, 0, corner + plan.tile, plan.tile))
+                sheet.paste(_resized(one, _SMALL), (x + end * _SMALL, y))
+        with open(folder / "small" / f"{start // a_sheet}.{suffix}", "wb") as file:
+            file.write(base64.b64decode(_encoded(sheet, plan.quality)))
+    return {
+        "tile": plan.tile,
+        "samples": plan.samples,
+        "steps": plan.steps,
+        "small": {"tile": _SMALL, "columns": _SMALL_COLUMNS, "rows": _SMALL_ROWS, "suffix": suffix},
+        "has": shards.pack(has, "u1"),
+    }
+
+
+def read_strip(data: Path, unit: int) -> Image.Image | None:
+    """A unit's sheet as stored; None if there is none."""
+    try:
+        content = _path(data, unit).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    payload = json.loads(content[content.index("{") : content.rindex("}") + 1])
+    return Image.open(io.BytesIO(base64.b64decode(payload["data"]))).convert("RGB")
+
+
+def chosen_samples(labels: Sequence[int], most: int) -> np.ndarray:
+    """Anchors to show, spread over all, so that they are of different classes where there are several."""
+    return np.unique(np.linspace(0, len(labels) - 1, min(most, len(labels))).round().astype(int))
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
+    return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _encoded(sheet: Image.Image, quality: int) -> str:
+    buffer = io.BytesIO()
+    sheet.save(buffer, image_format(), quality=quality, **({"method": 4} if image_format() == "WEBP" else {}))
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _path(data: Path, unit: int) -> Path:
+    return data / "strips" / f"{unit}.js"

@@ -1,0 +1,197 @@
+"""What the atlas reads of stored results; the one place that knows their arrays."""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from linkjax import manifest as manifests
+from linkjax.analysis import measurements, selection
+from linkjax.analysis import query as queries
+from linkjax.errors import InputError
+from linkjax.report.source import Context, Source, check_together
+
+#: Roles of results that the atlas shows, and the kinds they may be.
+ROLES = {
+    "sweep": ("sweep",),
+    "selection": ("selection",),
+    "counterfactual": ("counterfactual",),
+    "pairs": ("pairs",),
+}
+_DIMS = selection.DIMS
+
+
+def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
+    """Role → its folder: what was given, else the folder of that name inside `folder`, else the only one of its kind.
+
+    Raises: InputError if there is no sweep, or if several results of a kind lie there and none has its name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder with finished results in it, found nothing there")
+    if (folder / manifests.FILE).is_file():
+        kind = manifests.read(folder)["kind"]
+        raise InputError(f"{folder}: expected a folder with results in it, found a {kind}; give the folder around it")
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if (path / manifests.FILE).is_file():
+            kinds.setdefault(manifests.read(path)["kind"], []).append(path)
+    found = {}
+    for role, (kind, *_) in ROLES.items():
+        inside = kinds.get(kind, [])
+        if path := given.get(role):
+            found[role] = Path(path)
+        elif named := [path for path in inside if path.name == role]:
+            found[role] = named[0]
+        elif len(inside) == 1:
+            found[role] = inside[0]
+        elif inside:
+            names = ", ".join(path.name for path in inside)
+            raise InputError(f"{folder}: expected one {role} in it, found {names}; choose with --{role}")
+    if "sweep" not in found:
+        raise InputError(f"{folder}: expected a sweep in it, found none; run linkjax sweep, or give --sweep")
+    return found
+
+
+class Results:
+    """A sweep and what belongs to it, as arrays with the same order of units, parts and metrics.
+
+    Args:
+      paths: role → folder.
+    Raises: InputError if they do not belong together.
+    """
+
+    def __init__(self, paths: Mapping[str, Path]):
+        self.sources = {role: Source(role, path, ROLES[role]) for role, path in paths.items()}
+        check_together(self.sources.values())
+        self.sweep, self.selection = self.sources["sweep"], self.sources.get("selection")
+        if self.selection is not None and self.selection.inputs.get("sweep") != self.sweep.id:
+            raise InputError(
+                f"the selection in {self.selection.path} is of another sweep than {self.sweep.path}; give that sweep"
+            )
+        self.pairs = self.sources.get("pairs")
+        if self.pairs is not None and self.pairs.id != self.sweep.inputs.get("pairs"):
+            raise InputError(
+                f"the pairs in {self.pairs.path} are others than those of the sweep in {self.sweep.path}; give those"
+            )
+        self.context = Context(self.sources.values())
+        self.parts, self.metrics = self.sweep.names("part"), self.sweep.names("metric")
+        self.units = self.sweep.array("unit", "unit")
+        self.labels = self.sweep.array("label", "sample")
+        self.sample_ids = self.sweep.array("sample_id", "sample")
+        self.flag = self.sweep.array("flag", "unit")
+        self.asked = self._asked()
+        self.table = self._table()
+
+    @property
+    def tested(self) -> bool:
+        """Whether a selection says which effects are significant."""
+        return self.selection is not None
+
+    @property
+    def fdr(self) -> float:
+        """Rate of false discoveries up to which the selection calls an effect significant."""
+        return float(self.selection.summary["fdr"]) if self.selection is not None else 0.05
+
+    def metric_texts(self) -> list[dict[str, str]]:
+        """Unit and description of every metric."""
+        known = measurements.METRICS | measurements.ORIGINAL_METRICS
+        units, texts = (self.sweep.attribute("metric", name) for name in ("units", "descriptions"))
+        blank = [known.get(name) for name in self.metrics]
+        units = units or [each.unit if each else "" for each in blank]
+        texts = texts or [each.description if each else "" for each in blank]
+        return [{"unit": unit, "text": text} for unit, text in zip(units, texts, strict=True)]
+
+    def _asked(self) -> np.ndarray:
+        """What every unit is set to, [sample, unit, step]."""
+        dims = self.sweep.dims("value")
+        value = self.sweep.array("value", *dims)
+        if dims == ("unit", "step"):
+            return np.broadcast_to(value[None], (len(self.sample_ids), *value.shape))
+        if dims != ("sample", "unit", "step"):
+            raise InputError(f"{self.sweep.path}: expected 'value' by unit and step, found it by {', '.join(dims)}")
+        return value
+
+    def _table(self) -> xr.Dataset:
+        """Effects and columns as `linkjax.select` reads them."""
+        of, made = self.selection or self.sweep, {}
+        for name in ("effect", "low", "high", "q", "consistency", "p_sign", "p_r", "p_w"):
+            if of.has(name):
+                made[name] = (_DIMS, of.array(name, *_DIMS))
+        if self.selection is None:
+            effect, error = (self.sweep.array(name, *_DIMS) for name in ("effect", "effect_se"))
+            made |= {"low": (_DIMS, effect - 1.96 * error), "high": (_DIMS, effect + 1.96 * error)}
+            made["q"] = (_DIMS, np.full_like(effect, np.nan))
+            made["consistency"] = (_DIMS, np.full_like(effect, np.nan))
+            spread = measurements.spread(self.sweep.array("baseline", "sample", "part", "metric"), self.metrics)
+        else:
+            spread = self.selection.array("spread", *_DIMS[1:])
+        made["spread"] = (_DIMS[1:], spread.astype(np.float32))
+        made["unit"] = ("unit", self.units)
+        for name in (*selection.COLUMNS, "fidelity_se", "caution"):
+            if name not in made and of.has(name):
+                dims = of.dims(name)
+                made[name] = (dims, of.array(name, *dims))
+        return xr.Dataset(made, coords={"part": self.parts, "metric": self.metrics})
+
+    def effects_in_sd(self) -> np.ndarray:
+        """Effects in standard deviations of their metric among untouched anchors, [unit, part, metric]."""
+        spread = self.table["spread"].values
+        return self.table["effect"].values / np.where(spread > 0, spread, np.nan)[None]
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """What a query may ask of units, as `linkjax.select` understands it: name → [unit]."""
+        size = np.nan_to_num(np.abs(self.effects_in_sd()), nan=-1.0)
+        nothing = queries.Query("", ast.Constant(0), ())
+        return selection.columns_of(self.table, nothing, size)
+
+    def rows(self, name: str, rows: slice) -> np.ndarray | None:
+        """Some units' rows of an array of the selection, or of the sweep; None if neither has it."""
+        for of in (self.selection, self.sweep):
+            if of is not None and of.has(name):
+                dims = of.dims(name)
+                if dims[0] == "unit":
+                    return of.array(name, *dims, rows=rows)
+                index = (slice(None),) * dims.index("unit")
+                return np.moveaxis(of.array(name, *dims, rows=(*index, rows)), dims.index("unit"), 0)
+        return None
+
+    def side_effects(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers and changes of the units that move most beside each, [unit, rank]."""
+        return tuple(self.sweep.array(name, "unit", "rank") for name in ("side_effect_unit", "side_effect"))  # type: ignore[return-value]
+
+    def selected_classes(self) -> np.ndarray:
+        """Classes of `class_effect`, in its order."""
+        return np.unique(self.labels) if self.selection is None else self.selection.array("class_id", "class")
+
+    def ablated_classes(self) -> np.ndarray:
+        """Classes of the ablations; empty without them."""
+        of = self.selection
+        return of.array("ablated_class_id", "ablated_class") if of and of.has("ablated_class_id") else np.zeros(0, int)
+
+    def doubles(self, rows: slice, most: int) -> list[list[tuple[int, float]]]:
+        """Of some units, others with a nearly parallel direction: number and cosine, the most parallel first."""
+        cosine = self.rows("cosine", rows)
+        cluster = self.table["cluster"].values if "cluster" in self.table else None
+        found: list[list[tuple[int, float]]] = []
+        for place, row in enumerate(range(*rows.indices(len(self.units)))):
+            if cosine is not None:
+                size = np.nan_to_num(np.abs(cosine[place]), nan=-1.0)
+                size[row] = -1.0
+                near = [each for each in np.argsort(-size, kind="stable")[:most] if size[each] >= 0.5]
+                found.append([(int(self.units[each]), float(cosine[place][each])) for each in near])
+            elif cluster is not None and cluster[row] >= 0:
+                same = [each for each in np.flatnonzero(cluster == cluster[row]) if each != row][:most]
+                found.append([(int(self.units[each]), float("nan")) for each in same])
+            else:
+                found.append([])
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Where the numbers come from, for the page's foot."""
+        return {
+            role: {"path": str(source.path), "id": source.id, "summary": dict(source.summary)}
+            for role, source in self.sources.items()
+        }

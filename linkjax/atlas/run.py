@@ -1,0 +1,197 @@
+"""`linkjax atlas`: all units of a run as a folder that opens in a browser from disk."""
+
+import dataclasses
+import importlib.resources
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from linkjax import artifacts, numerics
+from linkjax import claim as claims
+from linkjax import manifest as manifests
+from linkjax.atlas import build, pictures
+from linkjax.atlas.read import Results, find
+from linkjax.config import PathName, positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import inputs
+from linkjax.sweeping import chunks
+
+DATA = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Make a folder that shows every unit of a run, with its pictures and numbers, in a browser and from disk."""
+
+    run: PathName
+    """Folder that holds the folders of `linkjax sweep`, `select`, `counterfactual`, … of one classifier; the flag
+    may be left out."""
+    out: PathName
+    """Folder to make; open its index.html. The same command goes on where it was stopped."""
+    sweep: PathName | None = None
+    """Folder of `linkjax sweep`; none: the one in the run's folder."""
+    selection: PathName | None = None
+    """Folder of `linkjax select`; none: the one in the run's folder. Without it no effect is tested."""
+    counterfactual: PathName | None = None
+    """Folder of `linkjax counterfactual`; none: the one in the run's folder."""
+    pairs: PathName | None = None
+    """Folder of `linkjax pairs`; none: the one the sweep was made with."""
+    generator: PathName | None = None
+    """Folder of the generator that draws; none: the one the sweep was made with."""
+    link: PathName | None = None
+    """Folder of the link; none: the one the sweep was made with."""
+    encoding: PathName | None = None
+    """Folder of `linkjax encode`, of a sweep of photographs; none: the one the sweep was made with."""
+    pictures: bool = True
+    """Draw every unit's pictures; without, the atlas has the numbers alone."""
+    pictures_from: PathName | None = None
+    """An earlier atlas: pictures it has of the same units, values and weights are taken from it, not drawn."""
+    samples: int = 3
+    """Anchors shown of every unit, spread over those of the sweep."""
+    steps: int = 5
+    """Steps shown of every unit, at most."""
+    tile: int = 96
+    """Side of a picture in pixels, at most that of the generator's."""
+    quality: int = 80
+    """Of the pictures' compression, 1 … 100."""
+    title: str = "linkjax atlas"
+    """Heading of the page."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images drawn at once, over all devices."""
+
+    def __post_init__(self) -> None:
+        positive(samples=self.samples, steps=self.steps, tile=self.tile)
+        positive(batch_size=1 if self.batch_size == "auto" else self.batch_size)
+        if not 1 <= self.quality <= 100:
+            raise InputError(f"quality: expected 1 … 100, found {self.quality}")
+
+
+@numerics.float32_default()
+def run(config: Config) -> None:
+    """Write the folder: pictures that are missing, data, the page."""
+    given = {role: getattr(config, role) for role in ("sweep", "selection", "counterfactual", "pairs")}
+    paths = find(Path(config.run), given)
+    if "pairs" not in paths:
+        made_with = manifests.read(paths["sweep"], ("sweep",))["config"].get("pairs")
+        if made_with and Path(made_with).is_dir():
+            paths["pairs"] = Path(made_with)
+    results = Results(paths)
+    with claims.Claim(Path(config.out)) as claim:
+        _check_own(claim.partial)
+        data = claim.partial / DATA
+        shown = _draw(config, results, claim.partial) if config.pictures else None
+        summary = build.write(data, config.title, results, shown)
+        copy_page(claim.partial)
+        made_from = {role: source.id for role, source in results.sources.items()}
+        content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
+        identity = manifests.fingerprint({**made_from, "title": config.title, "pictures": config.pictures})
+        manifests.write(claim.partial, manifests.build("atlas", computed=False, **content, id=identity))
+        (claim.partial / claims.RUN).unlink()
+        claim.publish()
+    print(Path(config.out) / "index.html")
+
+
+def copy_page(folder: Path) -> None:
+    """The page itself: HTML, style and scripts, the same for every atlas."""
+    page = importlib.resources.files("linkjax.atlas") / "page"
+    for file in sorted(page.iterdir(), key=lambda each: each.name):
+        if file.name.endswith((".html", ".css", ".js")):
+            (folder / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _check_own(partial: Path) -> None:
+    """An unfinished folder is gone on with if it is an atlas's; its pictures are each known by what they show."""
+    path = partial / claims.RUN
+    if path.exists():
+        try:
+            kind = json.loads(path.read_text(encoding="utf-8")).get("kind")
+        except (ValueError, AttributeError):
+            kind = None
+        if kind != "atlas":
+            raise InputError(f"{partial}: another unfinished run lies here; remove the folder, or give another --out")
+    manifests.write_whole(path, json.dumps({"kind": "atlas"}))
+
+
+def _draw(config: Config, results: Results, folder: Path) -> dict[str, Any]:
+    """Draw what is missing, and say what there is; no model is loaded where nothing is."""
+    settings, data = results.sweep.settings, folder / DATA
+    planned = plan(config, results)
+    earlier = None if config.pictures_from is None else Path(config.pictures_from)
+    if earlier is not None:
+        manifests.read(earlier, ("atlas",))
+    rows = pictures.missing(data, planned, None if earlier is None else earlier / DATA)
+    if len(rows):
+        generator = inputs.model(_folder(config, settings, "generator"), "generator", settings["precision"])
+        link_path = _folder(config, settings, "link")
+        link = inputs.model(link_path, "link")
+        for role, model in (("generator", generator), ("link", link)):
+            artifacts.check_weights(results.sweep.manifest, role, model.sha256, f"the sweep in {results.sweep.path}")
+        swept = artifacts.Artifact(results.sweep.path, "sweep")
+        along = inputs.raising(link, link_path, inputs.directions_of(swept))
+        anchors = _anchors(config, results)
+        size = (
+            chunks.batch_on_cpu(generator.model.spec.resolution) if config.batch_size == "auto" else config.batch_size
+        )
+        with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
+            pictures.draw(
+                data, planned, rows, generator.model, along, anchors, mode=settings["mode"], batch_size=size,
+                advance=advance,
+            )  # fmt: skip
+    shutil.rmtree(folder / "small", ignore_errors=True)
+    return pictures.write_small(folder, data, planned)
+
+
+def plan(config: Config, results: Results) -> pictures.Plan:
+    """What is to be drawn of these results."""
+    settings = results.sweep.settings
+    samples = pictures.chosen_samples(results.labels.tolist(), config.samples)
+    steps = pictures.plan_steps(results.asked.shape[2], config.steps)
+    made_with = {
+        "weights": {role: results.sweep.weights.get(role) for role in ("generator", "link")},
+        "inputs": {role: results.sweep.inputs.get(role) for role in ("pairs", "encoding")},
+        **{name: settings.get(name) for name in ("mode", "directions", "precision")},
+        "anchors": [results.sample_ids[samples], results.labels[samples]],
+    }
+    return pictures.Plan(
+        results.units, results.flag == 0, results.asked, samples, steps, _tile(config, settings), config.quality,
+        made_with,
+    )  # fmt: skip
+
+
+def _tile(config: Config, settings: Any) -> int:
+    """Side of a stored picture: what was asked for, or the generator's where that is smaller."""
+    generator = Path(config.generator or settings["generator"])
+    if not (generator / manifests.FILE).is_file():
+        return config.tile
+    return min(config.tile, int(manifests.read(generator, ("generator",))["spec"]["resolution"]))
+
+
+def _anchors(config: Config, results: Results) -> dict[str, np.ndarray]:
+    """The sweep's anchors, found again in its pairs or photographs: `w` and `r`.
+
+    Raises: InputError if they are not the same.
+    """
+    settings = results.sweep.settings
+    pairs = inputs.pairs(_folder(config, settings, "pairs"))
+    encoding = None
+    if settings.get("encoding") or config.encoding:
+        encoding = artifacts.Artifact(Path(_folder(config, settings, "encoding")), "encoding")
+    labels = tuple(dict.fromkeys(results.labels.tolist()))
+    found = inputs.anchors(pairs, encoding, settings["samples"], labels)
+    if not (np.array_equal(found["label"], results.labels) and np.array_equal(found["sample_id"], results.sample_ids)):
+        raise InputError(f"{pairs.path}: these are not the pairs that the sweep in {results.sweep.path} started from")
+    return found
+
+
+def _folder(config: Config, settings: Any, role: str) -> str:
+    """A folder from the settings, or from those of the sweep."""
+    path = getattr(config, role) or settings.get(role)
+    if not path or not Path(path).exists():
+        raise InputError(
+            f"{role}: the sweep was made with {path}, which is not there now; give --{role}, or --no-pictures"
+        )
+    return path

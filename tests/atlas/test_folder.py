@@ -1,0 +1,144 @@
+import base64
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from linkjax import cli, manifest
+from linkjax.analysis.effect_map import effect_map
+from linkjax.atlas import pictures, run, shards
+from linkjax.atlas.read import Results, find
+from scripts import make_atlas_run
+from tests.atlas.conftest import SHAPE, UNITS
+
+
+def content(path):
+    text = path.read_text(encoding="ascii")
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def unpack(packed):
+    kinds = {"f4": "<f4", "f2": "<f2", "i4": "<i4", "i2": "<i2", "u1": "|u1"}
+    return np.frombuffer(base64.b64decode(packed["d"]), kinds[packed["t"]]).reshape(packed["s"])
+
+
+def again(made, out, *flags):
+    return cli.main(["atlas", str(made / "run"), "--out", str(out), "--tile", "16", *flags])
+
+
+def test_every_number_of_the_selection_is_in_a_shard(made):
+    data = made / "atlas" / "data"
+    table = Results({role: made / "run" / role for role in ("sweep", "selection")}).table
+    for name in ("effect", "low", "high", "q"):
+        by_place = np.stack([
+            np.stack([unpack(content(data / "effects" / f"{part}-{metric}.js")[name]) for metric in range(5)], axis=1)
+            for part in range(3)
+        ], axis=1)  # fmt: skip
+        by_unit = np.concatenate([unpack(content(data / "units" / f"{i}.js")[name]) for i in range(4)])
+        np.testing.assert_array_equal(by_place, table[name].values)
+        np.testing.assert_array_equal(by_unit, table[name].values)
+
+
+def test_pictures_that_are_there_are_not_drawn_again(made, tmp_path):
+    """The made-up run has no models: had anything to be drawn, they would be missed."""
+    assert again(made, tmp_path / "again", "--pictures-from", str(made / "atlas")) == 0
+    for unit in (0, UNITS - 2):
+        ours, theirs = (folder / "data" / "strips" / f"{unit}.js" for folder in (tmp_path / "again", made / "atlas"))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert not (made / "atlas" / "data" / "strips" / "49.js").exists()  # not swept
+
+
+def test_pictures_of_other_settings_are_not_taken(made, tmp_path, capsys):
+    assert again(made, tmp_path / "again", "--pictures-from", str(made / "atlas"), "--quality", "70") == 2
+    assert "give --generator, or --no-pictures" in capsys.readouterr().err
+
+
+def test_a_stopped_atlas_goes_on_and_a_finished_one_is_not_written_over(made, tmp_path, capsys):
+    config = run.Config(run=str(made / "run"), out=str(tmp_path / "atlas"), tile=16)
+    make_atlas_run.draw_pictures(tmp_path / "atlas", config, 32)
+    (tmp_path / "atlas.partial" / "data" / "strips" / "7.js").write_text('__shard("strips/7",{"key":"')  # cut short
+    assert again(made, tmp_path / "atlas") == 2  # there is something to draw, and nothing to draw it with
+    results = Results(find(made / "run", {}))
+    planned = run.plan(config, results)
+    missing = pictures.missing(tmp_path / "atlas.partial" / "data", planned, None)
+    assert missing.tolist() == [7]
+    make_atlas_run.draw_pictures(tmp_path / "atlas", config, 32)
+    assert again(made, tmp_path / "atlas") == 0
+    assert not (tmp_path / "atlas.partial").exists() and not (tmp_path / "atlas" / "run.json").exists()
+    assert again(made, tmp_path / "atlas") == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_sweep_alone_is_shown_as_untested(made, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copytree(made / "run" / "sweep", tmp_path / "run" / "sweep")
+    assert cli.main(["atlas", str(tmp_path / "run"), "--out", str(tmp_path / "atlas"), "--no-pictures"]) == 0
+    index = content(tmp_path / "atlas" / "data" / "index.js")
+    assert index["tested"] is False and index["pictures"] is None
+    assert not unpack(index["counts"]).any()
+
+
+@pytest.mark.parametrize("case, words", [
+    ("nothing", "expected a folder with finished results in it, found nothing there"),
+    ("empty", "run linkjax sweep, or give --sweep"),
+    ("stage", "found a sweep; give the folder around it"),
+    ("two", "expected one selection in it, found first, second; choose with --selection"),
+    ("other", "is of another sweep"),
+])  # fmt: skip
+def test_what_cannot_be_shown_is_named(made, tmp_path, capsys, case, words):
+    folder = tmp_path / "run"
+    if case == "empty":
+        folder.mkdir()
+    elif case == "stage":
+        folder = made / "run" / "sweep"
+    elif case in ("two", "other"):
+        shutil.copytree(made / "run", folder)
+        shutil.move(folder / "selection", folder / "first")
+    if case == "two":
+        shutil.copytree(folder / "first", folder / "second")
+    if case == "other":
+        told = manifest.read(folder / "first")
+        manifest.write(folder / "first", {**told, "inputs": {**told["inputs"], "sweep": "0" * 64}})
+    assert cli.main(["atlas", str(folder), "--out", str(tmp_path / "out")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_cannot_break_out_of_a_shard():
+    text = shards.text("index", {"name": '</script>"\u2028\\'})
+    assert text.isascii() and content_of(text)["name"] == '</script>"\u2028\\'
+
+
+def content_of(text):
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def test_halves_keep_three_digits_and_never_become_infinite():
+    values = np.array([1.0, -3.14159, 1e6, 1e-4, np.nan])
+    found = unpack(shards.pack(values, "f2")).astype(float)
+    np.testing.assert_allclose(found[[0, 1, 3]], values[[0, 1, 3]], rtol=1e-3)
+    assert found[2] == 65504 and np.isnan(found[4])
+
+
+def test_the_map_puts_like_units_together_and_says_what_it_shows():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 40))
+    effects = np.concatenate([one + rng.normal(size=(5, 40)) * 0.01, other + rng.normal(size=(5, 40)) * 0.01])
+    effects[3, :2] = np.nan
+    found = effect_map(np.concatenate([effects, np.full((1, 40), np.nan)]))
+    assert np.isnan(found.places[-1]).all()
+    within = np.linalg.norm(np.diff(found.places[:3], axis=0), axis=1).max()
+    assert within < 0.05 * np.linalg.norm(found.places[0] - found.places[9])
+    assert found.share[0] > 0.95 and found.share.sum() <= 1
+    assert np.abs(found.places[:-1]).max() == found.places[:-1, 0].max()  # the sign is settled
+    np.testing.assert_array_equal(effect_map(np.zeros((3, 4))).share, 0)
+
+
+def test_parts_and_metrics_have_words(made):
+    index = content(made / "atlas" / "data" / "index.js")
+    assert [part["id"] for part in index["parts"]] == ["image", "ear", "hind_leg"]
+    assert [(metric["up"], metric["down"]) for metric in index["metrics"]][2:] == [
+        ("larger", "smaller"), ("lower in the image", "higher in the image"), ("longer", "shorter"),
+    ]  # fmt: skip
+    assert index["class_names"]["2"] == SHAPE["classes"][2]
