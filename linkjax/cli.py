@@ -146,6 +146,7 @@ def _dispatch(arguments: list[str]) -> int:
         "demo": _demo,
         "doctor": _doctor,
         "label": _label,
+        "run": _experiment,
         **{stage.name: lambda rest, stage=stage: _stage(stage.name, rest) for stage in PIPELINE},
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -171,21 +172,33 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _stage(name: str, arguments: list[str]) -> None:
-    stages = {stage.name: stage for stage in PIPELINE}
-    module = stages[name].module
+    module = next(stage for stage in PIPELINE if stage.name == name).module
     settings: dict[str, object] = {}
-    given, arguments = joining.take_flags(arguments)
-    if cluster.count() == 1 and not {"-h", "--help"} & set(arguments):
-        job = joining.find(given)
-        if job is not None:
-            cluster.join(job)
-    file, arguments = _take_config(arguments)
+    file, arguments = _joined(arguments)
     if file is not None:
         # a plan is of the other stages, so it reads their tables too
         settings = configs.read_toml(file, name, settings_of_stages(), alone=name != "plan")
         if name == "plan":
             settings["experiment"] = str(file.absolute())
     module.run(configs.from_command_line(module.Config, arguments, settings, f"linkjax {name}", EveryStage))
+
+
+def _experiment(arguments: list[str]) -> None:
+    from linkjax import experiment
+
+    file, arguments = _joined(arguments)
+    settings = {} if file is None else {"experiment": str(file)}
+    experiment.run(configs.from_command_line(experiment.Config, arguments, settings, "linkjax run", EveryStage))
+
+
+def _joined(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """Take the flags of every stage and join the job they tell of; the experiment's file, and what flags are left."""
+    given, arguments = joining.take_flags(arguments)
+    if cluster.count() == 1 and not {"-h", "--help"} & set(arguments):
+        job = joining.find(given)
+        if job is not None:
+            cluster.join(job)
+    return _take_config(arguments)
 
 
 def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
@@ -267,6 +280,7 @@ def _print_help() -> None:
     table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
     table.add_row("convert classifier", "read a torchvision .pth or .safetensors as data")
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")
+    table.add_row("run", "all stages of an experiment in one folder, from pairs to the page; goes on where it was")
     for stage in PIPELINE:
         table.add_row(stage.name, stage.does)
     Console().print("usage: linkjax COMMAND [--config FILE.toml] [--flag value …] --out DIR\n", highlight=False)

@@ -16,13 +16,56 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.2f}/s" if task.speed else "", style="progress.data.speed")
 
 
+_SHARED: list[Progress] = []  # of a run of several stages
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar for `total` items of `what`; call the given function with how many more are done.
 
-    Of several processes only process 0 shows it.
+    Within `view` it is one of the view's bars, as long as it lasts. Of several processes only process 0 shows it.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr, quiet=not cluster.first()), refresh_per_second=2) as bar:
+    if _SHARED:
+        bar = _SHARED[-1]
+        task = bar.add_task(what, total=total)
+        try:
+            yield lambda count: bar.advance(task, count)
+        finally:
+            bar.remove_task(task)
+        return
+    with _bars() as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def view(stages: int) -> Iterator[Callable[[str], None]]:
+    """One view of a run of several stages: how many are done, and the bars of the one at work.
+
+    Call the given function with the name of the stage that begins.
+    """
+    with _bars() as bar:
+        _SHARED.append(bar)
+        task, begun = bar.add_task("stages", total=stages), 0
+
+        def begin(name: str) -> None:
+            nonlocal begun
+            bar.update(task, description=name, completed=begun)
+            begun += 1
+
+        try:
+            yield begin
+            bar.update(task, description="stages", completed=stages)
+        finally:
+            _SHARED.pop()
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    # What stages print goes where it went before, also while the bars are drawn.
+    return Progress(
+        *columns,
+        console=Console(file=sys.stderr, quiet=not cluster.first()),
+        refresh_per_second=2,
+        redirect_stdout=sys.stdout.isatty(),
+    )

@@ -1,5 +1,6 @@
 """The README's job from files of the published formats, on the small random weights of `parity/`."""
 
+import dataclasses
 import json
 import re
 
@@ -8,43 +9,151 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
+from linkjax import artifacts, experiment
 from linkjax.cli import main
+from linkjax.report.source import Source
+from linkjax.stages import report
 from tests.stages.conftest import do
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, parity):
     """Every command of the README, in its order, once."""
-    return job(tmp_path_factory.mktemp("job"), parity)
+    return job(tmp_path_factory.mktemp("job"), parity, "--skip", "congruence")
 
 
-def job(folder, parity, last="report"):
-    pytest.importorskip("torch")
-    at = {name: str(folder / name) for name in ("generator", "classifier", "pairs", "link", "evaluation", "sweep")}
-    at |= {name: str(folder / name) for name in ("counterfactual", "report")}
-    do("convert", "generator", parity / "gen_stem16.pkl", at["generator"])
-    do("convert", "classifier", parity / "cls_resnet18.pth", at["classifier"], "--arch", "resnet18")
-    models = ["--generator", at["generator"], "--classifier", at["classifier"]]
-    names = ["--class-names", "a<b>", "two", "three"]
-    sizes = ["--n-train", "20", "--n-val", "8", "--n-test", "8", "--batch-size", "24"]
-    do("plan", *models, "--no-measure")
-    do("pairs", *models, "--classes", "0", "2", "5", *names, "--keep", "all", *sizes, "--out", at["pairs"])
-    do("link", "--pairs", at["pairs"], "--method", "ridge", "--alphas", "0.1", "10", "--out", at["link"])
-    linked = [*models, "--pairs", at["pairs"], "--link", at["link"], "--batch-size", "24"]
-    do("evaluate", *linked, "--shuffled-samples", "8", "--pictures", "4", "--out", at["evaluation"])
-    if last == "evaluate":
-        return folder
-    units = ["--units", "0", "1", "63", "--samples", "2", "--steps", "3", "--picture-units", "2"]
-    units += ["--random-directions", "4"]
-    do("sweep", *linked, *units, "--out", at["sweep"])
-    searches = ["--samples", "2", "--max-steps", "6", "--check-every", "3", "--targets", "1", "4"]
-    do("counterfactual", *linked, *searches, "--out", at["counterfactual"])
-    results = [
-        word for name in ("pairs", "link", "evaluation", "sweep", "counterfactual") for word in (f"--{name}", at[name])
-    ]
-    do("report", *results, "--out", at["report"])
+EXPERIMENT = """
+[shared]
+generator = "generator"
+classifier = "classifier"
+batch_size = 24
+
+[pairs]
+classes = "0,2,5"
+class_names = ["a<b>", "two", "three"]
+keep = "all"
+n_train = 20
+n_val = 8
+n_test = 8
+
+[link]
+method = "ridge"
+alphas = [0.1, 10]
+
+[evaluate]
+shuffled_samples = 8
+pictures = 4
+
+[sweep]
+units = ["0-1", 63]
+samples = 2
+steps = 3
+picture_units = 2
+random_directions = 4
+
+[select]
+draws = 20
+flips = 50
+against = ["sign"]
+ablation = false
+
+[counterfactual]
+samples = 2
+max_steps = 6
+check_every = 3
+targets = [1, 4]
+"""
+
+
+def job(folder, parity, *flags):
+    do("convert", "generator", parity / "gen_stem16.pkl", folder / "generator")
+    do("convert", "classifier", parity / "cls_resnet18.pth", folder / "classifier", "--arch", "resnet18")
+    (folder / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
+    do("plan", "--config", folder / "experiment.toml", "--no-measure")
+    do("run", "--config", folder / "experiment.toml", "--out", folder, *flags)
     return folder
+
+
+def asked_for(run, text=EXPERIMENT, **more):
+    (run / "changed.toml").write_text(text, encoding="utf-8")
+    return experiment.plan(experiment.Config(out=str(run), experiment=str(run / "changed.toml"), **more))
+
+
+def differ(run, planned):
+    found = report.complete(report.Config(str(run)))
+    kinds = {"link": ("link",)}
+    return {
+        name: experiment.differences(Source(role, getattr(found, role), kinds.get(name, (role,))), planned[name])
+        for name, role in {
+            "pairs": "pairs",
+            "link": "link",
+            "sweep": "sweep",
+            "counterfactual": "counterfactual",
+        }.items()
+    }
+
+
+def test_a_run_knows_what_it_has_finished_wherever_it_lies_and_names_what_was_made_otherwise(run, monkeypatch):
+    nothing = {name: [] for name in ("pairs", "link", "sweep", "counterfactual")}
+    assert differ(run, asked_for(run)) == nothing
+    monkeypatch.chdir(run)
+    assert differ(run, asked_for(run.relative_to(run))) == nothing
+    assert differ(run, asked_for(run, EXPERIMENT.replace("batch_size = 24", "batch_size = 8"))) == nothing
+    assert differ(run, asked_for(run, EXPERIMENT.replace("steps = 3", "steps = 5", 1))) == {
+        **nothing, "sweep": ["steps: 3 there, 5 now"]
+    }  # fmt: skip
+    changed = asked_for(run)
+    changed["counterfactual"] = dataclasses.replace(changed["counterfactual"], classifier=str(run / "generator"))
+    changed["sweep"] = dataclasses.replace(changed["sweep"], pairs=str(run / "evaluation"))
+    assert differ(run, changed) == {
+        **nothing,
+        "counterfactual": ["of another classifier"],
+        "sweep": ["of another pairs"],
+    }
+
+
+def test_a_run_goes_on_where_it_was_and_refuses_what_was_made_otherwise(run, capsys):
+    flags = ["--skip", "congruence", "--out", str(run)]
+    made = (run / "sweep" / "manifest.json").stat().st_mtime_ns
+    assert main(["run", "--config", str(run / "experiment.toml"), *flags]) == 0
+    said = capsys.readouterr().out
+    assert said.count("there already") == 6 and said.strip().endswith("index.html")
+    assert (run / "sweep" / "manifest.json").stat().st_mtime_ns == made
+    (run / "changed.toml").write_text(EXPERIMENT.replace("n_val = 8", "n_val = 9"), encoding="utf-8")
+    assert main(["run", "--config", str(run / "changed.toml"), *flags]) == 2
+    assert "holds a pairs made otherwise (n-val: 8 there, 9 now); remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('generator = "generator"', ""), 'add generator = "…" under [shared]'),
+        (("[link]", '[link]\ngroups = ["0", "2"]'), "a run has one link"),
+        (("steps = 3", "stepps = 3"), "did you mean 'steps'"),
+        (("n_train = 20", "n_train = -1"), "n-train: expected a number above 0"),
+    ],
+)
+def test_a_run_with_unusable_settings_ends_before_any_work(run, tmp_path, capsys, change, said):
+    text = EXPERIMENT.replace('"classifier"', f'"{run / "classifier"}"').replace(*change)
+    (tmp_path / "wrong.toml").write_text(text, encoding="utf-8")
+    assert main(["run", "--config", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_stages_that_need_more_are_run_where_it_is_given(run, tmp_path):
+    assert list(asked_for(run)) == [
+        "pairs", "link", "evaluate", "congruence", "sweep", "select", "counterfactual", "report"
+    ]  # fmt: skip
+    parts = asked_for(
+        run, EXPERIMENT + '[segment]\nimages = "pictures"\nmasks = "masks"\n[encode]\nphotographs = "p"\n'
+    )
+    assert list(parts)[3:7] == ["congruence", "encode", "segment", "screen"]
+    assert parts["sweep"].segmenter == parts["screen"].segmenter == str(run / "segmenter")
+    assert parts["sweep"].screening == str(run / "screening") and parts["sweep"].encoding is None
+    assert parts["report"].encoding == str(run / "encoding")
+    assert parts["segment"].masks == str(run / "masks")
+    assert "select" not in asked_for(run, skip=("sweep",))
 
 
 def test_the_page_is_whole_and_self_contained(run):
@@ -84,7 +193,7 @@ def test_the_readmes_python_works_on_what_was_made(run):
 def test_with_64_bit_values_on_every_folder_is_the_same(run, tmp_path, parity):
     jax.config.update("jax_enable_x64", True)
     try:
-        job(tmp_path, parity, last="evaluate")
+        job(tmp_path, parity, "--skip", "congruence", "sweep", "select", "counterfactual")
         generator, classifier = (linkjax.load(tmp_path / name) for name in ("generator", "classifier"))
         seen = classifier(
             classifier.preprocess(generator.synthesis(generator.mapping(np.zeros((2, 16)), np.arange(2))))

@@ -39,7 +39,7 @@ LAYERS = (
     ("report",),
     ("stages",),
     ("study", "figures"),
-    ("demo", "doctor", "label", "atlas"),
+    ("demo", "doctor", "label", "atlas", "experiment"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -8,6 +8,7 @@ from linkjax import config as configs
 from linkjax import manifest as manifests
 from linkjax.config import PathName
 from linkjax.errors import InputError
+from linkjax.report.finding import results_in
 
 _RESULTS = (
     "pairs",
@@ -28,10 +29,11 @@ _RESULTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One page with tables and pictures, from any of the results that belong together."""
+    """One page with tables and pictures, from any of the results that belong together; none named: all of a run."""
 
     out: PathName
-    """Folder to make: index.html (complete in itself) and figures/*.png."""
+    """Folder to make: index.html (complete in itself) and figures/*.png. If no result is named, the page shows those
+    that lie beside it; of the folder of a run, it is made inside, as report."""
     pairs: PathName | None = None
     """Folder of `linkjax pairs`."""
     link: PathName | None = None
@@ -61,16 +63,33 @@ class Config:
     title: str = "linkjax report"
     """Heading of the page."""
 
-    def __post_init__(self) -> None:
-        if all(getattr(self, name) is None for name in _RESULTS):
-            raise InputError(
-                "expected at least one result to report, found none; add " + " or ".join(f"--{n} DIR" for n in _RESULTS)
-            )
-
 
 def run(config: Config) -> None:
     """Write the page and its pictures, and print where the page lies; of several processes the first does it."""
-    cluster.on_first(lambda: _write(config))
+    cluster.on_first(lambda: _write(complete(config)))
+
+
+def complete(config: Config) -> Config:
+    """The settings with the results that lie beside the page, if none is named.
+
+    Raises: InputError if there are none, or if it is not clear which of several is meant.
+    """
+    from linkjax.report.sections import SECTIONS
+
+    if any(getattr(config, name) is not None for name in _RESULTS):
+        return config
+    kinds = {kind.role: kind.kinds for kind in SECTIONS}
+    out = Path(config.out)
+    run = out if out.is_dir() and not (out / manifests.FILE).exists() else out.absolute().parent
+    found = results_in(run, {name: kinds[name] for name in _RESULTS}) if run.is_dir() else {}
+    if not found:
+        raise InputError(
+            f"expected at least one result to report in {run}, found none; give --out beside the results of a run, or "
+            + " or ".join(f"--{name.replace('_', '-')} DIR" for name in _RESULTS)
+        )
+    out = out / "report" if run == out else out
+    print(f"reported: {', '.join(sorted(path.name for path in found.values()))}")
+    return dataclasses.replace(config, out=str(out), **{name: str(path) for name, path in found.items()})
 
 
 def _write(config: Config) -> None:

@@ -205,9 +205,28 @@ def test_settings_can_be_fed_back_and_give_the_same_bytes(results, whole, tmp_pa
     assert (tmp_path / "again" / "index.html").read_bytes() == (whole / "index.html").read_bytes()
 
 
+def test_results_of_a_run_are_found_by_what_they_are(results, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name, folder in {"pairs": "pairs", "link": "my-link", "sweep": "sweep"}.items():
+        (run / folder).symlink_to(results[name])
+    (run / "sweep.partial").mkdir()
+    (run / "notes.txt").write_text("of mine")
+    report.run(report.Config(str(run)))
+    assert "reported: my-link, pairs, sweep" in capsys.readouterr().out
+    assert set(manifest.read(run / "report", ("report",))["inputs"]) == {"pairs", "link", "sweep"}
+    make(run / "again")  # beside them; a page is no result to report
+    assert (run / "again" / "index.html").read_bytes() == (run / "report" / "index.html").read_bytes()
+    (run / "old-sweep").symlink_to(results["sweep"])  # the one that bears the name is meant
+    make(run / "third")
+    (run / "sweep").rename(run / "new-sweep")
+    with pytest.raises(InputError, match="expected one sweep, found new-sweep, old-sweep; say which with --sweep"):
+        make(run / "fourth")
+
+
 def test_one_sentence_for_each_wrong_use(results, tmp_path, whole):
     with pytest.raises(InputError, match="at least one result"):
-        report.Config(str(tmp_path / "out"))
+        make(tmp_path / "out")
     with pytest.raises(InputError, match="expected sweep, found pairs"):
         make(tmp_path / "out", sweep=results["pairs"])
     with pytest.raises(InputError, match="exists already"):
