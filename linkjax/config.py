@@ -15,6 +15,7 @@ Folders in a file count from where the file lies, those of flags from where the 
 
 import dataclasses
 import difflib
+import inspect
 import json
 import os
 import re
@@ -142,7 +143,7 @@ def from_command_line(
         "Named",
         [(name, tyro.conf.OmitArgPrefixes[kind]) for name, kind in (("settings", cls), ("of_every_stage", beside))],
     )
-    return tyro.cli(named, args=words, prog=prog, description=cls.__doc__, config=only)
+    return tyro.cli(named, args=words, prog=prog, description=inspect.getdoc(cls), config=only)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
