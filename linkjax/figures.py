@@ -1,13 +1,58 @@
-"""Figures of results in memory, for notebooks: a unit raised, and what units change."""
+"""Figures of results in memory, for notebooks: pictures, a unit raised, what units change and how far they obey."""
 
 import numpy as np
 import xarray as xr
 
+from linkjax.analysis import candidates, measurements
 from linkjax.errors import InputError
+from linkjax.masks.overlay import tint
 from linkjax.report import figures
 from linkjax.report.figures import Figure
 
 _MOST_COLUMNS = 30  # of a heat map
+
+
+def pictures(images: np.ndarray, labels: np.ndarray | None = None, columns: int = 10) -> Figure:
+    """Pictures side by side; with labels, their parts in colours below them.
+
+    Args:
+      images, labels: of `linkjax.draw`.
+      columns: pictures in a row.
+    """
+    enlarged = max(1, 96 // images.shape[1])
+    large = images.repeat(enlarged, 1).repeat(enlarged, 2)
+    rows = []
+    for start in range(0, len(large), columns):
+        own = slice(start, start + columns)
+        rows.append(np.concatenate(list(large[own]), axis=1))
+        if labels is not None:
+            coloured = [tint(*each, enlarged) for each in zip(images[own], labels[own].astype(int), strict=True)]
+            rows.append(np.concatenate(coloured, axis=1))
+    return figures.stack(rows)
+
+
+def fidelity(swept: xr.Dataset) -> Figure:
+    """Change obtained per change asked of every unit, with two standard errors over anchors; at 1 a unit obeys."""
+    swept = swept.isel(unit=np.flatnonzero(swept["flag"].values == 0))
+    value, error = swept["fidelity"].values, swept["fidelity_se"].values
+    names = [f"unit {unit}" for unit in swept["unit"].values]
+    return figures.bars(
+        value, names, xlabel="change obtained per change asked", low=value - 2 * error, high=value + 2 * error,
+        reference=1.0, reference_name="as asked",
+    )  # fmt: skip
+
+
+def agreement(screened: xr.Dataset, swept: xr.Dataset) -> Figure:
+    """Effects by screening against those by a sweep of the same units, each in spreads of its metric among anchors."""
+    parts, metrics = ([str(name) for name in swept[dim].values] for dim in ("part", "metric"))
+    names = tuple([str(name) for name in screened[dim].values] for dim in ("part", "metric"))
+    units = swept["unit"].values
+    predicted = candidates.matched(screened["effect"].values[units], (names[0], names[1]), (parts, metrics))
+    spread = measurements.spread(swept["baseline"].values, metrics)
+    both = [each / spread for each in (predicted, swept["effect"].values)]
+    known = np.isfinite(both).all(axis=0)
+    x, y = (each[known] for each in both)
+    return figures.scatter(x, y, xlabel="screened, spreads per σ", ylabel="swept, spreads per σ", equal=True)
 
 
 def strip(swept: xr.Dataset, unit: int) -> Figure:

@@ -76,8 +76,9 @@ class Config:
     """Units whose images are stored: those that change the picture most."""
     picture_samples: int = 3
     """Anchors per stored unit."""
-    motion: Literal["pictures", "all"] = "pictures"
-    """How far parts move from the first step to the last: in the stored pictures, or for all (two more images each)."""
+    motion: Literal["pictures", "all", "none"] = "pictures"
+    """How far parts move from the first step to the last: in the stored pictures, for all (two more images each), or
+    not measured."""
     precision: numerics.Precision = "float32"
     """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
     nonfinite: finite.Policy = "exclude"
@@ -381,7 +382,7 @@ class Sweep:
             self.writer, self.models, shown, self.units, self.values, mode=self.config.mode, batch_size=self.few,
             on=self.mesh,
         )  # fmt: skip
-        if made:
+        if made and self.config.motion != "none":
             motion.store_pictures(self.writer, made, len(self.parts) - 1, self.few, self.mesh)
         drawn = made["finite"].size if made else 0
         all_moved = self.config.motion == "all"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -32,6 +32,7 @@ def sweep(
     units: Sequence[int] | None = None,
     steps: int = 5,
     directions: Directions = "steer",
+    motion: Literal["none", "pictures", "all"] = "none",
     **settings: Any,
 ) -> xr.Dataset:
     """Set units to values, draw, re-encode, and measure what changed: what `linkjax sweep` stores.
@@ -41,15 +42,17 @@ def sweep(
       units: numbers; None: all.
       steps: values of each unit.
       directions: "steer" or the paper's "kernel".
+      motion: of the parts, from the first step to the last: its program takes as long to compile as all others.
       settings: any other of `linkjax sweep` (`linkjax.stages.sweep.Config`): random_directions, picture_units, mode, ….
     Returns: `measured` [sample, unit, step, part, metric], `obtained`, `fidelity`, `effect` [unit, part, metric], ….
     Raises: InputError for units the classifier does not have, or a link without the directions asked for.
     """
     own, trained = start_arrays(anchors)
+    given = {"steps": steps, "directions": directions, "motion": motion, **settings}
+    segmenter = None if study.segmenter is None else _HERE
     config = sweeping.Config(
-        _HERE, _HERE, _HERE, _HERE, _HERE, steps=steps, directions=directions, samples=_each(own["label"]),
-        segmenter=None if study.segmenter is None else _HERE, **settings,
-    )  # fmt: skip
+        _HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given
+    )
     models = (study.generator, study.classifier, along(study.link, directions), study.segmenter)
     swept = inputs.units("all" if units is None else tuple(units), study.classifier.spec.num_units)
     writer = InMemory("sweep", config, _names(anchors))

@@ -21,7 +21,9 @@ def anchors(world):
 @pytest.fixture(scope="module")
 def swept(study, anchors):
     whole = linkjax.Study(study.generator, study.classifier, study.link)
-    return linkjax.sweep(whole, anchors, steps=3, picture_units=2, picture_samples=2, random_directions=4)
+    return linkjax.sweep(
+        whole, anchors, steps=3, motion="pictures", picture_units=2, picture_samples=2, random_directions=4
+    )
 
 
 def same(found, stored, names):
@@ -111,6 +113,8 @@ def test_a_study_is_a_pytree_that_tells_what_it_holds_and_refuses_what_does_not_
 
 def test_figures_of_a_sweep_show_the_units_whose_pictures_were_kept(swept):
     unit = int(swept["picture_unit"].values[0])
-    assert linkjax.figures.strip(swept, unit).axes
+    assert linkjax.figures.strip(swept, unit).axes and linkjax.figures.fidelity(swept).axes
+    picture = swept["picture"].values[0, 0]
+    assert linkjax.figures.pictures(picture, np.zeros(picture.shape[:3], np.uint8)).axes
     with pytest.raises(InputError, match="whose pictures were kept"):
         linkjax.figures.strip(swept, 10_000)
