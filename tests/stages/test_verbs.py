@@ -1,5 +1,8 @@
 """The verbs in memory give what the stages store: one science."""
 
+import re
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -118,3 +121,14 @@ def test_figures_of_a_sweep_show_the_units_whose_pictures_were_kept(swept):
     assert linkjax.figures.pictures(picture, np.zeros(picture.shape[:3], np.uint8)).axes
     with pytest.raises(InputError, match="whose pictures were kept"):
         linkjax.figures.strip(swept, 10_000)
+
+
+def test_the_examples_of_the_api_page_run_and_name_every_public_function(world, study, anchors):
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in linkjax.__all__:
+        assert f"`{name}`" in page, name
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        # The small world of the tests has other names.
+        exec(block.replace("runs/dogs", str(world.folder)).replace("ear", "left"), names)
+    assert names["swept"].sizes["unit"] == 3 and names["own"].steer.shape == study.link.steer.shape
