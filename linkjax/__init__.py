@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from linkjax.analysis.regions import measure_regions
     from linkjax.demo.study import demo_study, demo_truth
     from linkjax.loading import load
+    from linkjax.models.classifier_spec import Preprocessing
+    from linkjax.models.foreign import Foreign
     from linkjax.numerics import from_uint8, to_uint8
     from linkjax.opening import open
     from linkjax.study.models import Study
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from linkjax.study.verbs import counterfactual, draw, screen, select, sweep
 
 _HOMES = {
+    "Foreign": "linkjax.models.foreign",
+    "Preprocessing": "linkjax.models.classifier_spec",
     "Study": "linkjax.study.models",
     "anchors": "linkjax.study.starts",
     "counterfactual": "linkjax.study.verbs",
@@ -39,8 +43,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Study", "anchors", "counterfactual", "demo_study", "demo_truth", "draw", "figures", "fit_link", "from_uint8",
-    "load", "measure_regions", "open", "sample", "screen", "select", "sweep", "to_uint8",
+    "Foreign", "Preprocessing", "Study", "anchors", "counterfactual", "demo_study", "demo_truth", "draw", "figures",
+    "fit_link", "from_uint8", "load", "measure_regions", "open", "sample", "screen", "select", "sweep", "to_uint8",
 ]  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def _side(value: Any) -> Side:
 
 def _check(program: Program) -> None:
     if not all(type(side) is int and 1 <= side <= 1 << 13 for side in program.side):
-        raise InputError(f"expected images of 1 … {1 << 13} pixels a side, found {program.side}")
+        raise InputError(f"expected images of 1 … {1 << 13} pixels a side, found {str(program.side)[:80]}")
     stored = {array.name for array in program.arrays}
     if len(stored) < len(program.arrays):
         raise InputError("two of the graph's arrays have the same name")
@@ -240,7 +240,7 @@ def _check(program: Program) -> None:
         if not all(type(size) is int and size >= 0 for size in array.shape) or (
             sorted(array.order, key=str) != list(range(len(array.shape))) or bool in map(type, array.order)
         ):
-            raise InputError(f"array {array.name}: expected lengths, and each axis once, found {array.shape}")
+            raise InputError(f"array {array.name}: expected lengths, and each axis once, found {str(array.shape)[:80]}")
         total += math.prod(array.shape)
     if total > MOST_STORED:
         raise InputError(f"expected arrays of at most {MOST_STORED} numbers, found {total}")
