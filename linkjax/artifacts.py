@@ -141,7 +141,7 @@ class Writer:
         self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).means
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
         # where it lies does not change what it is, nor where models and results lie that are named by what they hold
-        held = configs.path_settings(type(config)) & {*weights, *self._run["inputs"]}
+        held = configs.path_settings(type(config)).keys() & {*weights, *self._run["inputs"]}
         self._untold = ("out", *free, *held)
         self._run["config"] = self._told(self._run["config"])
         try:

@@ -24,7 +24,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from linkjax.errors import InputError
 
@@ -62,7 +62,8 @@ def read_toml(path: Path, stage: str, stages: Mapping[str, type], *, alone: bool
     settings = {**{key: value for key, value in shared.items() if key in known}, **content.get(stage, {})}
     paths = path_settings(stages[stage])
     return {
-        key: _from(path, value) if key in paths and isinstance(value, str) else value for key, value in settings.items()
+        key: _from(path, value) if isinstance(value, str) and value not in paths.get(key, {value}) else value
+        for key, value in settings.items()
     }
 
 
@@ -100,11 +101,13 @@ def _tables(path: Path, stages: Mapping[str, type]) -> dict[str, dict[str, Any]]
     return tables
 
 
-def path_settings(cls: type) -> set[str]:
-    """Names of a dataclass's settings that are folders or files."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+def path_settings(cls: type) -> dict[str, frozenset[str]]:
+    """A dataclass's settings that are folders or files, each with the words that may stand instead of one."""
+    hints = {name: _kinds(hint) for name, hint in typing.get_type_hints(cls, include_extras=True).items()}
     return {
-        name for name, hint in hints.items() if any(_PATH in getattr(kind, "__metadata__", ()) for kind in _kinds(hint))
+        name: frozenset(word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind))
+        for name, kinds in hints.items()
+        if any(_PATH in getattr(kind, "__metadata__", ()) for kind in kinds)
     }
 
 
@@ -114,7 +117,9 @@ def write_toml(path: Path, stage: str, config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is not None and field.name != "out":
-            lines.append(f"{field.name} = {_toml(_seen_from(path, value) if field.name in paths else value)}")
+            if field.name in paths and value not in paths[field.name]:
+                value = _seen_from(path, value)
+            lines.append(f"{field.name} = {_toml(value)}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

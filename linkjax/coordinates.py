@@ -31,9 +31,9 @@ def is_text(dtype: np.dtype) -> bool:
 
 def called(ids: Iterable[int], names: Mapping[int, str]) -> list[str]:
     """What classes are called: by their names where they are known, else by their numbers; no two alike."""
-    found = {int(label): names.get(int(label), _numbered(int(label))) for label in ids}
+    found = {int(label): name(int(label), names) for label in ids}
     times = Counter(found.values())
-    return [name if times[name] == 1 else f"{name} ({label})" for label, name in found.items()]
+    return [text if times[text] == 1 else f"{text} ({label})" for label, text in found.items()]
 
 
 def known_names(summary: Mapping[str, Any], which: str = "class") -> dict[int, str]:
@@ -96,8 +96,9 @@ def beside(dims: Mapping[str, Sequence[str]], texts: Iterable[str]) -> list[str]
     return sorted(name for name, own in dims.items() if name in labels and len(own) == 1 and own[0] != name)
 
 
-def _numbered(label: int) -> str:
-    return f"class {label}" if label >= 0 else "unconditional"
+def name(label: int, names: Mapping[int, str]) -> str:
+    """A class by its name where it is known, else by its number."""
+    return names.get(label, f"class {label}" if label >= 0 else "unconditional")
 
 
 def _without(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,8 +66,10 @@ def _of_samples(artifact: artifacts.Artifact, dataset: xr.Dataset) -> dict[str, 
         found["split"] = splits(artifact.summary["splits"], dataset.sizes["sample"])
     if "label" in dataset and dataset["label"].dims == ("sample",):
         label, place = np.unique(artifact.read(dataset, "label"), return_inverse=True)
-        known = coordinates.known_names(artifact.summary)
-        if artifact.manifest["kind"] == "encoding":  # photographs of no known class
+        kind = artifact.manifest["kind"]
+        seen = kind in ("encoding", "counterfactual") or "encoding" in (artifact.manifest.get("inputs") or {})
+        known = coordinates.known_names(artifact.summary, "seen" if seen else "class")
+        if kind == "encoding":  # photographs of no known class
             known[-1] = ""
         found["class_of"] = coordinates.text(coordinates.called(label.tolist(), known))[place]
     if "method_of" in dataset:

@@ -25,6 +25,7 @@ LAYERS = (
         "memory",
         "checkpoint",
         "artifacts",
+        "class_map",
         "in_memory",
         "coordinates",
         "shared_arrays",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts
+from linkjax import artifacts, coordinates
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
 
@@ -136,15 +136,22 @@ class Context:
 
     def __init__(self, sources: Iterable[Source]):
         self.sources = {source.role: source for source in sources}
-        self._class_names: dict[int, str] = {}
+        self._names: dict[str, dict[int, str]] = {"class": {}, "seen": {}}
         for source in self.sources.values():
-            labels, given = (source.summary.get(key) or () for key in ("classes", "class_names"))
-            self._class_names |= {int(label): str(name) for label, name in zip(labels, given, strict=False)}
+            for which, names in self._names.items():
+                names |= coordinates.known_names(source.summary, which)
 
     def class_name(self, label: Any) -> str:
-        """A class by its name if a result tells it, else by its number."""
-        label = int(label)
-        return self._class_names.get(label) or ("unconditional" if label < 0 else f"class {label}")
+        """A class of the generator by its name if a result tells it, else by its number."""
+        return coordinates.name(int(label), self._names["class"])
+
+    def seen_name(self, label: Any) -> str:
+        """A class of the classifier, which has a list of its own."""
+        return coordinates.name(int(label), self._names["seen"])
+
+    def anchor_name(self, source: Source, label: Any) -> str:
+        """The class of what a sweep began with: the generator's of samples, the classifier's of photographs."""
+        return self.seen_name(label) if "encoding" in source.inputs else self.class_name(label)
 
 
 def check_together(sources: Iterable[Source]) -> None:

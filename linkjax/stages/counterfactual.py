@@ -58,7 +58,8 @@ class Config:
     origins: inputs.Classes = "link"
     """Classes to start from: some of the pairs', those the link was fitted on, or all that the pairs hold."""
     targets: inputs.Classes = "link"
-    """Classes to reach, each from every sample of another class; as origins, and any other class the head knows."""
+    """Classes to reach, each from every sample of another class, as the classifier numbers them: any that its head
+    knows, or what it calls those of the link or of the pairs."""
     methods: tuple[Method, ...] = ("original",)
     """One or more: the paper's recipe; the least change that flips the drawn image, small in absolute values (l1), in
     length (l2) or in standard deviations of the training activations (whitened), through the head or through the
@@ -251,7 +252,11 @@ def _searches(
         raise InputError("these pairs have no classes (unconditional generator); counterfactuals start from a class")
     fitted = inputs.fitted_classes(link, config.link, pairs) or known
     named: dict[Any, Any] = {"all": known, "link": fitted}
-    origins, targets = (named.get(given, given) for given in (config.origins, config.targets))
+    origins = named.get(config.origins, config.origins)
+    called = inputs.as_seen(pairs, named.get(config.targets, ()))
+    targets = (
+        config.targets if isinstance(config.targets, tuple) else tuple(dict.fromkeys(called[called >= 0].tolist()))
+    )
     if not origins or not targets:
         raise InputError("origins, targets: expected one class or more of each, found none")
     if unknown := [label for label in origins if label not in known]:
@@ -259,6 +264,9 @@ def _searches(
     if unknown := [label for label in targets if not 0 <= label < num_classes]:
         raise InputError(f"targets: expected classes from 0 to {num_classes - 1}, found {unknown}")
     anchors = inputs.anchors(pairs, encoding, config.samples, tuple(origins))
+    if encoding is None:  # a sample of a class that the classifier does not have begins as what it is seen as
+        called = inputs.as_seen(pairs, anchors["label"])
+        anchors["label"] = np.where(called >= 0, called, anchors["prediction"])
     rows = [(row, target) for row, label in enumerate(anchors["label"]) for target in targets if target != label]
     if not rows:
         raise InputError("targets: expected a class that differs from an origin, found none; name some with --targets")

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, cluster, numerics, parallel
+from linkjax import artifacts, cluster, coordinates, numerics, parallel
 from linkjax.analysis import familiarity, finite
+from linkjax.class_map import plain
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
@@ -250,9 +251,11 @@ class Encoding:
     def _labels(self) -> np.ndarray:
         """Class id of each group, −1 where a group's name is none of the pairs' classes; the last is for no group."""
         summary, groups = self.reference.pairs.summary, self.source.groups
-        known = {_plain(name): label for label, name in enumerate(self.spec.class_names)}
-        known |= {_plain(name): label for label, name in zip(summary["classes"], summary["class_names"], strict=True)}
-        named = [known.get(_plain(group), -1) for group in groups]
+        known = {plain(name): label for label, name in coordinates.known_names(summary, "seen").items()}
+        theirs = zip(inputs.as_seen(self.reference.pairs, summary["classes"]), summary["class_names"], strict=True)
+        known |= {plain(name): int(label) for label, name in theirs}
+        known |= {plain(name): label for label, name in enumerate(self.spec.class_names)}
+        named = [known.get(plain(group), -1) for group in groups]
         if self.source.numbered and max(named, default=-1) < 0:  # names unknown here: ids, if they can be the same list
             if len(groups) == self.spec.num_classes:
                 return np.array([*range(len(groups)), -1], np.int32)
@@ -305,8 +308,7 @@ class Encoding:
                 if len(rows := usable[self._stored("group", usable) == place])
             ],
             "framing": self.framing._asdict(),
-            "classes": reference.pairs.summary["classes"],
-            "class_names": reference.pairs.summary["class_names"],
+            **inputs.class_names(reference.pairs, None),
             "shrinkage": familiarity.SHRINKAGE,
             **self.tally.summary(),
         }
@@ -337,9 +339,7 @@ class Encoding:
     def _write_table(self) -> None:
         """A line a photograph, for people and spreadsheets; written in chunks."""
         headed = bool(self.spec.num_classes)
-        names = dict(
-            zip(self.reference.pairs.summary["classes"], self.reference.pairs.summary["class_names"], strict=True)
-        )
+        names = coordinates.known_names(self.reference.pairs.summary, "seen")
         groups = (*self.source.groups, "")
         with self.writer.open(TABLE) as file:
             table = csv.writer(file)
@@ -365,11 +365,6 @@ class Encoding:
 
 def _refuse(unreadable: str) -> None:
     raise InputError(f"{unreadable}; mend or remove it, or pass over such files with --unreadable skip")
-
-
-def _plain(name: str) -> str:
-    """A class's name as it may be spelled in a file system."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _median(values: np.ndarray) -> float | None:

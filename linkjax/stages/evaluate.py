@@ -276,7 +276,7 @@ class Evaluation:
             size = min(_ROWS, self.count)
             r, mask = _padded(self._read("r", rows), size)
             logits = None if head is None else np.asarray(head(jnp.asarray(r)))
-            label = _padded(self._read("label", rows), size)[0]
+            label = _padded(inputs.as_seen(self.pairs, self._read("label", rows)), size)[0]
             padded = [_padded(array, size)[0] for array in (predicted, encoded, encoded_logits)]
             latent = evaluation.add_latent(latent, _padded(self._read("w", rows), size)[0], padded[0], mean_w, mask)
             scores = padded[2] if self.classes else None

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, loading, numerics
+from linkjax import artifacts, class_map, loading, numerics
 from linkjax.analysis import measurements, parts, steering
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
@@ -164,10 +164,25 @@ def rows_of(of_pairs: artifacts.Artifact, split: str, labels: tuple[int, ...] | 
 
 
 def class_names(of_pairs: artifacts.Artifact, labels: tuple[int, ...] | None) -> dict[str, list[Any]]:
-    """`classes` and `class_names` of a summary: of some classes of the pairs, or of all."""
-    known = zip(of_pairs.summary["classes"], of_pairs.summary["class_names"], strict=True)
+    """What a summary says of classes: some of the pairs', or all, and what the classifier calls them."""
+    summary = of_pairs.summary
+    known = zip(summary["classes"], summary["class_names"], strict=True)
     found = [(label, name) for label, name in known if labels is None or label in labels]
-    return {"classes": [label for label, _ in found], "class_names": [name for _, name in found]}
+    wanted = [label for label, _ in found]
+    told = {name: summary[name] for name in ("seen_classes", "seen_class_names") if name in summary}
+    if told:
+        told["seen_as"] = as_seen(of_pairs, wanted).tolist()
+    return {"classes": wanted, "class_names": [name for _, name in found], **told}
+
+
+def as_seen(of_pairs: artifacts.Artifact, label: Any) -> np.ndarray:
+    """What the classifier calls classes of the pairs, of the shape of `label`, int32; −1 where it has no such class.
+
+    Pairs of before linkjax knew of two lists have one.
+    """
+    label, summary = np.asarray(label, np.int64), of_pairs.summary
+    known = dict(zip(summary["classes"], summary.get("seen_as", summary["classes"]), strict=True))
+    return np.array([known.get(int(each), class_map.NONE) for each in label.ravel()], np.int32).reshape(label.shape)
 
 
 def evaluation(
@@ -262,6 +277,9 @@ def anchors(
     """What a sweep or a search starts from: test samples, or the photographs of an encoding."""
     if encoding is None:
         return first_of_each_class(pairs, "test", count, classes)
+    if classes is not None:
+        seen = as_seen(pairs, classes)
+        classes = tuple(np.unique(seen[seen >= 0]).tolist())
     return first_photographs(encoding, count, classes)
 
 

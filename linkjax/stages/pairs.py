@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
+from linkjax import artifacts, class_map, coordinates, numerics, parallel
+from linkjax import manifest as manifests
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
 from linkjax.config import PathName, positive
@@ -39,6 +40,9 @@ class Config:
     """Class ids to sample (ImageNet's 0 … 999 for the published models)."""
     class_names: tuple[str, ...] = ()
     """Their names, in the same order; numbers if not given."""
+    class_map: PathName | Literal["same"] | None = None
+    """What the classifier calls these classes: a file of lines GENERATOR,CLASSIFIER (ids, or names where known) or a
+    JSON table; same: both have one list. None: by name where both have names, else one list if both are as long."""
     n_train: int = 5000
     """Training pairs per class (paper: 5000)."""
     n_val: int = 500
@@ -129,18 +133,22 @@ def run(config: Config) -> None:
     generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
     sampled = labels(config, generator.model.spec, classifier.model.spec)
+    seen_as = seen(config, sampled, generator.model.spec, classifier.model.spec)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
+    mapped = {} if config.class_map is None else {"class_map": manifests.fingerprint([sampled, seen_as])}
     with artifacts.Writer(
-        Path(config.out), "pairs", config, weights, free=("batch_size", "max_attempts", "nonfinite")
+        Path(config.out), "pairs", config, weights, mapped, free=("batch_size", "max_attempts", "nonfinite")
     ) as writer:
         groups = _groups(config, sampled)
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
         _make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
-            sampler = _Sampler(config, writer, groups, generator.model, classifier.model)
+            called = dict(zip(sampled, seen_as, strict=True))
+            sampler = _Sampler(config, writer, groups, generator.model, classifier.model, called)
             sampler.fill(advance)
-        summary = {**_summary(config, sampled, groups, units, w_dim), **sampler.tally.summary()}
+        named = _called(config, sampled, seen_as, classifier.model.spec)
+        summary = {**named, **_summary(groups, units, w_dim), **sampler.tally.summary()}
         names = [group.split for group in groups]
         writer.put("split", ("sample",), np.repeat(np.array(names, object), [group.wanted for group in groups]))
         writer.finish(summary)
@@ -155,8 +163,16 @@ class _Sampler:
     the pairs do not depend on batch size, devices, or where a run was killed and resumed.
     """
 
-    def __init__(self, config: Config, writer: artifacts.Writer, groups: list[_Group], generator: Any, classifier: Any):
-        self.config, self.writer, self.groups = config, writer, groups
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        groups: list[_Group],
+        generator: Any,
+        classifier: Any,
+        called: dict[int, int],
+    ):
+        self.config, self.writer, self.groups, self.called = config, writer, groups, called
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
         # a resumed run keeps the chunks of the first, on however many devices
@@ -211,7 +227,8 @@ class _Sampler:
         good = finite.rows(drawn.w, drawn.r)
         if self.headed:  # scores that are not finite recognise nothing
             good &= finite.rows(drawn.probability)
-        keep = good & (drawn.prediction == label) if self.config.keep == "recognised" else good
+        called = np.array([self.called[each] for each in label.tolist()])
+        keep = good & (drawn.prediction == called) if self.config.keep == "recognised" else good
         note, taken, rows = [], [], []
         for each in np.unique(number):
             group = self.groups[each]
@@ -246,12 +263,26 @@ def labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
         return (-1,)
     known = generator.num_classes
     wanted = tuple(range(known)) if config.classes == "all" else config.classes
-    if config.keep == "recognised":
-        known = min(known, classifier.num_classes)
     outside = [label for label in wanted if not 0 <= label < known]
     if outside:
-        raise InputError(f"classes: expected ids from 0 to {known - 1}, which both models know, found {outside[:5]}")
+        raise InputError(f"classes: expected ids from 0 to {known - 1}, which the generator has, found {outside[:5]}")
     return wanted
+
+
+def seen(config: Config, sampled: tuple[int, ...], generator: Any, classifier: Any) -> tuple[int, ...]:
+    """What the classifier calls the sampled classes; −1 where it has no such class, or it is not known.
+
+    Raises: InputError if the map is unusable, or lacks a class that is to be recognised.
+    """
+    return class_map.of(
+        sampled,
+        config.class_names,
+        generator.num_classes,
+        classifier.class_names,
+        classifier.num_classes,
+        config.class_map,
+        needed=config.keep == "recognised",
+    )
 
 
 def _groups(config: Config, labels: tuple[int, ...]) -> list[_Group]:
@@ -283,11 +314,27 @@ def _hopeless(group: _Group, config: Config) -> LinkjaxError:
     )
 
 
-def _summary(config: Config, labels: tuple[int, ...], groups: list[_Group], units: int, w_dim: int) -> dict[str, Any]:
-    names = config.class_names or tuple(f"class {label}" if label >= 0 else "unconditional" for label in labels)
+def _called(config: Config, sampled: tuple[int, ...], seen_as: tuple[int, ...], classifier: Any) -> dict[str, Any]:
+    """The sampled classes and the classifier's: ids, names, and which is which."""
+    one_list = seen_as == sampled
+    if not (names := config.class_names):
+        theirs = classifier.class_names if one_list else ()
+        names = coordinates.called(sampled, dict(enumerate(theirs)))
+    seen_names = classifier.class_names or ()
+    seen_classes = tuple(range(len(seen_names)))
+    if not seen_names and one_list:
+        seen_classes, seen_names = sampled, names
     return {
-        "classes": labels,
+        "classes": sampled,
         "class_names": names,
+        "seen_as": seen_as,
+        "seen_classes": seen_classes,
+        "seen_class_names": seen_names,
+    }
+
+
+def _summary(groups: list[_Group], units: int, w_dim: int) -> dict[str, Any]:
+    return {
         "units": units,
         "w_dim": w_dim,
         "splits": {

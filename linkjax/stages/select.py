@@ -251,8 +251,8 @@ class Selecting:
         start, stop = self.pairs.summary["splits"]["test"]
         data = self.pairs.open()
         label, seen = (self.pairs.read(data, name, slice(start, stop)) for name in ("label", "prediction"))
-        known = (label >= 0) & (label < self.classifier.spec.num_classes)  # pyright: ignore[reportOptionalMemberAccess]
-        target = np.where(known, label, seen)
+        called = inputs.as_seen(self.pairs, label)
+        target = np.where(called >= 0, called, seen)
         chosen = np.concatenate(
             [np.flatnonzero(target == c)[: self.config.ablation_samples] for c in np.unique(target)]
         )

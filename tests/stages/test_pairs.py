@@ -1,11 +1,18 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
+from linkjax import artifacts, checkpoint
 from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
 from linkjax.errors import InputError
+from linkjax.models import build
+from linkjax.models.classifier import Classifier
+from linkjax.report.source import Context, Source
+from linkjax.stages import counterfactual, inputs
 from linkjax.stages import pairs as stage
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, chunks_done, do
@@ -141,3 +148,48 @@ def test_wide_activations_are_stored_in_chunks_of_fewer_rows(units, rows):
 def test_two_classes_of_one_name_are_refused():
     with pytest.raises(InputError, match="expected different names, found 'crane' twice"):
         stage.Config("out", "generator", "classifier", classes=(134, 517), class_names=("crane", "crane"))
+
+
+def test_a_classifier_with_a_list_of_its_own_recognises_the_same_images(world, tmp_path):
+    """The world's classifier with its classes in another order, and two more that no image is seen as."""
+    names = ["pug", "corgi", "cat", "owl", "fox"]
+    order = [2, 4, 0, 1, 3]  # its class c is the generator's order[c]
+    known = linkjax.load(world.classifier)
+    theirs = (*(names[each] for each in order), "jeep", "cab")
+    spec = dataclasses.replace(known.spec, num_classes=7, class_names=theirs)
+    arrays = {name: np.asarray(leaf) for name, leaf in build.leaves(known).items()}
+    arrays["last.kernel"] = np.pad(arrays["last.kernel"][:, order], ((0, 0), (0, 2)))
+    arrays["last.bias"] = np.pad(arrays["last.bias"][order], (0, 2), constant_values=-1e6)
+    checkpoint.save_model(tmp_path / "classifier", build.fill(Classifier, spec, arrays), source={})
+    flags = ["--generator", world.generator, "--classifier", str(tmp_path / "classifier"), "--truncation", "1"]
+    flags += ["--n-train", "2", "--n-val", "0", "--n-test", "2", "--batch-size", "8"]
+    do("pairs", *flags, "--class-names", *names, "--classes", "0-4", "--out", tmp_path / "pairs")
+    made, whole = (artifacts.Artifact(Path(path), "pairs") for path in (tmp_path / "pairs", world.pairs))
+    data, all_of = made.open(), whole.open()
+    found = {"sample_id": made.read(data, "sample_id"), "label": made.read(data, "label")}
+    np.testing.assert_array_equal(found["label"], np.tile(np.repeat(np.arange(5), 2), 2))
+    first = np.concatenate([24 * np.arange(5)[:, None] + [0, 1], 160 + 8 * np.arange(5)[:, None] + [0, 1]]).ravel()
+    np.testing.assert_array_equal(found["sample_id"], whole.read(all_of, "sample_id")[first])
+    called = inputs.as_seen(made, found["label"])
+    np.testing.assert_array_equal(made.read(data, "prediction"), called)
+    assert [theirs[each] for each in called[:10:2]] == names and made.summary["class_names"] == names
+    searches = counterfactual.Config("x", *flags[1:4:2], str(tmp_path / "pairs"), "link", samples=1)
+    link = inputs.Model(None, {"source": {}})
+    items = counterfactual._searches(searches, link, made, None, 7)
+    assert [theirs[each] for each in items["origin"][::4]] == names
+    assert all(a != b for a, b in zip(items["origin"], items["target"], strict=True)) and len(items["target"]) == 20
+    context = Context([Source("pairs", tmp_path / "pairs", ("pairs",))])
+    assert [context.class_name(0), context.seen_name(0), context.seen_name(6)] == ["pug", "cat", "cab"]
+
+
+def test_classes_that_cannot_be_told_apart_are_refused_before_any_work(world, tmp_path, capsys):
+    checkpoint.save_model(tmp_path / "classifier", worlds.classifier(num_classes=3), source={})
+    flags = ["--generator", world.generator, "--classifier", str(tmp_path / "classifier")]
+    assert main(["pairs", *flags, "--out", str(tmp_path / "pairs")]) == 2
+    assert "the generator has 5 classes, the classifier 3" in capsys.readouterr().err
+    small = ["--n-train", "2", "--n-val", "0", "--n-test", "0", "--classes", "4", "--batch-size", "8"]
+    do("pairs", *flags, "--out", tmp_path / "pairs", "--keep", "all", *small, "--class-names", "corgi")
+    made = artifacts.Artifact(tmp_path / "pairs", "pairs")
+    assert inputs.as_seen(made, [4, 0]).tolist() == [-1, -1]
+    context = Context([Source("pairs", tmp_path / "pairs", ("pairs",))])
+    assert (context.class_name(4), context.seen_name(2)) == ("corgi", "class 2")

@@ -172,7 +172,7 @@ def _by_pair(
         low, high = wilson(int(reached.sum()), tried)
         rows.append(
             [
-                f"{context.class_name(origin)} → {context.class_name(goal)}",
+                f"{context.seen_name(origin)} → {context.seen_name(goal)}",
                 number(tried),
                 Cell(
                     percent(reached.sum() / tried) if tried else NONE,
@@ -205,8 +205,8 @@ def _flips(label: np.ndarray, target: np.ndarray, outcome: np.ndarray, context: 
         "flips",
         figures.heat_map(
             share,
-            rows=[context.class_name(each) for each in origins],
-            columns=[context.class_name(each) for each in goals],
+            rows=[context.seen_name(each) for each in origins],
+            columns=[context.seen_name(each) for each in goals],
             xlabel="target",
             ylabel="from",
             colour_label="flipped, %",
@@ -253,13 +253,13 @@ def _pictures(
     first, second = (
         source.array(name, "picture", "y", "x", "rgb", rows=slice(len(rows))) for name in ("image_start", "image_end")
     )
-    notes = [f"{_two_places(float(probability[row]))} {context.class_name(target[row])}" for row in rows]
+    notes = [f"{_two_places(float(probability[row]))} {context.seen_name(target[row])}" for row in rows]
     return Plot(
         "counterfactuals",
         figures.image_pairs(
             first,
             second,
-            labels=[context.class_name(label[row]) for row in rows],
+            labels=[context.seen_name(label[row]) for row in rows],
             notes=notes,
             agree=[bool(outcome[row] in (_REACHED, _ALREADY)) for row in rows],
             names=("start", "end"),

@@ -51,7 +51,7 @@ def blocks(source: Source, context: Context, own: slice) -> list[Any]:
     if not reached.any():
         return found
     pairs = np.stack([source.array(f"pair_{name}", "pair") for name in ("origin", "target")], axis=1)
-    names = [f"{context.class_name(a)} → {context.class_name(b)}" for a, b in pairs]
+    names = [f"{context.seen_name(a)} → {context.seen_name(b)}" for a, b in pairs]
     found += [
         Text(f"What follows is of {first}.") if len(rows) > 1 else Text("By pair of classes:"),
         Row([_along(source, rows[0], own, reached, names)]),
@@ -229,7 +229,7 @@ def _planes(source: Source, context: Context, own: slice, reached: np.ndarray, p
                     line,
                 )
             )
-        names = (context.class_name(a), context.class_name(b))
+        names = (context.seen_name(a), context.seen_name(b))
         plots.append(
             Plot(
                 f"counterfactual_plane_{len(plots)}",

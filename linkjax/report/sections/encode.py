@@ -137,8 +137,8 @@ def _pictures(source: Source, context: Context) -> Plot:
     if source.has("prediction"):
         before = source.array("prediction", "sample", "rank", rows=rows)[:, 0].tolist()
         after = source.array("prediction_linked", "sample", rows=rows).tolist()
-        labels = [context.class_name(label) for label in before]
-        notes = [context.class_name(label) for label in after]
+        labels = [context.seen_name(label) for label in before]
+        notes = [context.seen_name(label) for label in after]
         agree = [a == b for a, b in zip(before, after, strict=True)]
     return Plot(
         "photographs",

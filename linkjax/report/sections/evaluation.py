@@ -179,7 +179,7 @@ def _pictures(source: Source, context: Context) -> Plot:
             first,
             second,
             labels=[context.class_name(each) for each in label],
-            notes=[context.class_name(each) for each in after] if any(seen) else (),
+            notes=[context.seen_name(each) for each in after] if any(seen) else (),
             agree=[a == b if known else None for a, b, known in zip(before, after, seen, strict=True)],
         ),
         "Test images (above) and what the link makes of their activations (below). Above each pair the class it was "

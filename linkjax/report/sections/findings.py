@@ -117,7 +117,7 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
         dims = ("picture_unit", "picture_sample", "step", "y", "x", "rgb")
         [pictures] = sweep.array("picture", *dims, rows=slice(drawn[unit], drawn[unit] + 1))
         labels = sweep.array("label", "sample")[sweep.array("picture_sample", "picture_sample")]
-        rows = [context.class_name(label) for label in labels[:_SAMPLES]]
+        rows = [context.anchor_name(sweep, label) for label in labels[:_SAMPLES]]
         [at] = np.flatnonzero(sweep.array("unit", "unit") == unit)
         value = sweep.array("value", "unit", "step")[at]
         figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=f"unit {unit}", rows=rows, width=_THIRD)

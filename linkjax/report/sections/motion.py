@@ -53,7 +53,9 @@ def _arrows(source: Source, context: Context, ids: np.ndarray, shown: list[int])
         for index in shown
     ]
     labels = source.array("label", "sample")
-    rows = [context.class_name(labels[row]) for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]]
+    rows = [
+        context.anchor_name(source, labels[row]) for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]
+    ]
     titles = [f"unit {int(ids[index])}" for index in shown]
     return Plot(
         "motion",

@@ -200,7 +200,7 @@ def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]
     figure = figures.heat_map(
         logit[np.ix_(rows, columns)],
         rows=[str(int(unit)) for unit in found.unit[rows]],
-        columns=[context.class_name(label) for label in classes[columns]],
+        columns=[context.seen_name(label) for label in classes[columns]],
         xlabel="class of the samples",
         ylabel="unit set to 0",
         colour_label="mean change of the class's logit",

@@ -230,7 +230,10 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
     rows: list[str] = []
     if source.has("picture_sample"):
         labels = source.array("label", "sample")
-        rows = [context.class_name(labels[row]) for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]]
+        rows = [
+            context.anchor_name(source, labels[row])
+            for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]
+        ]
     plots = []
     for index in order:
         unit = int(ids[index])
