@@ -1,6 +1,8 @@
 import io
 import os
+import struct
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -195,8 +197,53 @@ def test_greyscale_that_does_not_use_its_bits_is_unreadable(name):
 def test_twelve_bits_are_unreadable_and_sixteen_are_read():
     ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
     assert (read(stored(Image.fromarray(ramp)))[..., 0] == ramp >> 8).all()
-    with pytest.raises(decode.Unreadable, match="from 0 to 4095"):
-        read(stored(Image.fromarray(ramp >> 4)))
+    for bits in (12, 14):
+        with pytest.raises(decode.Unreadable, match=f"from 0 to {2**bits - 1}; scale it"):
+            read(stored(Image.fromarray(ramp >> (16 - bits))))
+
+
+def deep_png(pixels, kind):
+    """A PNG of 16 bits a channel, which Pillow cannot write: kind 2 is RGB, 4 grey with alpha, 6 RGB with alpha."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    size = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    whole = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return Item("deep.png", io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"".join(whole)), -1)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_a_channel_are_read_and_eight_in_sixteen_are_unreadable(kind, channels):
+    pixels = np.random.default_rng(0).integers(0, 65536, (40, 40, channels)).astype(np.uint16)
+    if channels in (2, 4):
+        pixels[..., -1] = 65535
+    colours = pixels[..., :3] if channels > 2 else np.repeat(pixels[..., :1], 3, axis=2)
+    assert (read(deep_png(pixels, kind)) == colours >> 8).all()
+    for bits in (8, 12, 14):
+        dark = pixels >> (16 - bits)
+        if channels in (2, 4):
+            dark[..., -1] = 65535  # an opaque picture may be dark all the same
+        with pytest.raises(decode.Unreadable, match="found 16 bits whose values end below"):
+            read(deep_png(dark, kind))
+
+
+def test_a_pipe_that_is_called_a_photograph_is_unreadable_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    found = Folder(tmp_path)
+    [item] = found.items([0])
+    with pytest.raises(decode.Unreadable, match=r"a\.jpg: expected a photograph, found a pipe"):
+        decode.read(item, [WHOLE])
+
+
+def test_a_link_without_a_suffix_that_leads_nowhere_is_not_lost(tmp_path):
+    Image.fromarray(picture(0, 40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "b").symlink_to(tmp_path / "gone")
+    (tmp_path / "notes").write_text("of mine")
+    found = Folder(tmp_path)
+    assert [found.name(row) for row in range(len(found))] == ["a.png", "b"] and found.others == 1
+    with pytest.raises(decode.Unreadable, match="No such file"):
+        decode.read(next(found.items([1])), [WHOLE])
 
 
 def test_of_a_strip_only_the_square_that_is_kept_is_made():
@@ -215,9 +262,9 @@ def test_links_that_lead_nowhere_are_unreadable_files(tmp_path):
     (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
     (tmp_path / "d").symlink_to(tmp_path / "d")
     found = Folder(tmp_path)
-    assert [found.name(row) for row in range(len(found))] == ["a.png", "b.png", "c.png"] and found.identity
+    assert [found.name(row) for row in range(len(found))] == ["a.png", "b.png", "c.png", "d"] and found.identity
     with ThreadPoolExecutor(1) as pool:
-        made = decode.read_many(list(found.items(range(3))), (WHOLE,), pool)
+        made = decode.read_many(list(found.items(range(4))), (WHOLE,), pool)
     assert isinstance(made[0], list) and all(isinstance(each, decode.Unreadable) for each in made[1:])
 
 

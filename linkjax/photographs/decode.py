@@ -16,7 +16,7 @@ from linkjax.models.classifier_spec import Preprocessing
 from linkjax.ops import resize
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_DARK = 4096  # 16-bit greyscale that stays below holds 8 or 12 bits, as cameras and scanners store them
+_DARK = 1 << 14  # 16 bits whose values stay below hold 8, 10, 12 or 14, as cameras and scanners store them
 _THIN = 16  # times as long as wide: from there on the resize makes the central square alone
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -67,16 +67,22 @@ def framing(preprocessing: Preprocessing, resolution: int) -> Framing:
 def read(item: Item, framings: Sequence[Framing]) -> list[UInt8[np.ndarray, "side side 3"]]:
     """The photograph in each framing.
 
-    The EXIF orientation is applied; transparent pixels are laid over white; greyscale (8 or 16 bit), palette and CMYK
-    images become RGB (of 16 bits whose values end below 4096 the range is anyone's guess: such a file is unreadable).
-    Of animations the first frame is taken; colour profiles are not applied. The resize is Pillow's on bytes, by the
-    classifier's filter, as for generated images.
+    The EXIF orientation is applied; transparent pixels are laid over white; greyscale, palette and CMYK images become
+    RGB, and 16 bits 8 (where the values of 16 bits end below 16384 the range is anyone's guess: such a file is
+    unreadable). Of animations the first frame is taken; colour profiles are not applied. The resize is Pillow's on
+    bytes, by the classifier's filter, as for generated images.
 
     Raises: Unreadable with one sentence: damaged, not an image, or more pixels than Pillow thinks safe to decode.
     """
     try:
+        if isinstance(item.file, Path) and item.file.exists() and not item.file.is_file():
+            raise Unreadable("expected a photograph, found a pipe, a socket or a device")  # which may never answer
         with Image.open(item.file) as opened:
-            image = _rgb(_upright(opened))
+            deep = _deep_colour(opened)
+            image = _upright(opened)
+            if deep:
+                _check_bright(image)
+            image = _rgb(image)
             return [_framed(image, each) for each in framings]
     except Unreadable as error:
         raise Unreadable(f"{item.name}: {error}") from None
@@ -116,6 +122,25 @@ def _upright(image: Image.Image) -> Image.Image:
     with contextlib.suppress(Exception):  # broken metadata beside sound pixels
         orientation = image.getexif().get(_ORIENTATION)
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _deep_colour(image: Image.Image) -> bool:
+    """Whether a file that is not decoded yet holds 16 bits a channel, of which Pillow keeps the high byte."""
+    return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _check_bright(image: Image.Image) -> None:
+    """Refuse colours of 16 bits that do not use them.
+
+    Raises: Unreadable.
+    """
+    bands = [band for name, band in zip(image.getbands(), image.split(), strict=True) if name not in "Aa"]
+    most = max(int(np.asarray(band).max()) for band in bands)
+    if most < _DARK >> 8:
+        raise Unreadable(
+            f"expected colours of 8 bits, or of 16 that use them, found 16 bits whose values end below "
+            f"{(most + 1) << 8}; scale them to their range"
+        )
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -16,7 +16,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 class Folder:
     """The image files below a folder, in the order of their paths.
 
-    Hidden files and files with other suffixes are passed over and counted in `others`.
+    Hidden files and files with other suffixes are passed over and counted in `others`; a link without a suffix that
+    leads nowhere is a file that cannot be read.
 
     Args:
       path: the folder; symbolic links below it are followed.
@@ -83,6 +84,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _leads_nowhere(path: Path) -> bool:
+    """A link whose file is not there, as data sets under version control have them: what it was nobody knows."""
+    return path.is_symlink() and not os.path.exists(path)
+
+
 def _find(root: Path) -> tuple[list[Path], int]:
     """Image files below `root`, relative to it and sorted, and how many other files there are."""
     found: list[Path] = []
@@ -104,7 +110,7 @@ def _find(root: Path) -> tuple[list[Path], int]:
                 if path.resolve() not in seen:  # a link may lead back up
                     seen.add(path.resolve())
                     waiting.append(path)
-            elif path.suffix.lower() in SUFFIXES:
+            elif path.suffix.lower() in SUFFIXES or (not path.suffix and _leads_nowhere(path)):
                 found.append(path.relative_to(root))
             else:
                 others += 1

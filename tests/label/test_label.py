@@ -1,4 +1,6 @@
 import http.client
+import socket
+import struct
 import threading
 
 import numpy as np
@@ -142,3 +144,16 @@ def test_a_stroke_painted_in_a_browser_becomes_a_mask(server, store, tmp_path):
         page.until("place === 0 && labels[4 * size + 2] === 2")
         np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
         assert page.errors() == []
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_browser_that_hangs_up_during_an_upload_prints_nothing_and_changes_no_mask(server, store, capfd, reset):
+    for sent in (b"", b"\1" * 5):
+        with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+            head = f"PUT /mask/000000 HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n{TOKEN}: {server.token}\r\n"
+            connection.sendall(f"{head}Content-Length: {SIZE**2}\r\n\r\n".encode() + sent)
+            if reset:  # the other side sees an error, not an end
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ask(server, "/mask/000000") == (200, b"")  # and goes on answering
+    server.shutdown()
+    assert capfd.readouterr() == ("", "") and not store.labelled("000000")

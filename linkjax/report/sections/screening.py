@@ -117,7 +117,7 @@ def _heat_map(found: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
             ylabel="unit",
             colour_label="effect, sd of metric / sd of unit",
         ),
-        f"What {len(places)} units change, strongest first: red raises a metric, blue lowers it.",
+        f"What {len(places)} units change, in the order of the table: red raises a metric, blue lowers it.",
         "Heat map of first-order effects by unit, part and metric.",
     )
 

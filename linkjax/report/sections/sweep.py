@@ -250,7 +250,10 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
             )
         )
     return [
-        Text("What it looks like, strongest effects first: a row is a sample, and the unit's value grows rightwards."),
+        Text(
+            "What it looks like, of the units that change the picture most, those of the strongest effects first: a "
+            "row is a sample, and the unit's value grows rightwards."
+        ),
         Row(plots),
     ]
 
