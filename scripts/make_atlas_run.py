@@ -41,7 +41,11 @@ def make_run(
     rng = np.random.default_rng(seed)
     shape, anchors = (units, len(parts), len(metrics)), len(classes)
     with artifacts.Writer(folder / "pairs", "pairs", Pairs("pairs"), _of("generator", "classifier")) as writer:
-        writer.put("label", ("sample",), np.arange(anchors, dtype=np.int32))
+        label = np.repeat(np.arange(anchors, dtype=np.int32), 20)
+        writer.put("label", ("sample",), label)
+        other = np.random.default_rng((seed, 1))
+        r = other.normal(other.normal(0, 1, (anchors, units))[label], 0.5)
+        writer.put("r", ("sample", "unit"), r.astype(np.float32))
         writer.finish({"classes": list(range(anchors)), "class_names": list(classes), "units": units, "w_dim": 8})
     pairs_id = artifacts.Artifact(folder / "pairs", "pairs").id
     known = [place for place, name in enumerate(metrics) if place < 9 or name not in measurements.IMAGE_METRICS]
@@ -127,12 +131,12 @@ def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0)
     animals = np.stack([_photograph(rng, resolution) for _ in plan.samples])
     change = _photograph(rng, resolution).astype(np.float32) - 128
     for row, key in enumerate(plan.keys()):
-        if not plan.live[row]:
+        if not plan.live[row] or pictures.stored_key(data / f"{pictures.strip(plan.units[row])}.js") == key:
             continue
-        turned = np.roll(change, int(rng.integers(resolution)), axis=1)
+        turned = np.roll(change, 37 * row % resolution, axis=1)
         size = np.linspace(-0.4, 0.4, len(plan.steps))[None, :, None, None, None]
         images = np.clip(animals[:, None] + size * turned, 0, 255).astype(np.uint8)
-        pictures.store(data, int(plan.units[row]), key, images, plan.tile, plan.quality)
+        pictures.store(data, pictures.strip(plan.units[row]), key, images, plan.tile, plan.quality)
 
 
 def _photograph(rng: np.random.Generator, side: int) -> np.ndarray:

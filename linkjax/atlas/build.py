@@ -8,6 +8,7 @@ import numpy as np
 from linkjax.analysis import effect_map, selection
 from linkjax.analysis import query as queries
 from linkjax.atlas import shards, words
+from linkjax.atlas.flips import Flips
 from linkjax.atlas.read import Results
 
 UNITS_A_SHARD = 16
@@ -17,24 +18,34 @@ _MEASURED = (("effect", "f4"), ("low", "f4"), ("high", "f4"), ("q", "f4"), ("con
 _TESTS = ("p_sign", "p_r", "p_w")
 
 
-def write(folder: Path, title: str, results: Results, pictures: dict[str, Any] | None) -> dict[str, Any]:
+def write(
+    folder: Path, title: str, results: Results, pictures: dict[str, Any] | None, flipped: Flips | None = None
+) -> dict[str, Any]:
     """Write all shards but the pictures'.
 
     Args:
       folder: of the page's data.
       title: of the page.
       results: what to show.
-      pictures: what `Strips` tells of its pictures; None: there are none.
+      pictures: what `pictures.write_small` tells of them; None: there are none.
+      flipped: counterfactuals, if there are any.
     Returns: main numbers, for the manifest.
     """
     scaled = results.effects_in_sd()
     index = _index(title, results, scaled, pictures)
+    if flipped is not None:
+        index["flips"] = flipped.index()
+        flipped.write(folder)
     shards.write(folder, "index", index)
     _write_effects(folder, results)
     _write_classes(folder, results)
+    activations = results.activations()
     for start in range(0, len(results.units), UNITS_A_SHARD):
         rows = slice(start, min(start + UNITS_A_SHARD, len(results.units)))
-        shards.write(folder, f"units/{start // UNITS_A_SHARD}", _of_units(results, rows))
+        content = _of_units(results, rows)
+        if activations is not None:
+            content["activations"] = shards.pack(activations[rows], "f4")
+        shards.write(folder, f"units/{start // UNITS_A_SHARD}", content)
     significant = _significant(results)
     return {
         "units": len(results.units),

@@ -67,6 +67,17 @@ def stored_key(path: Path) -> str | None:
         return None
 
 
+def kept(data: Path, name: str, key: str, earlier: Path | None) -> bool:
+    """Whether pictures of this name and fingerprint are there, or were taken over from an earlier atlas's data."""
+    if stored_key(data / f"{name}.js") == key:
+        return True
+    if earlier is None or stored_key(earlier / f"{name}.js") != key:
+        return False
+    (data / f"{name}.js").parent.mkdir(parents=True, exist_ok=True)
+    manifests.write_whole(data / f"{name}.js", (earlier / f"{name}.js").read_text(encoding="ascii"))
+    return True
+
+
 def missing(folder: Path, plan: Plan, earlier: Path | None) -> np.ndarray:
     """Rows of live units whose pictures are neither in `folder` nor in an earlier atlas; the latter's are taken over.
 
@@ -74,16 +85,14 @@ def missing(folder: Path, plan: Plan, earlier: Path | None) -> np.ndarray:
       folder: of the page's data.
       earlier: folder of the data of an earlier atlas, or None.
     """
-    rows = []
-    for row, (unit, key) in enumerate(zip(plan.units, plan.keys(), strict=True)):
-        if not plan.live[row] or stored_key(_path(folder, unit)) == key:
-            continue
-        if earlier is not None and stored_key(_path(earlier, unit)) == key:
-            _path(folder, unit).parent.mkdir(parents=True, exist_ok=True)
-            manifests.write_whole(_path(folder, unit), _path(earlier, unit).read_text(encoding="ascii"))
-            continue
-        rows.append(row)
+    named = enumerate(zip(plan.units, plan.keys(), strict=True))
+    rows = [row for row, (unit, key) in named if plan.live[row] and not kept(folder, strip(unit), key, earlier)]
     return np.array(rows, int)
+
+
+def strip(unit: Any) -> str:
+    """Name of a unit's shard of pictures."""
+    return f"strips/{int(unit)}"
 
 
 def draw(
@@ -118,15 +127,17 @@ def draw(
         drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, on, share=share)
         images = drawn["image"].reshape(len(some), *shape, *drawn["image"].shape[1:])
         for place, each in enumerate(some):
-            store(folder, int(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
+            store(folder, strip(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
         advance(len(row))
 
 
-def store(folder: Path, unit: int, key: str, images: np.ndarray, tile: int, quality: int) -> None:
-    """Store one unit's pictures as a sheet, a row an anchor, a column a step.
+def store(folder: Path, name: str, key: str, images: np.ndarray, tile: int, quality: int) -> None:
+    """Store pictures as one sheet.
 
     Args:
-      images: bytes [anchors, steps, H, W, 3].
+      name: of the shard.
+      key: what they depend on.
+      images: bytes [rows, columns, H, W, 3]; of a unit a row an anchor, a column a step.
     """
     rows, columns = images.shape[:2]
     sheet = Image.new("RGB", (columns * tile, rows * tile))
@@ -134,7 +145,7 @@ def store(folder: Path, unit: int, key: str, images: np.ndarray, tile: int, qual
         for x in range(columns):
             sheet.paste(_resized(Image.fromarray(images[y, x]), tile), (x * tile, y * tile))
     payload = {"key": key, "type": f"image/{image_format().lower()}", "data": _encoded(sheet, quality)}
-    shards.write(folder, f"strips/{unit}", payload)
+    shards.write(folder, name, payload)
 
 
 def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
@@ -151,14 +162,14 @@ def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
     for start in range(0, len(plan.units), a_sheet):
         sheet = Image.new("RGB", (2 * _SMALL * _SMALL_COLUMNS, _SMALL * _SMALL_ROWS), (128, 128, 128))
         for place, row in enumerate(range(start, min(start + a_sheet, len(plan.units)))):
-            strip = read_strip(data, int(plan.units[row])) if plan.live[row] else None
-            if strip is None:
+            sheet_of_unit = read_sheet(data, strip(plan.units[row])) if plan.live[row] else None
+            if sheet_of_unit is None:
                 continue
             has[row] = True
             x, y = (place % _SMALL_COLUMNS) * 2 * _SMALL, (place // _SMALL_COLUMNS) * _SMALL
             for end, column in enumerate((0, len(plan.steps) - 1)):
                 corner = column * plan.tile
-                one = strip.crop((corner, 0, corner + plan.tile, plan.tile))
+                one = sheet_of_unit.crop((corner, 0, corner + plan.tile, plan.tile))
                 sheet.paste(_resized(one, _SMALL), (x + end * _SMALL, y))
         with open(folder / "small" / f"{start // a_sheet}.{suffix}", "wb") as file:
             file.write(base64.b64decode(_encoded(sheet, plan.quality)))
@@ -171,10 +182,10 @@ def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
     }
 
 
-def read_strip(data: Path, unit: int) -> Image.Image | None:
-    """A unit's sheet as stored; None if there is none."""
+def read_sheet(data: Path, name: str) -> Image.Image | None:
+    """A sheet as stored; None if there is none."""
     try:
-        content = _path(data, unit).read_text(encoding="ascii")
+        content = (data / f"{name}.js").read_text(encoding="ascii")
     except FileNotFoundError:
         return None
     payload = json.loads(content[content.index("{") : content.rindex("}") + 1])
@@ -194,7 +205,3 @@ def _encoded(sheet: Image.Image, quality: int) -> str:
     buffer = io.BytesIO()
     sheet.save(buffer, image_format(), quality=quality, **({"method": 4} if image_format() == "WEBP" else {}))
     return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _path(data: Path, unit: int) -> Path:
-    return data / "strips" / f"{unit}.js"

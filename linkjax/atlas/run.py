@@ -12,7 +12,7 @@ import numpy as np
 from linkjax import artifacts, numerics
 from linkjax import claim as claims
 from linkjax import manifest as manifests
-from linkjax.atlas import build, pictures
+from linkjax.atlas import build, flips, pictures
 from linkjax.atlas.read import Results, find
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
@@ -83,8 +83,10 @@ def run(config: Config) -> None:
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
-        shown = _draw(config, results, claim.partial) if config.pictures else None
-        summary = build.write(data, config.title, results, shown)
+        found = results.sources.get("counterfactual")
+        flipped = flips.Flips(found, results.context) if found is not None else None
+        shown = _draw(config, results, flipped, claim.partial) if config.pictures else None
+        summary = build.write(data, config.title, results, shown, flipped)
         copy_page(claim.partial)
         made_from = {role: source.id for role, source in results.sources.items()}
         content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
@@ -116,31 +118,35 @@ def _check_own(partial: Path) -> None:
     manifests.write_whole(path, json.dumps({"kind": "atlas"}))
 
 
-def _draw(config: Config, results: Results, folder: Path) -> dict[str, Any]:
+def _draw(config: Config, results: Results, flipped: flips.Flips | None, folder: Path) -> dict[str, Any]:
     """Draw what is missing, and say what there is; no model is loaded where nothing is."""
     settings, data = results.sweep.settings, folder / DATA
     planned = plan(config, results)
     earlier = None if config.pictures_from is None else Path(config.pictures_from)
     if earlier is not None:
         manifests.read(earlier, ("atlas",))
-    rows = pictures.missing(data, planned, None if earlier is None else earlier / DATA)
-    if len(rows):
+        earlier = earlier / DATA
+    rows = pictures.missing(data, planned, earlier)
+    films = flips.missing(data, flipped, planned.tile, planned.quality, earlier) if flipped else []
+    if len(rows) or films:
         generator = inputs.model(_folder(config, settings, "generator"), "generator", settings["precision"])
         link_path = _folder(config, settings, "link")
         link = inputs.model(link_path, "link")
         for role, model in (("generator", generator), ("link", link)):
             artifacts.check_weights(results.sweep.manifest, role, model.sha256, f"the sweep in {results.sweep.path}")
-        swept = artifacts.Artifact(results.sweep.path, "sweep")
-        along = inputs.raising(link, link_path, inputs.directions_of(swept))
-        anchors = _anchors(config, results)
-        size = (
-            chunks.batch_on_cpu(generator.model.spec.resolution) if config.batch_size == "auto" else config.batch_size
-        )
-        with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
-            pictures.draw(
-                data, planned, rows, generator.model, along, anchors, mode=settings["mode"], batch_size=size,
-                advance=advance,
-            )  # fmt: skip
+        if flipped and films:
+            flips.draw(data, flipped, films, generator.model, link.model, planned.tile, planned.quality)
+        if len(rows):
+            swept = artifacts.Artifact(results.sweep.path, "sweep")
+            along = inputs.raising(link, link_path, inputs.directions_of(swept))
+            anchors = _anchors(config, results)
+            most = chunks.batch_on_cpu(generator.model.spec.resolution)
+            size = most if config.batch_size == "auto" else config.batch_size
+            with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
+                pictures.draw(
+                    data, planned, rows, generator.model, along, anchors, mode=settings["mode"], batch_size=size,
+                    advance=advance,
+                )  # fmt: skip
     shutil.rmtree(folder / "small", ignore_errors=True)
     return pictures.write_small(folder, data, planned)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-#: Metric → (when it grows, when it falls). `change` and `change_lab` have no sign worth a word: they compare.
+#: Metric → (what a part is made when it grows, when it falls). `change` compares, so that its sign says little.
 WORDS = {
     "luminance": ("brighter", "darker"),
     "luminance_linear": ("brighter", "darker"),
@@ -11,13 +11,13 @@ WORDS = {
     "yellow_blue": ("yellower", "bluer"),
     "chroma": ("more colourful", "greyer"),
     "saturation": ("more saturated", "paler"),
-    "contrast": ("more contrast", "less contrast"),
+    "contrast": ("higher in contrast", "lower in contrast"),
     "sharpness": ("sharper", "blurrier"),
-    "entropy": ("more tones", "fewer tones"),
-    "change": ("changes more", "changes less"),
-    "change_lab": ("changes colour more", "changes colour less"),
+    "entropy": ("richer in tones", "poorer in tones"),
+    "change": ("more changed", "less changed"),
+    "change_lab": ("more changed in colour", "less changed in colour"),
     "area": ("larger", "smaller"),
-    "area_share": ("larger share", "smaller share"),
+    "area_share": ("larger in share", "smaller in share"),
     "centroid_y": ("lower in the image", "higher in the image"),
     "centroid_x": ("further right", "further left"),
     "eccentricity": ("more elongated", "rounder"),
@@ -26,7 +26,7 @@ WORDS = {
     "axis_minor": ("thicker", "thinner"),
     "height": ("taller", "less tall"),
     "width": ("wider", "narrower"),
-    "slant": ("falls to the right", "rises to the right"),
+    "slant": ("falling to the right", "rising to the right"),
 }
 
 

@@ -1,10 +1,13 @@
 """A small made-up run, its atlas, and a browser that opens it from disk."""
 
+import numpy as np
 import pytest
 
-from linkjax.atlas import run
+from linkjax.atlas import flips, pictures, run
+from linkjax.report.source import Context, Source
+from scripts import atlas_browser as browsers
 from scripts import make_atlas_run
-from tests.atlas import browser as browsers
+from tests.report import synthetic
 
 UNITS = 60
 SHAPE = {
@@ -21,8 +24,16 @@ def made(tmp_path_factory):
     """Folder with run/ and atlas/."""
     folder = tmp_path_factory.mktemp("atlas")
     make_atlas_run.make_run(folder / "run", UNITS, **SHAPE)
+    searched = synthetic.counterfactual(folder / "run" / "counterfactual")
     config = run.Config(run=str(folder / "run"), out=str(folder / "atlas"), tile=16, title="Dogs & <others>")
     make_atlas_run.draw_pictures(folder / "atlas", config, 32)
+    found = Source("counterfactual", searched, ("counterfactual",))
+    searches = flips.Flips(found, Context([found]))
+    for pair, film in enumerate(searches.films()):
+        if film is not None:
+            frames = np.stack([synthetic.animal(t, t, t, size=16) for t in searches.t[film.points]])
+            key = flips.film_key(searches, film, config.tile, config.quality)
+            pictures.store(folder / "atlas.partial" / "data", f"films/{pair}", key, frames[None], 16, config.quality)
     run.run(config)
     return folder
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from linkjax import cli, manifest
+from linkjax import artifacts, cli, manifest
 from linkjax.analysis.effect_map import effect_map
 from linkjax.atlas import pictures, run, shards
 from linkjax.atlas.read import Results, find
@@ -25,6 +25,13 @@ def unpack(packed):
 
 def again(made, out, *flags):
     return cli.main(["atlas", str(made / "run"), "--out", str(out), "--tile", "16", *flags])
+
+
+@pytest.fixture
+def swept(made, tmp_path):
+    """The run without its counterfactuals, in a folder of its own."""
+    shutil.copytree(made / "run", tmp_path / "swept" / "run", ignore=shutil.ignore_patterns("counterfactual"))
+    return tmp_path / "swept"
 
 
 def test_every_number_of_the_selection_is_in_a_shard(made):
@@ -54,19 +61,19 @@ def test_pictures_of_other_settings_are_not_taken(made, tmp_path, capsys):
     assert "give --generator, or --no-pictures" in capsys.readouterr().err
 
 
-def test_a_stopped_atlas_goes_on_and_a_finished_one_is_not_written_over(made, tmp_path, capsys):
-    config = run.Config(run=str(made / "run"), out=str(tmp_path / "atlas"), tile=16)
+def test_a_stopped_atlas_goes_on_and_a_finished_one_is_not_written_over(swept, tmp_path, capsys):
+    config = run.Config(run=str(swept / "run"), out=str(tmp_path / "atlas"), tile=16)
     make_atlas_run.draw_pictures(tmp_path / "atlas", config, 32)
     (tmp_path / "atlas.partial" / "data" / "strips" / "7.js").write_text('__shard("strips/7",{"key":"')  # cut short
-    assert again(made, tmp_path / "atlas") == 2  # there is something to draw, and nothing to draw it with
-    results = Results(find(made / "run", {}))
+    assert again(swept, tmp_path / "atlas") == 2  # there is something to draw, and nothing to draw it with
+    results = Results(find(swept / "run", {}))
     planned = run.plan(config, results)
     missing = pictures.missing(tmp_path / "atlas.partial" / "data", planned, None)
     assert missing.tolist() == [7]
     make_atlas_run.draw_pictures(tmp_path / "atlas", config, 32)
-    assert again(made, tmp_path / "atlas") == 0
+    assert again(swept, tmp_path / "atlas") == 0
     assert not (tmp_path / "atlas.partial").exists() and not (tmp_path / "atlas" / "run.json").exists()
-    assert again(made, tmp_path / "atlas") == 2
+    assert again(swept, tmp_path / "atlas") == 2
     assert "exists already" in capsys.readouterr().err
 
 
@@ -119,6 +126,15 @@ def test_halves_keep_three_digits_and_never_become_infinite():
     found = unpack(shards.pack(values, "f2")).astype(float)
     np.testing.assert_allclose(found[[0, 1, 3]], values[[0, 1, 3]], rtol=1e-3)
     assert found[2] == 65504 and np.isnan(found[4])
+
+
+def test_a_unit_is_told_by_class(made):
+    of = made / "run" / "pairs"
+    pairs = artifacts.Artifact(of, "pairs")
+    r, label = (pairs.read(pairs.open(), name) for name in ("r", "label"))
+    found = np.concatenate([unpack(content(made / "atlas/data/units" / f"{i}.js")["activations"]) for i in range(4)])
+    expected = np.quantile(r[label == 2][:, 5], (0.1, 0.5, 0.9))
+    np.testing.assert_allclose(found[5, 2], expected, rtol=1e-6)
 
 
 def test_the_map_puts_like_units_together_and_says_what_it_shows():

@@ -63,7 +63,7 @@ def test_it_opens_from_disk_says_nothing_and_asks_nothing_of_a_network(page):
     browser = page()
     assert browser.run("document.title") == "Matrix · Dogs & <others>"
     assert shown(browser) and len(shown(browser)) == UNITS
-    for view in ("map", "compare", "guide", "unit"):
+    for view in ("map", "compare", "pairs", "guide", "unit"):
         browser.run(f"Atlas.go({{view: '{view}', unit: 3}}, true)")
         browser.run("new Promise((done) => setTimeout(done, 60))")
         assert browser.run("document.getElementById('look').innerText.length") > 20, view
@@ -173,6 +173,22 @@ def test_the_address_holds_the_whole_state(page):
     assert page("unit=99999").run("document.getElementById('look').innerText").endswith("not swept in this run.")
 
 
+def test_class_pairs_show_their_boundary_their_units_and_a_path(page):
+    browser = page("view=pairs")
+    names = browser.run("[...document.querySelectorAll('#look tbody th')].map((each) => each.innerText)")
+    assert "class 207 → class 208" in names
+    pair = names.index("class 207 → class 208")
+    browser.run(f"document.querySelectorAll('#look tbody a')[{pair}].click()")
+    browser.wait("document.querySelector('#look .chart')")
+    assert browser.run("document.querySelector('#look h2').innerText") == "class 207 → class 208"
+    browser.wait("document.querySelectorAll('.film .tile').length > 2")
+    frames = browser.run("[...document.querySelectorAll('.film .tile')].map((each) => each.getAttribute('aria-label'))")
+    assert frames[0].startswith("t = 0: probability of class 207")
+    unit = browser.run("Atlas.index.flips.units[0][0]")
+    browser.run(f"Atlas.openUnit({unit})")
+    browser.wait("document.querySelector('#look').innerText.includes('among the units that change most in')")
+
+
 def test_seven_units_are_not_compared(page):
     browser = page("pins=1,2,3,4,5,6&view=compare")
     browser.run("Atlas.togglePin(7)")
@@ -210,6 +226,18 @@ def test_what_is_taken_away_is_what_is_shown(page, table):
     assert browser.run("Atlas.unitList([5, 3, 4, 9, 11, 10])") == "3-5,9-11"
     # pictures of a page from disk can be read back: the canvas is not tainted
     assert browser.run("Atlas.png([0, 3]).then((blob) => [blob.type, blob.size > 500])") == ["image/png", True]
+
+
+def test_the_lines_of_python_give_the_numbers_shown(page, table):
+    browser = page("q=" + "ear.area > 0")
+    *before, last = browser.run("Atlas.pythonOfSearch()").strip().split("\n")
+    scope = {}
+    exec("\n".join(before), scope)
+    found = eval(last, scope)
+    assert list(dict.fromkeys(found["unit"].tolist())) == shown(browser)
+    *before, last = browser.run("Atlas.pythonOf([7, 3])").strip().split("\n")
+    exec("\n".join(before), scope)
+    np.testing.assert_array_equal(eval(last, scope)["q"].values, table["q"].values[[7, 3]])
 
 
 def test_steps_play_while_a_row_is_hovered(page):

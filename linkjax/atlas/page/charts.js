@@ -34,6 +34,14 @@
       svg("rect", { x: value >= 0 ? width / 2 : width / 2 - length, y: 2, width: length || 0, height: height - 4, class: value >= 0 ? "bar up" : "bar down" }));
   };
 
+  /** A range and its middle between two ends that all such ranges share. */
+  Atlas.rangeChart = (low, middle, high, first, last, text) => {
+    const width = 150, height = 12, place = (value) => 4 + (value - first) / (last - first || 1) * (width - 8);
+    return sheet(width, height, text,
+      svg("line", { x1: place(low), x2: place(high), y1: height / 2, y2: height / 2, class: "interval up" }),
+      svg("circle", { cx: place(middle), cy: height / 2, r: 4, class: "dot up" }));
+  };
+
   /** Lines over a common axis: [{name, values, kind}], with the axis' ends named. */
   Atlas.lineChart = (places, lines, low, high, text, middle = null) => {
     const width = 320, height = 140, left = 34, edge = 16;

@@ -97,7 +97,7 @@ window.Atlas = {};
       const [front, power] = size.toExponential(1).split("e");
       const raised = String(Math.abs(power)).replace(/\d/g, (digit) => UP[digit]);
       text = `${front}×10${power < 0 ? "⁻" : ""}${raised}`;
-    } else text = size >= 1000 || size === 0 ? String(Math.round(size)) : size.toPrecision(size >= 100 ? 3 : 2 + (size >= 1));
+    } else text = size >= 1000 || Number.isInteger(size) ? String(Math.round(size)) : size.toPrecision(size >= 100 ? 3 : 2 + (size >= 1));
     const sign = value < 0 ? "−" : signed && value > 0 ? "+" : "";
     const named = { pixel: "px", radian: "rad", 1: "", "": "" }[unit] ?? unit;
     return sign + text + (named ? `\u00a0${named}` : "");

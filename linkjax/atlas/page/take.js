@@ -83,13 +83,18 @@
   };
 
   const folder = (role) => JSON.stringify(Atlas.index.sources[role]?.path ?? "");
-  const role = () => Atlas.index.tested ? "selection" : "sweep";
+  const opened = (role) => `import linkjax\n\ntable = linkjax.open(${folder(role)})\n`;
   /** Python that gives the numbers of some units. */
-  Atlas.pythonOf = (units) => `import xarray\nimport linkjax\n\ntable = linkjax.open(${folder(role())})\ntable.sel(unit=${JSON.stringify(units)})[["effect"${Atlas.index.tested ? ', "low", "high", "q"' : ', "effect_se"'}, "fidelity"]]\n`.replace("import xarray\n", "");
+  Atlas.pythonOf = (units) => {
+    const { tested } = Atlas.index, names = ["effect", ...(tested ? ["low", "high", "q"] : ["effect_se"]), "fidelity"];
+    return `${opened(tested ? "selection" : "sweep")}table[${JSON.stringify(names)}].sel(unit=${JSON.stringify([...units])})\n`;
+  };
   /** Python that finds what is found here. */
   Atlas.pythonOfSearch = () => {
-    const { query, rows } = Atlas.found(), state = Atlas.state;
-    if (query && Atlas.index.tested && !state.caution) return `import linkjax\n\ntable = linkjax.open(${folder("selection")})\nlinkjax.select(table, ${JSON.stringify(query.text.trim())}, fdr=${Atlas.index.fdr}).to_dataframe()\n`;
+    const { query, rows } = Atlas.found(), { tested, fdr } = Atlas.index;
+    if (query && tested && !Atlas.state.caution) return `${opened("selection")}linkjax.select(table, ${JSON.stringify(query.text.trim())}, fdr=${fdr}).to_dataframe()\n`;
     return Atlas.pythonOf(rows.map((row) => Atlas.index.unit[row]).slice(0, 200));
   };
+  /** Python that gives the searches of a pair of classes. */
+  Atlas.pythonOfPair = ({ origin, target }) => `${opened("counterfactual")}table.isel(sample=((table.label == ${origin}) & (table.target == ${target})).values)\n`;
 })();

@@ -38,7 +38,7 @@
     if (Atlas.state.view !== "unit" || Atlas.state.unit !== unit) return;
     look.lastChild.remove();
     if (!Atlas.index.flag[row]) look.append(effects(row, data), obedience(row, data));
-    look.append(sideEffects(row, data), doubles(row, data), lost(data), raised(data), Atlas.flipsOf(row));
+    look.append(sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.flipsOf(row));
   };
 
   const pinButton = (unit) => {
@@ -50,7 +50,9 @@
   const pictures = (row) => {
     if (!Atlas.hasPictures(row)) return el("p", { className: "remark" }, Atlas.index.flag[row] ? "No pictures: it was not swept." : "This atlas has no pictures of it.");
     const { samples, steps, tile } = Atlas.index.pictures, last = steps.length - 1, side = Math.max(64, Math.min(tile, 112));
-    const big = samples.map((_, anchor) => Atlas.tile(row, anchor, last, 136));
+    const room = Atlas.$("look").clientWidth - 32; // all anchors beside each other, where they can
+    const large = Math.max(72, Math.min(136, Math.floor(room / samples.length) - 2));
+    const big = samples.map((_, anchor) => Atlas.tile(row, anchor, last, large));
     const value = el("output", {}, `step ${steps.length} of ${steps.length}`);
     const show = (at) => { big.forEach((each) => each.show(at)); value.textContent = `step ${at + 1} of ${steps.length}`; slider.value = at; };
     const slider = el("input", { type: "range", min: 0, max: last, step: 1, value: last, "aria-label": `Step of unit ${Atlas.index.unit[row]}, from low to high`, oninput: () => show(Number(slider.value)) });
@@ -138,5 +140,15 @@
     const order = [...logit.keys()].filter((k) => Number.isFinite(logit[k])).sort((a, b) => logit[b] - logit[a]), some = order.length > 8 ? [...order.slice(0, 4), ...order.slice(-4)] : order;
     const most = Math.max(...some.map((k) => Math.abs(logit[k])));
     return table("Classes it speaks for", ["class", "logit per σ, in the drawn image", ""], some.map((k) => cells(Atlas.className(k), number(logit[k], "", true), Atlas.barChart(logit[k], most, `${Atlas.className(k)} ${number(logit[k], "", true)}`))));
+  };
+
+  /** What the unit is in the classes: median, and 10 % to 90 %. */
+  const values = (data) => {
+    const all = data.activations;
+    if (!all) return "";
+    const rows = Atlas.index.classes.map((label, k) => [label, all[3 * k], all[3 * k + 1], all[3 * k + 2]]).filter((each) => Number.isFinite(each[2])).sort((a, b) => b[2] - a[2]);
+    const some = rows.length > 16 ? [...rows.slice(0, 10), ...rows.slice(-6)] : rows, low = Math.min(...some.map((each) => each[1])), high = Math.max(...some.map((each) => each[3]));
+    return table("Its values in the classes", ["class", "median", "10 % … 90 %", ""], some.map(([label, lowest, middle, highest]) => cells(Atlas.className(label), number(middle), `${number(lowest)} … ${number(highest)}`,
+      Atlas.rangeChart(lowest, middle, highest, low, high, `${Atlas.className(label)}: median ${number(middle)}`))), rows.length > 16 ? "The 10 highest and 6 lowest classes." : null);
   };
 })();

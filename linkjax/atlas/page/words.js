@@ -38,8 +38,12 @@
     return found.filter((each) => !Number.isNaN(each.effect));
   };
 
+  const made = (place, effect) => {
+    const { part, metric } = Atlas.placeOf(place);
+    return `the ${part.name} ${effect >= 0 ? metric.up : metric.down}`;
+  };
   const clause = ({ place, effect, low, high, q }) =>
-    `${Atlas.change(place, effect)} (${Atlas.perSigma(place, effect, low, high)}, ${Atlas.q(q)})`;
+    `${made(place, effect)} (${Atlas.perSigma(place, effect, low, high)}, ${Atlas.q(q)})`;
 
   /** A unit in a sentence or two, made from its numbers alone. */
   Atlas.sentence = (row) => {
@@ -52,7 +56,7 @@
         : `Nothing is known of unit ${unit}.`;
     }
     if (!sure.length) {
-      const most = all[0] ? ` The largest effect seen, ${Atlas.change(all[0].place, all[0].effect)} (${Atlas.perSigma(all[0].place, all[0].effect, all[0].low, all[0].high)}), may be chance: ${Atlas.q(all[0].q)}.` : "";
+      const most = all[0] ? ` The largest effect seen may be chance: ${clause(all[0])}.` : "";
       return `Nothing is known for sure of what unit ${unit} does to the image: no effect passes q ≤ ${Atlas.index.fdr}.${most}`;
     }
     return `Raising unit ${unit} makes ${sure.slice(0, 3).map(clause).join("; ")}${sure.length > 3 ? "; and more" : ""}.`;
@@ -68,7 +72,7 @@
 
   Atlas.cautionsOf = (row) => {
     const code = Atlas.index.columns.caution?.[row] ?? 0, off = Atlas.index.columns.off_range?.[row], texts = [];
-    if (code & 1) texts.push(`${CAUTIONS[1]} (${number(100 * off)} % of them)`);
+    if (code & 1) texts.push(`${CAUTIONS[1]} (${Math.round(100 * off)} % of them)`);
     if (code & 2) texts.push(CAUTIONS[2]);
     return texts;
   };

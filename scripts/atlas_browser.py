@@ -128,6 +128,18 @@ class Browser:
         """What is seen, as a PNG."""
         return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
+    def renderer_memory(self) -> int:
+        """Bytes of memory that the page's process holds (Linux)."""
+        self._session, own = None, self._session
+        processes = self.send("SystemInfo.getProcessInfo")["processInfo"]
+        self._session = own
+        held = []
+        for process in processes:
+            if process["type"] == "renderer":
+                lines = Path(f"/proc/{process['id']}/status").read_text().splitlines()
+                held += [1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")]
+        return max(held)
+
     def close(self) -> None:
         """End the browser."""
         self._session = None
