@@ -36,7 +36,8 @@ class Foreign(ImageClassifier):
 
     Args:
       function: (weights, images [B, h, w, 3] as `preprocess` gives them) → (r [B, units], logits [B, classes] or None);
-        pure, so that it can be compiled, and each image for itself.
+        pure, so that it can be compiled, and each image for itself. Products of which it does not say how
+        exact they are have the highest precision, as all others here.
       weights: a pytree of arrays, whatever the program keeps them in.
       head: (weights, r [B, units]) → logits [B, classes], the rest of the network; what works by class scores of
         changed activations (counterfactuals, ablations) needs it.
@@ -113,10 +114,12 @@ def _restored(model: Foreign) -> Any:
 
 @jax.jit
 def _classify(model: Foreign, x: Array) -> Classification:
-    return Classification(*model.function(_restored(model), x))
+    with jax.default_matmul_precision("highest"):
+        return Classification(*model.function(_restored(model), x))
 
 
 @jax.jit
 def _head(model: Foreign, r: Array) -> Array:
     assert model.rest is not None
-    return model.rest(_restored(model), r)
+    with jax.default_matmul_precision("highest"):
+        return model.rest(_restored(model), r)

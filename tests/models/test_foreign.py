@@ -17,9 +17,9 @@ AS_IS = Preprocessing(resize=None, crop=None)
 class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
-        x = nn.relu(nn.Conv(6, (3, 3), strides=2, precision="highest")(x))
+        x = nn.relu(nn.Conv(6, (3, 3), strides=2)(x))
         r = jnp.mean(x, axis=(1, 2))
-        return r, nn.Dense(4, name="last", precision="highest")(r)
+        return r, nn.Dense(4, name="last")(r)
 
 
 def flax_classifier():
@@ -27,7 +27,7 @@ def flax_classifier():
     weights = net.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
 
     def head(weights, r):
-        return nn.Dense(4, precision="highest").apply({"params": weights["params"]["last"]}, r)
+        return nn.Dense(4).apply({"params": weights["params"]["last"]}, r)
 
     return net, weights, Foreign(net.apply, weights, head=head, preprocessing=AS_IS, side=16, name="flax")
 
