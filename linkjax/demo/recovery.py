@@ -12,7 +12,6 @@ from linkjax import artifacts, loading
 from linkjax.analysis import measurements, stability
 from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.pairs import named_latents
-from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import PathName
 from linkjax.demo import score, world
 from linkjax.demo.factors import Z_DIM, factors_of
@@ -97,12 +96,17 @@ def _read(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[d
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(read["label"], jnp.int32)))
     classes = tuple(np.unique(read["label"]).tolist())
     r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"], classes)["r"]
-    step = values[None] - r[:, units][:, :, None]
-    std = read["unit_std"][units]
+    values = np.broadcast_to(values[None], (len(r), *values.shape))
+    step = values - r[:, units][:, :, None]
+    std = read["unit_std"][units].astype(np.float64)
 
     def mean_slope(measured: np.ndarray) -> np.ndarray:
-        slopes = anchor_slopes(jnp.asarray(values), jnp.asarray(measured, jnp.float32), jnp.asarray(std))
-        return finite_mean(np.asarray(slopes, np.float64))
+        """[U, ...] mean over anchors of the slope on the values asked, per σ."""
+        asked = values - values.mean(axis=2, keepdims=True, dtype=np.float64)
+        covaried = np.einsum("aus,aus...->au...", asked, measured - measured.mean(axis=2, keepdims=True))
+        square = np.sum(asked**2, axis=2)
+        scale = std / np.where(square > 0, square, np.nan)
+        return finite_mean(covaried * scale.reshape(*scale.shape, *[1] * (measured.ndim - 3)))
 
     directions, weights = raising(rows)[units], unit_weights(rows)[units]
     truth = mean_slope(measurements.unwrapped(measure_truth(directions, factors, step), axis=2))

@@ -13,6 +13,7 @@ from linkjax.demo.truth import SELECTIVE, has_double
 RANKED = ("area", "lightness", "red_green", "yellow_blue", "centroid_y", "centroid_x", "axis_major", "axis_minor")
 _SIZEABLE = 0.05  # an area's change per σ, as a share of the part's mean area, from which its error is judged
 _REAL = 0.1  # a true effect, in standard deviations of the metric per σ, from which its rank means something
+_NEARLY = 0.75  # of the strongest true effect, from which an effect counts as nearly as strong
 _WEAK = 0.05  # a fidelity below which nothing can be said per change obtained
 
 
@@ -54,6 +55,9 @@ def score(
     unreal = selective[:, None] & (np.abs(true) < 0.1 * _REAL)
     order = np.argsort(-np.abs(measured), axis=1)
     place = np.argmax(order == first_true[:, None], axis=1)
+    # Many units do two things about equally: how strong, in truth, is what was found to be the strongest?
+    strongest = np.abs(true).max(axis=1)
+    nearly = np.abs(true[np.arange(len(true)), first_found]) / np.where(strongest > 0, strongest, 1.0)
     sign = np.sign(np.take_along_axis(measured, first_true[:, None], 1)) == np.sign(
         np.take_along_axis(true, first_true[:, None], 1)
     )
@@ -67,6 +71,7 @@ def score(
             "found": columns[first_found[u]].tolist(),
             "true": columns[first_true[u]].tolist() if selective[u] else None,
             "place": int(place[u]) + 1 if selective[u] else None,
+            "truth_of_found": float(nearly[u]),
             "sign_right": bool(sign[u, 0]) if selective[u] else None,
             "agreement": float(np.corrcoef(measured[u], true[u])[0, 1]) if selective[u] else None,
         }
@@ -79,6 +84,7 @@ def score(
         "auc": auc(strength[selective], strength[noise]),
         "sign_right": float(sign[selective].mean()),
         "true_effect_first": float(np.mean(place[selective] == 0)),
+        "nearly_strongest_first": float(np.mean(nearly[selective] >= _NEARLY)),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
         "fidelity_within_20_percent": _share(obeyed[alone]),
@@ -146,7 +152,8 @@ def significance(
 ) -> dict[str, Any]:
     """How much of what is called significant is true, and how much of what is true is found.
 
-    An effect that is called is true if the truth has it, of the same sign and of 0.1 sd per σ or more.
+    An effect that is called is true if the truth has it, of the same sign and of 0.1 sd per σ or more. A noise unit
+    that is called is false if none of its called effects is true.
 
     Args:
       rows, truth, found, spread: as of `score`.
@@ -157,12 +164,12 @@ def significance(
     called = np.nan_to_num(q, nan=1.0) <= fdr
     real = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
     false = called & ~(real & (np.sign(truth) == np.sign(found)))
-    units, false_units = called.any(axis=(1, 2)), false.any(axis=(1, 2))
+    units, true_units = called.any(axis=(1, 2)), (called & ~false).any(axis=(1, 2))
     noise, selective = kind == "noise", np.isin(kind, SELECTIVE)
     return {
         "significant_selective_units": int(units[selective].sum()),
         "significant_noise_units": int(units[noise].sum()),
-        "false_noise_units": int(false_units[noise].sum()),
+        "false_noise_units": int((units & ~true_units)[noise].sum()),
         "significant_effects": int(called.sum()),
         "significant_effects_that_are_real": _share(~false[called]),
         "significant_effects_of_noise_units": int(called[noise].sum()),

@@ -24,18 +24,16 @@ class Step(NamedTuple):
 class Sizes(NamedTuple):
     """How much of everything: the price of the demo."""
 
-    pairs: tuple[int, int, int] = (150, 20, 15)  # of each breed: to fit, to choose, to test
-    anchors: int = 2  # of each breed, that planted units are raised in; units of `breeds` in one
-    random: int = 16  # random directions of a sweep, in either space
-    kernel_random: int = 8  # … along the kernel, which is there to be compared
-    kernel_units: int = 16  # units of a classifier that are raised along the kernel too
+    pairs: dict[str, tuple[int, int, int]]  # of each breed: to fit, to choose, to test
+    random: int = 12  # random directions of a sweep, in either space
+    kernel_units: int = 10  # units of a classifier that are raised along the kernel too
     searches: int = 2  # of a flip of the class, for each pair of breeds
     search_steps: int = 60
 
 
-FULL = Sizes()
+FULL = Sizes({"planted": (70, 12, 5), "breeds": (120, 15, 5)})
 #: For a first look, and for tests.
-FAST = Sizes((30, 5, 5), anchors=1, random=4, kernel_random=4, kernel_units=5)
+FAST = Sizes({"planted": (30, 5, 5)}, random=4, kernel_units=5)
 
 
 def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
@@ -44,13 +42,13 @@ def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
     planted = "" if fast else "planted-"  # before the names of its folders
     parts = {"segmenter": bundle.path("segmenter")} if fast else made.segmenter()
     linked = made.linked("planted", planted)
-    made.raised("planted", planted, {**linked, **parts}, made.sizes.anchors, made.carrying())
+    made.raised("planted", planted, {**linked, **parts}, made.carrying())
     made.scored(planted, {**linked, **parts}, fast)
     main, chosen = ("planted", linked) if fast else ("breeds", made.linked("breeds", ""))
     made.evaluated(main, chosen, fast)
     if not fast:
         made.screened(main, {**chosen, **parts})
-        made.raised(main, "", {**chosen, **parts}, 1, tuple(range(loading.load(bundle.path(main)).spec.num_units)))
+        made.raised(main, "", {**chosen, **parts}, tuple(range(loading.load(bundle.path(main)).spec.num_units)))
     made.flipped(main, {**chosen, **parts}, fast)
     made.page(fast)
     return made.steps
@@ -69,6 +67,13 @@ class _Plan:
         self.steps.append(Step(title, name, {**settings, "out": self.out(out)}))
         return self.out(out)
 
+    def alike(self) -> dict[str, Any]:
+        """What sweeps have in common: of equal shapes, those of one classifier are one compiled program.
+
+        Of the values that a unit takes in a breed the ends are drawn, which decide the slopes.
+        """
+        return {"samples": 1, "steps": 2, "low": 2.5, "high": 97.5, "random_directions": self.sizes.random}
+
     def carrying(self) -> tuple[int, ...]:
         """Planted units that carry factors."""
         return tuple(row["unit"] for row in self.bundle.units if row["kind"] != "noise")
@@ -85,7 +90,7 @@ class _Plan:
     def linked(self, classifier: str, prefix: str) -> dict[str, Any]:
         """Pairs and a link; returns what the stages after them are told."""
         models = {"generator": self.bundle.path("generator"), "classifier": self.bundle.path(classifier)}
-        counts = dict(zip(("n_train", "n_val", "n_test"), self.sizes.pairs, strict=True))
+        counts = dict(zip(("n_train", "n_val", "n_test"), self.sizes.pairs[classifier], strict=True))
         pairs = self.add(
             f"{classifier}: pairs", "pairs", f"{prefix}pairs", **models, **counts, class_names=BREEDS,
             classes=tuple(range(len(BREEDS))), truncation=1.0, batch_size=_BATCH, seed=self.seed,
@@ -95,7 +100,7 @@ class _Plan:
         return {**models, "pairs": pairs, "link": link, "batch_size": _BATCH}
 
     def raised(
-        self, classifier: str, prefix: str, linked: dict[str, Any], anchors: int, beside: tuple[int, ...]
+        self, classifier: str, prefix: str, linked: dict[str, Any], beside: tuple[int, ...]
     ) -> None:
         """Every unit raised along its steering direction, some along the kernel too; what is significant.
 
@@ -105,10 +110,9 @@ class _Plan:
         spread = np.linspace(0, len(beside) - 1, min(self.sizes.kernel_units, len(beside))).round().astype(int)
         beside = tuple(beside[place] for place in spread)
         planted = classifier == "planted"
-        steer = {"random_directions": self.sizes.random, "samples": anchors, "picture_units": 8}
-        kernel = {"random_directions": self.sizes.kernel_random, "samples": 1, "picture_units": 0, "units": beside}
+        steer, kernel = {"picture_units": 8}, {"picture_units": 0, "units": beside}
         for directions, after, settings in (("steer", "", steer), ("kernel", "-kernel", kernel)):
-            swept = {**linked, **settings, "directions": directions, **_RANGE}
+            swept = {**linked, **settings, **self.alike(), "directions": directions}
             title = f"{classifier}: sweep along {'the kernel' if after else 'steering directions'}"
             sweep = self.add(title, "sweep", f"{prefix}sweep{after}", **swept)
             ablation = {} if not planted and not after else {"ablation": False}
@@ -126,8 +130,8 @@ class _Plan:
         found = {name: self.out(prefix + name) for name in ("sweep", "selection")}
         if not fast:
             oracle = self.add("planted: directions of one who knows", "oracle", "oracle-link", **known)
-            alone = {"random_directions": 0, "samples": 1, "picture_units": 0, "units": self.carrying()}
-            swept = {**linked, **alone, **_RANGE, "link": oracle, "directions": "steer"}
+            alone = {"picture_units": 0, "units": self.carrying()}
+            swept = {**linked, **alone, **self.alike(), "link": oracle, "directions": "steer"}
             found["oracle"] = self.add("planted: sweep along those", "sweep", "oracle-sweep", **swept)
         self.add("planted: recovery", "recovery", "recovery", **found, **known)
 
@@ -166,6 +170,3 @@ class _Plan:
         if not fast:
             results["planted_comparison"] = self.out("planted-comparison")
         self.add("report", "report", "report", **results, title="linkjax demo")
-
-
-_RANGE = {"steps": 2, "low": 2.5, "high": 97.5}

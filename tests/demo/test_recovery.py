@@ -54,7 +54,11 @@ def test_the_truth_itself_scores_full_marks():
     found = _score(lambda effects: effects)
     assert found["auc"] == found["sign_right"] == found["true_effect_first"] == found["true_part_first"] == 1
     assert found["rank_correlation"] > 0.99 and found["area_slope"] == pytest.approx(1, abs=0.01)
-    assert found["area_within_25_percent"] > 0.95 and found["fidelity_within_20_percent"] == 1
+    assert (
+        found["nearly_strongest_first"] == 1
+        and found["area_within_25_percent"] > 0.95
+        and found["fidelity_within_20_percent"] == 1
+    )
     assert found["selective_units"] == 5 and found["noise_units"] == 1
 
 
@@ -91,9 +95,12 @@ def test_an_effect_of_a_noise_unit_is_false_only_where_the_truth_within_breeds_h
     shape = (len(ROWS), 1, 3)
     true, q = np.zeros(shape), np.full(shape, 0.01)
     true[5, 0] = 0.5, -0.5, 0.05
+    assert score.significance(ROWS, -true, np.ones(shape), np.ones(shape[1:]), q, 0.05)["false_noise_units"] == 0
     found = score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)
     assert found["false_effects_of_noise_units"] == 2  # the second of the wrong sign, the third too small
-    q[5, 0, 1:] = 1.0
+    q[5, 0, 0] = 1.0
+    assert score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)["false_noise_units"] == 1
+    q[5, 0] = 0.01, 1.0, 1.0
     found = score.significance(ROWS, true, np.ones(shape), np.ones(shape[1:]), q, 0.05)
     assert found["significant_noise_units"] == 1 and found["false_noise_units"] == 0
 
