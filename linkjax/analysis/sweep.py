@@ -166,6 +166,18 @@ def swept_w(
     return (w if mode == "residual" else link(r)) + step * rows[unit]
 
 
+class Steps(NamedTuple):
+    """Of a linear link what `swept_w` reads in residual mode."""
+
+    kernel: jax.Array  # [units, w_dim]
+
+
+def steps_of(link: Any, mode: Mode) -> Any:
+    """The link, or its steps alone where nothing else is read: sweeps along any directions are then one program."""
+    kernel = getattr(link, "kernel", None)
+    return link if kernel is None or mode != "residual" else Steps(jnp.asarray(kernel[...]))
+
+
 class SweepStep(NamedTuple):
     """What became of each item. Rows outside the mask, or not finite, are NaN, their images black."""
 

@@ -99,9 +99,7 @@ class _Plan:
         link = self.add(f"{classifier}: link", "link", f"{prefix}link", pairs=pairs, method="ridge", alphas=alphas)
         return {**models, "pairs": pairs, "link": link, "batch_size": _BATCH}
 
-    def raised(
-        self, classifier: str, prefix: str, linked: dict[str, Any], beside: tuple[int, ...]
-    ) -> None:
+    def raised(self, classifier: str, prefix: str, linked: dict[str, Any], beside: tuple[int, ...]) -> None:
         """Every unit raised along its steering direction, some along the kernel too; what is significant.
 
         Args:

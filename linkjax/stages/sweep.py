@@ -214,7 +214,8 @@ class Sweep:
         self._draw_anchors(models[0], segmenter)
         on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
         directions = self.walk.directions if len(self.walk.taken) else None
-        self.models = parallel.replicate((*models, directions, on_device), self.mesh)
+        read = (*models[:2], sweep.steps_of(models[2], config.mode), models[3])
+        self.models = parallel.replicate((*read, directions, on_device), self.mesh)
         if not self.size:
             self.size = self._fitting_size(live)
         chosen = config.batch_size == "auto"

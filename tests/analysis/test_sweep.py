@@ -79,6 +79,11 @@ def test_the_short_form_for_linear_links_is_the_definition(mode):
     changed = r.at[jnp.arange(6), unit].set(value)
     expected = link(changed) if mode == "absolute" else w + link(changed) - link(r)
     np.testing.assert_allclose(sweep.swept_w(link, w, r, unit, value, mode), expected, atol=1e-6)
+    read = sweep.steps_of(link, mode)
+    assert isinstance(read, sweep.Steps) == (mode == "residual")
+    np.testing.assert_array_equal(
+        sweep.swept_w(read, w, r, unit, value, mode), sweep.swept_w(link, w, r, unit, value, mode)
+    )
 
 
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
