@@ -15,7 +15,7 @@ from demo import fast_resnet, planted, training
 from flax import nnx
 
 from linkjax import numerics, parallel
-from linkjax.demo import factors, world
+from linkjax.demo import factors
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.stylegan_xl import Generator
@@ -37,6 +37,7 @@ class Settings:
     seed: int = 0
     save_minutes: float = 1.0
     log_seconds: float = 30.0
+    world: str = planted.EMBEDDED  # whose planted units
 
 
 def classifier_spec(goal: str) -> ClassifierSpec:
@@ -69,7 +70,9 @@ def augmented(images: Array, keys: Array) -> Array:
     return jnp.clip(images + share[:, None, None, None] * (mean - images) + grain, -1.0, 1.0)
 
 
-def _loss(weights: Any, constants: tuple, items: dict[str, Array], graph: Any, goal: str) -> tuple[Array, tuple]:
+def _loss(
+    weights: Any, constants: tuple, items: dict[str, Array], graph: Any, goal: str, world: str
+) -> tuple[Array, tuple]:
     """Of a device's own items; beside the batch norms' statistics, the number to report."""
     buffers, generator = constants
     z, breed, keys = items["z"], items["breed"], items["key"]
@@ -85,7 +88,7 @@ def _loss(weights: Any, constants: tuple, items: dict[str, Array], graph: Any, g
     units, seen = fast_resnet.features(model.network, x)
     if goal == "planted":
         # The head reads the units and leaves them alone: they carry what was planted, nothing of the breed's label.
-        error = jnp.mean(jnp.square(units - planted.targets(truth)))
+        error = jnp.mean(jnp.square(units - planted.targets(truth, world)))
         units = jax.lax.stop_gradient(units)
     scores = jnp.matmul(units, model.last.kernel[...], precision=numerics.PRECISION) + model.last.bias[...]
     if goal == "factors":
@@ -96,18 +99,21 @@ def _loss(weights: Any, constants: tuple, items: dict[str, Array], graph: Any, g
     return (0.2 * loss + 10.0 * error, (seen, error)) if goal == "planted" else (loss, (seen, right))
 
 
-def train(settings: Settings, folder: Path, generator: Generator | None = None) -> tuple[Classifier, dict[str, Any]]:
+def train(
+    settings: Settings, folder: Path, generator: Generator | None = None, begin: Classifier | None = None
+) -> tuple[Classifier, dict[str, Any]]:
     """A trained network and how it went; goes on from the checkpoint in `folder`.
 
     Args:
       settings: what and how long.
       folder: of the checkpoints.
       generator: draws half of the pictures; none: all are renders.
+      begin: a trained network to start from; none: random weights.
     """
     mesh = parallel.mesh()
     half = parallel.round_up(-(-settings.batch_size // 2), mesh)
     settings = dataclasses.replace(settings, batch_size=2 * half)
-    model = Classifier(classifier_spec(settings.goal), rngs=nnx.Rngs(settings.seed))
+    model = begin or Classifier(classifier_spec(settings.goal), rngs=nnx.Rngs(settings.seed))
     graph, weights, buffers = nnx.split(model, nnx.Param, ...)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
     start = {
@@ -118,7 +124,7 @@ def train(settings: Settings, folder: Path, generator: Generator | None = None) 
         "step": jnp.zeros((), jnp.int32),
     }
     start, generator = parallel.replicate((start, generator), mesh)
-    spread = training.gradients(functools.partial(_loss, graph=graph, goal=settings.goal), mesh)
+    spread = training.gradients(functools.partial(_loss, graph=graph, goal=settings.goal, world=settings.world), mesh)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: dict, generator: Any, rate: Array) -> tuple[dict, dict[str, Array]]:
@@ -137,7 +143,8 @@ def train(settings: Settings, folder: Path, generator: Generator | None = None) 
         made = {"weights": weights, "mean": mean, "buffers": nnx.state(whole, Buffer), "moments": moments}
         return {**made, "step": state["step"] + 1}, {"score": score}
 
-    what = {"network": settings.goal, "units": model.spec.num_units, "seed": settings.seed}
+    other = {} if settings.world == planted.EMBEDDED else {"world": settings.world}
+    what = {**other, "network": settings.goal, "units": model.spec.num_units, "seed": settings.seed}
     state, how = training.run(
         lambda state, rate, _: step(state, generator, rate),
         start,

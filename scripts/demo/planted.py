@@ -47,17 +47,23 @@ class Unit:
     phase: float = 0.0
 
 
-def units() -> tuple[Unit, ...]:
-    """All units, in order.
+#: Worlds of other planted units, which took part in no choice: name → seed of their table.
+OTHERS = {"a": 102, "b": 203}
+EMBEDDED = "embedded"
+
+
+def units(world: str = EMBEDDED) -> tuple[Unit, ...]:
+    """All units, in order; of another world than the embedded one as many of each kind, drawn anew.
 
     A noise unit varies from picture to picture as the others do, but no line in the factors follows it. The
     oscillation alone is not enough: animals come in breeds, and ten clumps can line up with anything.
     """
-    table = [Unit("single", (name,), (0.8 * sign,)) for name, sign in _SINGLE.items()]
-    for pair in _MIXED:
+    single, mixed, double = (_SINGLE, _MIXED, _DOUBLE) if world == EMBEDDED else _drawn(OTHERS[world])
+    table = [Unit("single", (name,), (0.8 * sign,)) for name, sign in single.items()]
+    for pair in mixed:
         table += [Unit("mixed", pair, (0.5, 0.5)), Unit("mixed", pair, (0.5, -0.5))]
-    table += [Unit("double", (name,), (0.8 * sign,)) for name, sign in _DOUBLE.items()]
-    random = np.random.RandomState(20)
+    table += [Unit("double", (name,), (0.8 * sign,)) for name, sign in double.items()]
+    random = np.random.RandomState(20 + OTHERS.get(world, 0))
     for _ in range(_NOISE):
         pair = tuple(FACTORS[i] for i in sorted(random.choice(len(FACTORS), 2, replace=False)))
         weights = tuple(float(sign) for sign in random.choice((-3.0, 3.0), 2))
@@ -65,9 +71,20 @@ def units() -> tuple[Unit, ...]:
     return tuple(table)
 
 
-def targets(factors: Array) -> Array:
+def _drawn(seed: int) -> tuple[dict[str, int], tuple[tuple[str, str], ...], dict[str, int]]:
+    """Factors of single, mixed and double units, in any order and with any sign; every factor is carried."""
+    random = np.random.RandomState(seed)
+    names = [FACTORS[i] for i in random.permutation(len(FACTORS))]
+    single = {name: int(random.choice((-1, 1))) for name in names[: len(_SINGLE)]}
+    rest = names[len(_SINGLE) :]
+    mixed = tuple((rest[k], rest[k + 1]) for k in range(0, len(rest), 2))
+    double = {name: -single[name] for name in names[: len(_DOUBLE)]}
+    return single, mixed, double
+
+
+def targets(factors: Array, world: str = EMBEDDED) -> Array:
     """[B, UNITS] values, at least 0, that the units are trained to take for factors [B, F]."""
-    table = units()
+    table = units(world)
     weights = np.zeros((len(FACTORS), UNITS), np.float32)
     for index, unit in enumerate(table):
         for name, weight in zip(unit.factors, unit.weights, strict=True):
@@ -84,16 +101,17 @@ def _with_one(factors: np.ndarray) -> np.ndarray:
     return np.concatenate([factors, np.ones((len(factors), 1), factors.dtype)], axis=1)
 
 
-def truth(activations: np.ndarray, factors: np.ndarray) -> list[dict]:
+def truth(activations: np.ndarray, factors: np.ndarray, world: str = EMBEDDED) -> list[dict]:
     """The table as JSON can hold it, with what the trained units do on renders.
 
     Args:
       activations: [N, UNITS] of renders.
       factors: [N, F], theirs.
+      world: whose table they were trained with.
     Returns: for every unit what was planted; "learned", the R² of its activation against its target; and "linear",
       the R² with which a line in all factors predicts its activation (near 0 for noise units).
     """
-    aims = np.asarray(targets(jnp.asarray(factors)))
+    aims = np.asarray(targets(jnp.asarray(factors), world))
     inputs = _with_one(factors)
     line = inputs @ np.linalg.lstsq(inputs, activations, rcond=None)[0]
     variance = np.maximum(np.var(activations, axis=0), 1e-12)
@@ -106,5 +124,5 @@ def truth(activations: np.ndarray, factors: np.ndarray) -> list[dict]:
             "learned": round(float(learned[i]), 4),
             "linear": round(float(linear[i]), 4),
         }
-        for i, unit in enumerate(units())
+        for i, unit in enumerate(units(world))
     ]
