@@ -41,7 +41,8 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))
     link, manifest = loading.load_with_manifest(config.link, ("link",))
     kept = {name: np.asarray(getattr(link, name)) for name in ("covariance", "unit_std", "back", "r2")}
-    made = with_steering(link, {**kept, "steer": directions(rows, factors, w, label)})
+    steer = {**kept, "steer": directions(rows, factors, w, label)}
+    made = with_steering(link, steer, link.spec.steer_lambda)  # λ is that of the random directions beside them
     checkpoint.save_model(Path(config.out), made, source={**manifest["source"], "directions": "of the true factors"})
 
 
