@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from linkjax import numerics, parallel
-from linkjax.ops.chunked import MOST_SHARED, share_of
+from linkjax.ops.chunked import share_of
 
 
 def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
@@ -22,14 +22,14 @@ def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.nda
 
 
 def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
-    """Latents [N, w_dim] of activations [N, units], in batches of one size: a row does not depend on its batch.
+    """Latents [N, w_dim] of activations [N, units], a row does not depend on its batch.
 
     Args:
       link: replicated on the mesh.
       r: activations.
       batch_size: rows at once, a multiple of the device count.
     """
-    return parallel.map_items(_linked, link, {"r": r}, batch_size, on, share=MOST_SHARED)
+    return parallel.map_items(_linked, link, {"r": r}, batch_size, on, share=share_of(1))
 
 
 def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:

@@ -23,7 +23,7 @@ def batch_size(
     items: Mapping[str, np.ndarray],
     on: Mesh,
     on_cpu: int = _FIRST,
-    share: int = 1,
+    share: int = 0,
 ) -> int:
     """Items of one batch of `parallel.map_batches` that fit into half of the free memory of every device.
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from linkjax import cluster
+from linkjax.ops.chunked import in_shares
 
 ITEM = "item"
 
@@ -107,34 +107,42 @@ def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarra
 class Sharded(NamedTuple):
     """A program and its models' arrays: to list the arrays of a model takes longer than to start a program."""
 
-    program: Any  # jitted, of (arrays, items)
+    program: Any  # jitted, of (arrays, items, shares to compute)
     arrays: list[Any]
+    share: int
+    devices: int
 
-    def __call__(self, items: Any) -> Any:
-        """Outputs by item."""
-        return self.program(self.arrays, items)
+    def __call__(self, items: Any, count: int | None = None) -> Any:
+        """Outputs by item; of the first `count`, where it is given, and of others anything."""
+        return self.program(*self.arguments(items, count))
+
+    def arguments(self, items: Any, count: int | None = None) -> tuple[Any, ...]:
+        """What the program is called with."""
+        each = len(jax.tree.leaves(items)[0]) // self.devices
+        most = each if count is None else min(each, count)  # the first devices are the fullest
+        return self.arrays, items, np.int32(-(-most // self.share) if self.share else 1)
 
     def compiled(self, items: Any) -> Any:
         """The program for items of these shapes, which tells what memory it needs."""
-        return self.program.lower(self.arrays, items).compile()
+        return self.program.lower(*self.arguments(items)).compile()
 
 
-def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 1) -> Sharded:
+def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 0) -> Sharded:
     """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
 
     Args:
       function: must treat items independently: each device sees only its own. Two `functools.partial` of one function
         with equal keywords are one program.
       models: pytree, replicated on the mesh (see `replicate`).
-      share: every device computes a multiple of so many items, the last one again where it has fewer. XLA sums in
-        another order for few images than for many; from a share on an item's bits do not depend on how many others are
-        computed beside it (see `ops.chunked.share_of`).
+      share: every device computes so many items at a time, one share after another, the last item again where a share
+        has fewer; 0: all it has at once. XLA orders sums by how many items there are. Of shares of one size an item's
+        bits depend neither on the batch nor on the devices (see `ops.chunked.share_of`).
     """
     settings: tuple[tuple[str, Any], ...] = ()
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
     arrays, structure = jax.tree.flatten(models)
-    return Sharded(_sharded(function, settings, structure, on, share), arrays)
+    return Sharded(_sharded(function, settings, structure, on, share), arrays, share, on.size)
 
 
 @functools.cache
@@ -159,16 +167,12 @@ def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
 def _sharded(
     function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh, share: int
 ) -> Any:
-    def run(arrays: list[Any], items: Any) -> Any:
-        count = len(jax.tree.leaves(items)[0])
-        missing = -count % share
-        if missing:
-            items = jax.tree.map(lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), items)
-        made = function(jax.tree.unflatten(structure, arrays), items, **dict(settings))
-        return jax.tree.map(lambda y: y[:count], made) if missing else made
+    def run(arrays: list[Any], items: Any, count: jax.Array) -> Any:
+        models, own = jax.tree.unflatten(structure, arrays), functools.partial(function, **dict(settings))
+        return in_shares(own, models, items, share, count) if share else own(models, items)
 
     run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
-    mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+    mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM), P()), out_specs=P(ITEM), check_vma=False)
     if cluster.count() == 1:
         return jax.jit(mapped)
     # Every process gets every row: outputs are small, and the host's part of a stage is the same everywhere.
@@ -181,7 +185,7 @@ def map_batches(
     batches: Iterator[Mapping[str, np.ndarray]],
     batch_size: int,
     on: Mesh,
-    share: int = 1,
+    share: int = 0,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
     """Run `function(models, items)` over batches of at most `batch_size` items; yield (items, outputs) as NumPy.
 
@@ -198,7 +202,7 @@ def map_batches(
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
         padded, _ = pad(items, batch_size)
-        outputs = run(place(padded, on))
+        outputs = run(place(padded, on), _rows(items))
         if waiting is not None:
             yield _fetch(*waiting)
         waiting = (items, outputs)
@@ -213,7 +217,7 @@ def map_items(
     batch_size: int,
     on: Mesh,
     advance: Callable[[int], None] | None = None,
-    share: int = 1,
+    share: int = 0,
 ) -> Any:
     """`map_batches` over items in memory: their outputs joined, [items, ...] each.
 
@@ -233,7 +237,7 @@ def map_chunks(
     batch_size: int,
     on: Mesh,
     advance: Callable[[int], None] | None = None,
-    share: int = 1,
+    share: int = 0,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
     """`map_items` of one chunk of items after the other; yields (items, outputs).
 

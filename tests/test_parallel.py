@@ -32,6 +32,41 @@ def test_two_and_eight_devices_give_the_numbers_of_one():
     np.testing.assert_array_equal(one["y"], run(8, x, 16)["y"])
 
 
+def layers(kernel, items):
+    """Products and sums that XLA orders by the size of the batch."""
+    hidden = jnp.tanh(jnp.matmul(items["x"], kernel))
+    return {"softmax": jax.nn.softmax(jnp.matmul(hidden, kernel.T), axis=1), "spread": jnp.std(hidden, axis=1)}
+
+
+def test_in_shares_neither_batches_nor_devices_nor_tails_change_a_bit():
+    rng = np.random.default_rng(3)
+    kernel, x = (rng.normal(size=shape).astype(np.float32) for shape in ((37, 64), (53, 37)))
+    found = []
+    for count, batch in ((1, 4), (1, 5), (1, 64), (2, 8), (8, 8), (8, 56)):
+        on = mesh_of(count)
+        models = parallel.replicate(jnp.asarray(kernel), on)
+        found.append(parallel.map_items(layers, models, {"x": x}, batch, on, share=4))
+    for other in found[1:]:
+        jax.tree.map(np.testing.assert_array_equal, found[0], other)
+    expected = layers(jnp.asarray(kernel), {"x": jnp.asarray(x)})
+    for name, array in found[0].items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_shares_beyond_the_true_items_are_not_computed():
+    on, computed = mesh_of(1), []
+
+    def noted(model, items):
+        jax.debug.callback(lambda x: computed.append(len(x)), items["x"])
+        return items["x"] * model
+
+    batches = iter([{"x": np.ones((16, 2), np.float32)}, {"x": np.ones((5, 2), np.float32)}])
+    found = [out for _, out in parallel.map_batches(noted, jnp.float32(2), batches, 16, on, share=4)]
+    jax.effects_barrier()
+    assert computed == [4] * 6 and [len(each) for each in found] == [16, 5]
+    np.testing.assert_array_equal(np.concatenate(found), 2)
+
+
 def test_items_in_memory_come_back_joined_and_each_batch_is_told():
     x = np.random.default_rng(1).normal(size=(11, 5)).astype(np.float32)
     on, told = mesh_of(2), []

@@ -42,22 +42,19 @@ LINK_ERROR = 1e-10  # squared errors from moments against squared errors from sa
 LINK_OBJECTIVE = 1e-10  # absolute, of an objective near 1: flat at the optimum, so better than the coefficients
 EVALUATION = 1e-10  # float64 sums of another order and formula
 
-# -- stages: the same samples in other batches, on other devices, or one by one
+# -- stages against single calls, which are other programs: XLA orders sums by the program and its batch. Stages against
+# themselves on other devices, in other batches or resumed are compared to the bit, but for what is summed over samples.
 STAGE_W = 2e-6  # absolute, of w about 1: matrix products of another batch size
 STAGE_R = 2e-5  # relative to the largest: a rounding of the image can move a byte, and so an activation
 STAGE_PROBABILITY = 5e-5  # absolute: float32 logits of some tens, of another batch size; measured 1.5e-5
 STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in another order, stored as float32
-# Relative to the largest: moments summed in another order; of an mlp also gradients, over a few steps of Adam.
+# Relative to the largest: moments summed by each device or process, so that their number decides the order of float64
+# sums, or of the host's BLAS, which orders them by the processor; of an mlp also gradients, over a few steps of Adam.
 STAGE_DEVICES = 1e-4
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
-# Relative to the largest: a bisection by classes seen in bytes may take another branch near the end of its bracket.
-STAGE_MINIMAL = 2e-2
-# Relative to each array's largest value: a byte moved by rounding is seen in logits, which a path interpolates.
-STAGE_PATH = 2e-3
 # Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
 SCREENING = 2e-2
 SCREENING_WAYS = 1e-4  # relative to each metric: the same products in another order, through the moments of parts
-STAGE_SWEEP = 1e-4  # relative to the largest, of metrics alone: sums over pixels in another order, and slopes of them
 
 # -- generator
 GENERATOR_W = 5e-6  # absolute: the bound on ws

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 T = TypeVar("T")
@@ -20,15 +21,50 @@ MEASURED_PIXELS = 16 * 64 * 64
 SHARED_PIXELS, MOST_SHARED = 8 * 64 * 64, 8
 
 
-def share_of(resolution: int) -> int:
-    """Images that a stage draws at least, so that an image's bits do not depend on how many are drawn beside it.
+def share_of(resolution: int, most: int = MOST_SHARED) -> int:
+    """Images that a stage computes together on a CPU, always so many, whatever the batch (see `in_shares`).
 
-    XLA on a CPU sums in another order for up to six images of 64 × 64 than for eight and more, and a byte that flips
-    moves an activation by 1e-4. Of large images each is drawn alone; elsewhere than on a CPU nothing is promised.
+    XLA on a CPU orders sums by how many images there are, and a byte that flips moves an activation by 1e-4. Of large
+    images each is computed alone. Elsewhere than on a CPU nothing is promised, and the answer is 0: all at once.
     """
     if jax.default_backend() != "cpu":
-        return 1
-    return max(1, min(MOST_SHARED, SHARED_PIXELS // resolution**2))
+        return 0
+    return max(1, min(most, SHARED_PIXELS // resolution**2))
+
+
+def in_shares(function: Callable[[Any, Any], Any], shared: Any, items: Any, share: int, count: jax.Array) -> Any:
+    """`function(shared, items)` in shares of one constant size, one after another.
+
+    All shares run one loop's body, compiled for that size, so that an item's bits do not depend on the batch, nor on
+    the other items of its share where `function` keeps items apart. The last share is filled up with the last item.
+
+    Args:
+      function: of (shared, [share, ...]) → pytree of [share, ...].
+      shared: pytree of arrays, the weights.
+      items: pytree of arrays [N, ...], N > 0.
+      share: items of one share; 1 or more.
+      count: shares to compute, ⌈N / share⌉ at most. Not known to the compiler, which would make straight code of a loop
+        of one share, and order its sums in another way.
+    Returns: what `function` gives, [N, ...]; zeros where it was not asked for.
+    """
+    rows = len(jax.tree.leaves(items)[0])
+    shares = max(2, -(-rows // share))  # of a single one, slices would be known to be all there is
+
+    def divided(x: jax.Array) -> jax.Array:
+        missing = shares * share - rows
+        filled = jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]) if missing else x
+        return filled.reshape(shares, share, *x.shape[1:])
+
+    run, items = jax.jit(function), jax.tree.map(divided, items)  # traced once, of shapes and of values
+    shapes = run.eval_shape(shared, jax.tree.map(lambda x: x[0], items))
+
+    def step(i: jax.Array, made: Any) -> Any:
+        own = run(shared, jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), items))
+        return jax.tree.map(lambda y, new: jax.lax.dynamic_update_index_in_dim(y, new, i, 0), made, own)
+
+    empty = jax.tree.map(lambda y: jnp.zeros((shares, *y.shape), y.dtype), shapes)
+    made = jax.lax.fori_loop(0, count, step, empty)
+    return jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:])[:rows], made)
 
 
 def map_images(function: Callable[[Any], T], images: Any, at_once: int | None = None) -> T:
@@ -67,7 +103,7 @@ def map_in_cache(function: Callable[[Any, Any], T], shared: Any, batch: Any, byt
     count = len(jax.tree.leaves(batch)[0])
     fit = CACHE_BYTES // bytes_each if jax.default_backend() == "cpu" else 0
     share = _divisor(count, fit) if fit > 1 else count
-    return function(shared, batch) if share == count else _in_shares(function, share, shared, batch)
+    return function(shared, batch) if share == count else _divided(function, share, shared, batch)
 
 
 def map_shares(function: Callable[[Any, Any], T], shared: Any, batch: Any, most: int) -> T:
@@ -78,7 +114,7 @@ def map_shares(function: Callable[[Any, Any], T], shared: Any, batch: Any, most:
     count = len(jax.tree.leaves(batch)[0])
     share = _divisor(count, most) if jax.default_backend() == "cpu" else count
     whole = share == count or 2 * share < most
-    return function(shared, batch) if whole else _in_shares(function, share, shared, batch)
+    return function(shared, batch) if whole else _divided(function, share, shared, batch)
 
 
 def _divisor(count: int, most: int) -> int:
@@ -87,7 +123,7 @@ def _divisor(count: int, most: int) -> int:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _in_shares(function: Callable[[Any, Any], Any], share: int, shared: Any, batch: Any) -> Any:
+def _divided(function: Callable[[Any, Any], Any], share: int, shared: Any, batch: Any) -> Any:
     shares = jax.tree.map(lambda x: x.reshape(-1, share, *x.shape[1:]), batch)
     made = jax.lax.map(functools.partial(function, shared), shares)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), made)
@@ -107,4 +143,4 @@ def _whole_tangent(function: Callable[[Any, Any], Any], share: int, primals: Any
     return jax.jvp(of, tuple(leaves[i] for i in moving), tuple(along[i] for i in moving))
 
 
-_in_shares.defjvp(_whole_tangent, symbolic_zeros=True)
+_divided.defjvp(_whole_tangent, symbolic_zeros=True)

@@ -15,6 +15,7 @@ from linkjax.analysis import counterfactual as analysis
 from linkjax.analysis import covariance, finite, minimal
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs, walks
 
@@ -300,7 +301,7 @@ def search_all(
     tally: finite.Tally,
 ) -> None:
     """All searches of the first method, then of the next: a row a search."""
-    size = parallel.round_up(config.batch_size, on)
+    size, share = parallel.round_up(config.batch_size, on), share_of(models[0].spec.resolution)
     chunk = writer.done("searches per chunk") or size
     writer.mark("searches per chunk", chunk)
     each, units = items["r"].shape
@@ -328,7 +329,7 @@ def search_all(
                 if note is None:
                     parts = ({name: array[i : min(i + size, stop)] for name, array in items.items()}
                              for i in range(start, stop, size))  # fmt: skip
-                    outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on)]
+                    outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on, share)]
                     for name in ("shift", "w", "outcome", "flipped_first", *floats, *whole):
                         if name in outputs[0]:
                             found = np.concatenate([out[name] for out in outputs])

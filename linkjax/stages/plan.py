@@ -21,6 +21,7 @@ from linkjax.errors import InputError
 from linkjax.models import build, classifier_spec, generator_spec
 from linkjax.models.classifier import Classifier
 from linkjax.models.stylegan_xl import Generator
+from linkjax.ops.chunked import share_of
 from linkjax.stages import PIPELINE, Facts, Stage, Workload, inputs, settings_of_stages
 
 #: Published generators by name, with their resolution.
@@ -118,17 +119,18 @@ def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, floa
     models = parallel.replicate((generator, classifier), on)
     label = np.zeros(size, np.int32)
     items = {"z": pairs.named_latents(0, label, np.arange(size), generator.spec.z_dim), "label": label}
-    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), models, on)
+    share = share_of(generator.spec.resolution)
+    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), models, on, share)
     placed = parallel.place(items, on)
     start = time.perf_counter()
     compiled = step.compiled(placed)
     compile_s = time.perf_counter() - start
     start = time.perf_counter()
-    jax.block_until_ready(compiled(step.arrays, placed))
+    jax.block_until_ready(compiled(*step.arguments(placed)))
     warm_s = cluster.agreed(time.perf_counter() - start)  # all have to run it again, or none
     if warm_s < 20:  # the first run also pays for memory; a long one need not be repeated
         start = time.perf_counter()
-        jax.block_until_ready(compiled(step.arrays, placed))
+        jax.block_until_ready(compiled(*step.arguments(placed)))
         warm_s = time.perf_counter() - start
     memory = compiled.memory_analysis()
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves((generator, classifier)))

@@ -14,11 +14,13 @@ from linkjax.analysis import candidates, finite, measurements, screening, sweep
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import inputs
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 4  # batches between two notes of what is done, at least: a chunk is whole classes
+_DERIVED = 4  # images differentiated together on a CPU, at most; one alone takes a fifth longer
 _SHOWN = 5  # strongest effects printed
 _UNITS = {
     "area": "pixel", "area_share": "share", "luminance": "byte", "lightness": "L*", "red_green": "a*",
@@ -157,6 +159,7 @@ class Screening:
         self.config, self.writer = config, writer
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.share = share_of(generator.spec.resolution, _DERIVED)
         self.names = segmenter.spec.part_names or tuple(f"part {i}" for i in range(segmenter.spec.num_parts))
         self.ranges = sweep.robust_range(jnp.asarray(trained), config.low, config.high)
         self.anchors = anchors
@@ -211,7 +214,7 @@ class Screening:
         return places
 
     def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return parallel.map_items(function, models, items, self.size, self.mesh)
+        return parallel.map_items(function, models, items, self.size, self.mesh, share=self.share)
 
     def _make_arrays(self) -> None:
         shape = (len(self.labels), len(self.kernel), len(self.names), len(screening.METRICS))

@@ -25,6 +25,7 @@ from linkjax.config import PathName, positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.masks.overlay import Panel, sheet
 from linkjax.models.generator_spec import GeneratorSpec
+from linkjax.ops.chunked import share_of
 from linkjax.ops.resize import resize_nearest
 from linkjax.progress import progress
 from linkjax.stages import inputs
@@ -298,7 +299,8 @@ def _over(step: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray]
         return None
     with progress(what, count) as advance:
         models = parallel.replicate(models, on)
-        return parallel.map_items(step, models, items, parallel.round_up(batch_size, on), on, advance)
+        share = share_of(models[0].spec.resolution)
+        return parallel.map_items(step, models, items, parallel.round_up(batch_size, on), on, advance, share)
 
 
 def _classes(config: Config, known: int) -> np.ndarray:

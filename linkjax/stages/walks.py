@@ -13,6 +13,7 @@ import numpy as np
 from linkjax import artifacts, parallel
 from linkjax.analysis import boundary, covariance, measurements, paths, sweep, transitions
 from linkjax.analysis.counterfactual import Outcome
+from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import inputs
 
@@ -88,7 +89,8 @@ class Walks:
         items = {name: self.items[name][own] for name in ("r", "origin", "target")} | {
             "shift": self.group["shift"][rows]
         }
-        found = [out for _, out in parallel.map_batches(function, models, parallel.batches(items, size), size, on)]
+        batches, share = parallel.batches(items, size), share_of(models.generator.spec.resolution)
+        found = [out for _, out in parallel.map_batches(function, models, batches, size, on, share)]
         return {name: np.concatenate([out[name] for out in found]) for name in found[0]}
 
     def _store(self, rows: slice, outputs: dict[str, np.ndarray]) -> None:

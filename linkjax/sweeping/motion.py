@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import motion, sweep
+from linkjax.ops.chunked import share_of
 from linkjax.sweeping import programs
 
 FIELD = 16  # arrows along each side of the stored field, at most
@@ -73,7 +74,8 @@ def over(
     row, sample = (index.ravel() for index in np.meshgrid(rows, np.arange(count), indexing="ij"))
     ends = {"low": values[row, 0], "high": values[row, -1]}
     items = {"unit": units[row], "anchor": sample.astype(np.int32), **ends}
-    found = parallel.map_items(functools.partial(moved, mode=mode), models, items, batch_size, on)
+    function, share = functools.partial(moved, mode=mode), share_of(models[0].spec.resolution)
+    found = parallel.map_items(function, models, items, batch_size, on, share=share)
     return found.reshape(len(rows), count, *found.shape[1:])
 
 
@@ -93,7 +95,8 @@ def store_pictures(
         for end, step in (("first", 0), ("last", -1))
         for name, array in drawn.items()
     }
-    each = parallel.map_items(functools.partial(of_drawn, num_parts=num_parts), (), ends, batch_size, on)
+    function, share = functools.partial(of_drawn, num_parts=num_parts), share_of(drawn["image"].shape[-2])
+    each = parallel.map_items(function, (), ends, batch_size, on, share=share)
     found = {name: array.reshape(*shape, *array.shape[1:]) for name, array in each.items()}
     for name, stored, of, text in (
         ("parts", "picture_motion", ("part", "axis"), f"mean {_TEXT}, pixels"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import checkpoint, manifest
+from linkjax import artifacts, checkpoint, manifest
 from linkjax.cli import main
 from tests import worlds
 from tests.stages import photographs as files
@@ -65,6 +65,15 @@ def chunks_done(out: Path) -> list[str] | None:
 def do(*arguments: str) -> None:
     """A command that must succeed."""
     assert main([str(argument) for argument in arguments]) == 0
+
+
+def assert_same_bits(path: str | Path, other: str | Path, kind: str) -> None:
+    """Two results of one stage: every array equal to the bit."""
+    found, expected = (artifacts.Artifact(each, kind) for each in (path, other))
+    here, there = found.open(), expected.open()
+    assert set(here.variables) == set(there.variables)
+    for name in there.variables:
+        np.testing.assert_array_equal(found.read(here, name), expected.read(there, name), err_msg=f"{kind}: {name}")
 
 
 def half_masks(folder: Path, count: int = 4) -> Path:
@@ -151,7 +160,7 @@ def killed_after(monkeypatch):
     def arm(count: int) -> None:
         left = iter(range(count))
 
-        def stopping(function, models, batches, batch_size, on, share=1):
+        def stopping(function, models, batches, batch_size, on, share=0):
             for result in original(function, models, batches, batch_size, on, share):
                 if next(left, None) is None:
                     raise KeyboardInterrupt

@@ -6,7 +6,7 @@ from linkjax import artifacts
 from linkjax.analysis import straightness
 from linkjax.cli import main
 from tests import tolerances
-from tests.stages.conftest import CONGRUENCE, chunks_done, do
+from tests.stages.conftest import CONGRUENCE, assert_same_bits, chunks_done, do
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,7 @@ def test_a_kill_fewer_devices_and_batch_size_change_nothing(flags, congruence, t
     killed_after(10**6)
     on_devices(1)
     do(*flags)
-    whole, resumed = read(congruence)[0], read(tmp_path / "congruence")[0]
-    assert set(whole) == set(resumed)
-    scale = np.abs(whole["encoded"]).max()
-    assert np.abs(whole["encoded"] - resumed["encoded"]).max() < tolerances.STAGE_R * scale
-    np.testing.assert_allclose(whole["estimate"], resumed["estimate"], rtol=2e-3, atol=1e-4)
+    assert_same_bits(tmp_path / "congruence", congruence, "congruence")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from linkjax import artifacts
 from linkjax.analysis.counterfactual import Outcome
 from linkjax.cli import main
 from tests import tolerances
-from tests.stages.conftest import COUNTERFACTUAL, chunks_done, do
+from tests.stages.conftest import COUNTERFACTUAL, assert_same_bits, chunks_done, do
 
 WALKED = ("path_target", "path_log_odds", "flip", "place_r", "seen_w", "metric_end")  # a few of each kind
 
@@ -49,14 +49,7 @@ def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, kil
     killed_after(10**6)
     on_devices(2)
     do(*flags)
-    whole, resumed = arrays(world.counterfactual)[0], arrays(tmp_path / "out")[0]
-    for name in ("outcome", "steps", "target", "sample_id"):
-        np.testing.assert_array_equal(whole[name], resumed[name])
-    assert np.abs(whole["shift"] - resumed["shift"]).max() < tolerances.STAGE_R * np.abs(whole["shift"]).max()
-    for name in WALKED:
-        np.testing.assert_array_equal(np.isnan(whole[name]), np.isnan(resumed[name]), err_msg=name)
-        gap = np.nanmax(np.abs(whole[name] - resumed[name]), initial=0.0)
-        assert gap <= tolerances.STAGE_PATH * np.nanmax(np.abs(whole[name])), name
+    assert_same_bits(tmp_path / "out", world.counterfactual, "counterfactual")
 
 
 def test_a_path_leads_from_the_sample_to_the_stored_counterfactual(world):
@@ -139,11 +132,7 @@ def test_least_changes_do_not_depend_on_devices_batches_or_a_kill(world, tmp_pat
     on_devices(1)
     killed_after(10**6)
     do(*again)
-    whole, resumed = arrays(tmp_path / "whole")[0], arrays(tmp_path / "resumed")[0]
-    np.testing.assert_array_equal(whole["outcome"], resumed["outcome"])
-    there = whole["outcome"] == Outcome.REACHED
-    gap = np.abs(whole["shift"] - resumed["shift"])[there].max()
-    assert gap < tolerances.STAGE_MINIMAL * np.abs(whole["shift"]).max()
+    assert_same_bits(tmp_path / "resumed", tmp_path / "whole", "counterfactual")
 
 
 def test_the_original_start_is_a_search_of_its_own_name(world, tmp_path):

@@ -8,7 +8,7 @@ from linkjax.analysis import screening
 from linkjax.cli import main
 from linkjax.stages import screen
 from tests import tolerances, worlds
-from tests.stages.conftest import PARTS, SCREEN, chunks_done, do
+from tests.stages.conftest import PARTS, SCREEN, assert_same_bits, chunks_done, do
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,11 @@ def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
     assert main([*flags, "--batch-size", "1"]) == 1
     assert chunks_done(tmp_path / "out")
     killed_after(10**6)
-    on_devices(1)
+    on_devices(4)  # XLA simplifies derivatives of a job's only device in another order: 1e-6
     do(*flags, "--batch-size", "1")
     resumed = artifacts.Artifact(tmp_path / "out", "screening")
     assert resumed.id == made.id
-    for name in ("effect", "class_effect", "path_effect", "baseline"):
-        a, b = (each.read(each.open(), name) for each in (made, resumed))
-        scale = np.nanmax(np.abs(a), axis=tuple(range(a.ndim - 1)))
-        assert np.nanmax(np.abs(a - b) / scale) < tolerances.SCREENING_WAYS, name
+    assert_same_bits(tmp_path / "out", made.path, "screening")
 
 
 def test_several_places_are_averaged_and_do_not_depend_on_the_batch(world, segmenter, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
 from linkjax.stages import inputs
 from tests import tolerances, worlds
-from tests.stages.conftest import SWEEP, chunks_done, do
+from tests.stages.conftest import SWEEP, assert_same_bits, chunks_done, do
 
 PARTS = ("background", "left", "right")
 
@@ -113,16 +113,7 @@ def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, kil
     killed_after(10**6)
     on_devices(1)
     do(*flags)
-    whole, resumed = arrays(world.sweep)[0], arrays(tmp_path / "sweep")[0]
-    assert set(whole) == set(resumed)
-    for name in ("obtained", "response", "logit_response", "fidelity", "side_effect"):
-        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
-    for name in ("effect", "measured"):  # sums over pixels, vectorised by the batch
-        a, b = whole[name], resumed[name]
-        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
-        assert np.nanmax(np.abs(a - b)) < tolerances.STAGE_SWEEP * np.nanmax(np.abs(a)), name
-    moved = whole["picture_motion"], resumed["picture_motion"]
-    np.testing.assert_allclose(*moved, atol=tolerances.STAGE_MOTION)
+    assert_same_bits(tmp_path / "sweep", world.sweep, "sweep")
 
 
 def test_chosen_units_and_the_absolute_mode(world, tmp_path):
@@ -192,9 +183,7 @@ def test_every_part_the_segmenter_sees_in_a_swept_image_is_measured(world, by_pa
 def test_parts_do_not_depend_on_devices_or_batches(by_part, tmp_path, one_device):
     folder, _, flags = by_part
     do("sweep", *flags, "--out", tmp_path / "sweep", "--batch-size", "5")
-    here, there = arrays(tmp_path / "sweep")[0], arrays(folder / "sweep")[0]
-    column = list(measurements.METRICS).index("area")
-    assert np.abs(here["measured"][..., 1:, column] - there["measured"][..., 1:, column]).max() <= 2
+    assert_same_bits(tmp_path / "sweep", folder / "sweep", "sweep")
 
 
 def test_a_segmenter_of_another_generator_is_refused(world, tmp_path, capsys):
