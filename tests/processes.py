@@ -78,7 +78,12 @@ def job(count: int = 2) -> list[dict[str, str]]:
 def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]]) -> list[Ended]:
     """The same commands in one process for each environment."""
     program = ["-c", _SEVERAL, json.dumps([[str(word) for word in command] for command in commands])]
-    return [ended(process) for process in [start(program, each) for each in environments]]
+    running = [start(program, each) for each in environments]
+    try:
+        return [ended(process) for process in running]
+    finally:  # a process whose job is given up, by a time limit too, would wait for the others
+        for process in running:
+            process.kill()
 
 
 def wait_until(holds, seconds: float = 120) -> None:
