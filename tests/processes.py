@@ -17,8 +17,9 @@ DEVICES = 2
 
 # Runs the commands one after another in one process of the job: JAX starts once.
 _SEVERAL = """
-import json, sys
+import gc, json, sys
 from linkjax import cli, cluster
+gc.set_threshold(100_000, 50, 100)
 code = 0
 for command in json.loads(sys.argv[1]):
     code = code or cli._run(command)

@@ -5,6 +5,7 @@
 The child is forked after the imports, so that a start takes no longer than its work; `PID` says which process it is.
 """
 
+import gc
 import json
 import os
 import sys
@@ -29,6 +30,7 @@ def work(commands: list[list[str]]) -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(100_000, 50, 100)  # as the tests
     to_do, told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
     while True:
         child = os.fork()
