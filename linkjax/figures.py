@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from linkjax.analysis import candidates, measurements
+from linkjax.analysis import asked, candidates, measurements
 from linkjax.errors import InputError
 from linkjax.masks.overlay import tint
 from linkjax.report import figures
@@ -56,7 +56,7 @@ def agreement(screened: xr.Dataset, swept: xr.Dataset) -> Figure:
 
 
 def strip(swept: xr.Dataset, unit: int) -> Figure:
-    """The pictures of one unit's sweep: a row an anchor, a column a value asked.
+    """The pictures of one unit's sweep: a row an anchor, a column a value asked (the mean of the anchors').
 
     Args:
       swept: of `linkjax.sweep`, or a stored sweep opened with `linkjax.open`.
@@ -72,7 +72,7 @@ def strip(swept: xr.Dataset, unit: int) -> Figure:
     names = swept["class_of"] if "class_of" in swept.coords else swept["label"]
     return figures.sweep_strip(
         of_unit["picture"].values,
-        swept["value"].values[place],
+        asked.by_sample(swept["value"].values, swept.sizes["sample"])[samples, place].mean(axis=0),
         title=f"unit {unit}",
         rows=[str(name) for name in names.values[samples]],
     )

@@ -21,8 +21,8 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 PAIRS = {"classes": "[207, 281]", "n_train": 3, "n_val": 1, "n_test": 1, "keep": '"all"', "batch_size": 2}
-SWEEP = {"units": "[0, 1]", "samples": 1, "steps": 2, "picture_units": 1, "picture_samples": 1, "random_directions": 0,
-         "batch_size": 2}  # fmt: skip
+SWEEP = {"units": "[0, 1]", "samples": 1, "range": '"link"', "steps": 2, "picture_units": 1, "picture_samples": 1,
+         "random_directions": 0, "batch_size": 2}  # fmt: skip
 EVALUATE = {"shuffled_samples": 0, "pictures": 1, "batch_size": 2}
 COUNTERFACTUAL = {"samples": 1, "max_steps": 2, "check_every": 2, "pictures": 1, "batch_size": 2, "start": '"zero"',
                   "path_points": 2, "path_beyond": 0}  # fmt: skip

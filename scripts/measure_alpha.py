@@ -28,13 +28,14 @@ from linkjax.analysis.ranks import rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.demo.bundle import open_bundle
 from linkjax.stages import inputs
+from linkjax.sweeping.asked import read_asked
 
 
 def halves(sweep: artifacts.Artifact) -> float:
     """Rank correlation of the effects on parts in the two halves of the anchors, in the metrics of a screening."""
     data = sweep.open()
-    read = {name: sweep.read(data, name) for name in ("measured", "value", "unit", "unit_std", "baseline")}
-    arrays = (read["value"], measurements.unwrapped(read["measured"], axis=2), read["unit_std"][read["unit"]])
+    read = {name: sweep.read(data, name) for name in ("measured", "unit", "unit_std", "baseline")}
+    arrays = (read_asked(sweep, data), measurements.unwrapped(read["measured"], axis=2), read["unit_std"][read["unit"]])
     slopes = np.asarray(anchor_slopes(*map(jnp.asarray, arrays)), np.float64)
     columns = [artifacts.names(data, "metric").index(name) for name in screening.METRICS]
     spread = measurements.spread(read["baseline"], artifacts.names(data, "metric"))
@@ -50,7 +51,7 @@ def measure(folder: Path, linked: dict[str, Any], alpha: float) -> dict[str, flo
     with_link = {**linked, "link": str(link)}
     # A penalty is the kernel's; steering directions do not depend on it.
     shared = {"low": 2.5, "high": 97.5, "samples": 2, "directions": "kernel"}
-    plain = {"steps": 3, "random_directions": 0, "picture_units": 0, "batch_size": 50}
+    plain = {"range": "link", "steps": 3, "random_directions": 0, "picture_units": 0, "batch_size": 50}
     sweep = stage("sweep", folder / f"sweep-alpha-{name}", **with_link, **plain, **shared)
     screened = stage("screen", folder / f"screening-alpha-{name}", **with_link, **shared, batch_size=10)
     swept = artifacts.Artifact(sweep, "sweep")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import linkjax
 from linkjax import numerics
-from linkjax.analysis import measurements, screening, sweep
+from linkjax.analysis import asked, measurements, screening, sweep
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.ranks import rank_correlation
 from linkjax.analysis.selectivity import anchor_slopes
@@ -90,12 +90,15 @@ def swept(
     units: np.ndarray, ranges: Any,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Slopes by (anchor, unit, part, metric) and the units' fidelity by anchor, as the stage measures them."""
-    values = np.asarray(sweep.levels(ranges, jnp.asarray(units), STEPS))
+    ends = asked.Ends(
+        *(np.broadcast_to(np.asarray(end)[units], (len(w), len(units))) for end in (ranges.low, ranges.high))
+    )
+    values = asked.values_over(ends, STEPS)
     anchor, unit, step = (i.ravel() for i in np.indices((len(w), len(units), STEPS)))
     run = functools.partial(sweep.sweep_step, generator, classifier, link, segmenter=segmenter)
 
     def one(anchor: np.ndarray, unit: np.ndarray, step: np.ndarray) -> tuple[Any, Any]:
-        found = run(w[anchor], r[anchor], images[anchor], units[unit].astype(np.int32), values[unit, step])
+        found = run(w[anchor], r[anchor], images[anchor], units[unit].astype(np.int32), values[anchor, unit, step])
         return found.metrics, found.r[np.arange(len(unit)), units[unit]]
 
     metrics, own = batches(one, anchor, unit, step)

@@ -26,6 +26,8 @@ def test_every_experiment_gives_valid_settings_to_every_stage(path):
         if stage.name in ("screen", "sweep"):
             assert made.directions == "kernel"  # the paper's; steer otherwise
             assert stage.module.Config(*["x"] * 5).directions == "steer"
+        if stage.name == "sweep":
+            assert made.range == "link" and stage.module.Config(*["x"] * 5).range == "class"
     architecture = Path(tomllib.loads(path.read_text(encoding="utf-8"))["shared"]["classifier"]).name
     assert architecture in ARCHITECTURES
     assert f"--arch {architecture}" in path.read_text(encoding="utf-8")

@@ -5,6 +5,8 @@ ear.area > 0.5            the effect on a part's metric, per σ of the unit, in 
 ear.area                  a significant effect of either sign
 abs(head.red_green) > 1   its size
 fidelity, consistency, side_effect, unit, …    numbers of the unit
+caution, not caution, representative           whether there is something to beware of in the unit; whether it stands
+                                               for its doubles
 and, or, not, ( ), < <= > >= == !=, chains such as 0 < ear.area < 3
 """
 
@@ -27,6 +29,7 @@ _COMPARE = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
+_YES_OR_NO = ("representative", "caution")  # names that may stand alone
 _EXPECTED = "expected comparisons of part.metric, names and numbers, joined by and, or, not"
 
 
@@ -163,7 +166,7 @@ def _check(
         if node.id not in names:
             hint = f"; write {node.id}.metric" if node.id in places["part"] else _known(node.id, names)
             raise InputError(f"query: unknown name '{node.id}'{hint}")
-        if top and node.id != "representative":
+        if top and node.id not in _YES_OR_NO:
             raise InputError(f"query: expected '{node.id}' compared with a number, such as {node.id} > 0.5")
     elif top:
         raise InputError(f"query: {_EXPECTED}, found '{ast.unparse(node)}'")

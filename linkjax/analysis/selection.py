@@ -28,6 +28,7 @@ COLUMNS = (
     "side_effect",
     "step_w",
     "off_range",
+    "caution",
     "cluster",
     "representative",
     "own_share",

@@ -18,23 +18,33 @@ from linkjax.errors import InputError
 
 @jax.jit
 def anchor_slopes(
-    values: Float[Array, "units steps"], measured: Float[Array, "samples units steps *rest"], std: Float[Array, "units"]
+    values: Float[Array, "samples units steps"],
+    measured: Float[Array, "samples units steps *rest"],
+    std: Float[Array, "units"],
 ) -> Float[Array, "samples units *rest"]:
     """Slope of a measurement on the asked value over all steps, per standard deviation of the unit, by anchor.
 
     β = σ · Σ_s (x_s − x̄)(y_s − ȳ) / Σ_s (x_s − x̄)²; NaN where a step is not finite or the values do not differ.
 
     Args:
-      values: asked of each unit, the same in every anchor.
+      values: asked of each unit in each anchor.
       measured: what was found; angles unwrapped along the steps.
       std: of each unit over the training activations.
     """
-    x = values - jnp.mean(values, axis=1, keepdims=True)
-    spread = jnp.sum(jnp.square(x), axis=1)
+    x, spread = deviations(values)
     y = measured - jnp.mean(measured, axis=2, keepdims=True)
-    covaried = jnp.einsum("us,aus...->au...", x, y, precision=numerics.PRECISION)
-    shape = (1, -1, *[1] * (measured.ndim - 3))
-    return covaried * numerics.safe_ratio(std, spread).reshape(shape)
+    covaried = jnp.einsum("aus,aus...->au...", x, y, precision=numerics.PRECISION)
+    slope = numerics.safe_ratio(std[None] * jnp.ones_like(spread), spread)
+    return covaried * slope.reshape(*slope.shape, *[1] * (measured.ndim - 3))
+
+
+def deviations(
+    values: Float[Array, "samples units steps"],
+) -> tuple[Float[Array, "samples units steps"], Float[Array, "samples units"]]:
+    """x_s − x̄ of the values asked, and Σ_s (x_s − x̄)²: exactly 0 where they do not differ."""
+    x = values - values[:, :, :1]
+    x = x - jnp.mean(x, axis=2, keepdims=True)
+    return x, jnp.sum(jnp.square(x), axis=2)
 
 
 class Effects(NamedTuple):

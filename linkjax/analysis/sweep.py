@@ -57,40 +57,9 @@ def robust_range(
     return UnitRange(*(jnp.asarray(column) for column in (bottom, middle, top, std, ~alive)))
 
 
-def levels(unit_range: UnitRange, units: Int[Array, "K"], steps: int) -> Float[Array, "K steps"]:
-    """Evenly spaced values of each unit from its low to its high percentile, both included."""
-    if steps < 2:
-        raise InputError(f"expected at least 2 steps from low to high, found {steps}")
-    t = jnp.linspace(0.0, 1.0, steps, dtype=unit_range.low.dtype)[None, :]
-    low, high = unit_range.low[units][:, None], unit_range.high[units][:, None]
-    return low * (1.0 - t) + high * t
-
-
-def levels_around(
-    unit_range: UnitRange, units: Int[Array, "K"], r_anchor: Float[Array, "A units"], steps: int
-) -> Float[Array, "K A steps"]:
-    """As `levels`, for each anchor, bent so that the middle step is the anchor's own value: the untouched image.
-
-    The lower half runs evenly from low to the anchor's value, the upper half from there to high. An anchor beyond an
-    end takes that end's place, so values never descend.
-
-    Args:
-      steps: odd, at least 3.
-    """
-    if steps < 3 or steps % 2 == 0:
-        raise InputError(f"expected an odd number of steps from 3, so that one is the untouched value; found {steps}")
-    half = steps // 2
-    t = (jnp.arange(half, dtype=r_anchor.dtype) / half)[None, None, :]
-    own = r_anchor[:, units].T[:, :, None]
-    low = jnp.minimum(unit_range.low[units][:, None, None], own)
-    high = jnp.maximum(unit_range.high[units][:, None, None], own)
-    lower = low * (1.0 - t) + own * t
-    upper = (high * (1.0 - t) + own * t)[..., ::-1]
-    return jnp.concatenate([lower, own, upper], axis=-1)
-
-
 def off_range(
-    values: Float[np.ndarray, "K steps"],
+    values: Float[np.ndarray, "A K steps"],
+    own: Float[np.ndarray, "A K"],
     r: Float[np.ndarray, "samples K"],
     classes: Int[np.ndarray, "samples"],
     labels: Int[np.ndarray, "A"],
@@ -98,21 +67,25 @@ def off_range(
 ) -> Float[np.ndarray, "K"]:
     """Share of (anchor, step) in which a unit is asked for a value that no training sample of the anchor's class has.
 
+    The anchor's own value is not asked for: it is there.
+
     Such a value may be common in other classes: what is drawn then is not known to look like anything.
 
     Args:
-      values: asked of each unit.
+      values: asked of each unit around each anchor.
+      own: what the anchors have.
       r, classes: training activations of these units, and the classes they are of.
       labels: classes of the anchors; one with fewer than `least` training samples is held against all of them.
     """
-    outside = np.zeros(len(values))
-    names, count = np.unique(labels, return_counts=True)
-    for name, times in zip(names, count, strict=True):
-        mine = r[classes == name]
+    outside = np.zeros(values.shape[1])
+    for name in np.unique(labels):
+        mine, here = r[classes == name], labels == name
         mine = mine if len(mine) >= least else r
-        low, high = mine.min(axis=0)[:, None], mine.max(axis=0)[:, None]
-        outside += times * ((values < low) | (values > high)).mean(axis=1)
-    return (outside / len(labels)).astype(np.float32)
+        low, high = mine.min(axis=0)[None, :, None], mine.max(axis=0)[None, :, None]
+        asked = values[here]
+        beyond = ((asked < low) | (asked > high)) & (asked != own[here][:, :, None])
+        outside += beyond.sum(axis=(0, 2))
+    return (outside / (len(labels) * values.shape[2])).astype(np.float32)
 
 
 def cautions(
@@ -120,10 +93,11 @@ def cautions(
 ) -> Int[np.ndarray, "K"]:
     """What to beware of in a unit: 1, most values asked are off range; 2, fidelity is surely far from 1; 3, both.
 
-    Surely far: its 95 % interval, ± 1.96 standard errors, lies outside 0.5 … 1.5. Units not swept get 0.
+    Surely far: its 95 % interval, ± 1.96 standard errors, lies outside 0.5 … 1.5; of one anchor there is none.
+    Units not swept get 0.
     """
     swept = np.isfinite(fidelity)
-    far = np.abs(np.nan_to_num(fidelity, nan=1.0) - 1.0) - 1.96 * np.nan_to_num(error) > 0.5
+    far = np.abs(np.nan_to_num(fidelity, nan=1.0) - 1.0) - 1.96 * np.nan_to_num(error, nan=np.inf) > 0.5
     return (swept * ((off_range > 0.5) + 2 * far)).astype(np.int8)
 
 

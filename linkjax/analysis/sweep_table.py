@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from linkjax.analysis import measurements, random_directions, selection, selectivity
+from linkjax.analysis import asked, measurements, random_directions, selection, selectivity
 
 #: What is known of units in a sweep, and goes into the table.
 _OF_UNITS = ("fidelity", "step_w", "off_range", "caution")
@@ -25,7 +25,8 @@ def of_sweep(swept: xr.Dataset, **settings: Any) -> xr.Dataset:
     metrics = [str(name) for name in swept["metric"].values]
     measured = measurements.unwrapped(swept["measured"].values, axis=2)
     std = swept["unit_std"].values[units]
-    slopes = selectivity.anchor_slopes(jnp.asarray(swept["value"].values), jnp.asarray(measured), jnp.asarray(std))
+    values = asked.by_sample(swept["value"].values, swept.sizes["sample"])
+    slopes = selectivity.anchor_slopes(jnp.asarray(values), jnp.asarray(measured), jnp.asarray(std))
     named = {"unit": units, "part": [str(name) for name in swept["part"].values], "metric": metrics}
     along = swept.attrs.get("summary", {}).get("directions", "kernel")
     chosen = {"against": selection.against(along), **settings}

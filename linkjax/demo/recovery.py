@@ -17,6 +17,7 @@ from linkjax.demo import score, world
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.truth import measure_truth, moved_factors, raising, unit_weights
 from linkjax.stages import inputs
+from linkjax.sweeping.asked import read_asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +89,14 @@ class _Swept(NamedTuple):
 
 def _read(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]]) -> _Swept:
     data = sweep.open()
-    names = ("unit", "value", "flag", "label", "sample_id", "baseline", "fidelity", "response", "effect", "unit_std")
+    names = ("unit", "flag", "label", "sample_id", "baseline", "fidelity", "response", "effect", "unit_std")
     read = {name: sweep.read(data, name) for name in names}
     live = read["flag"] == 0
-    units, values = read["unit"][live], read["value"][live]
+    units, values = read["unit"][live], read_asked(sweep, data, live)
     z = named_latents(pairs.manifest["config"]["seed"], read["label"], read["sample_id"], Z_DIM)
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(read["label"], jnp.int32)))
     classes = tuple(np.unique(read["label"]).tolist())
     r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"], classes)["r"]
-    values = np.broadcast_to(values[None], (len(r), *values.shape))
     step = values - r[:, units][:, :, None]
     std = read["unit_std"][units].astype(np.float64)
 

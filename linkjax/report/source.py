@@ -9,6 +9,7 @@ import numpy as np
 from linkjax import artifacts, coordinates
 from linkjax import manifest as manifests
 from linkjax.errors import InputError
+from linkjax.sweeping.asked import read_asked
 
 LINKS = ("link", "mlp_link")
 SEGMENTERS = ("linear_segmenter", "segmenter")
@@ -106,6 +107,15 @@ class Source:
         """Names of an array's dimensions."""
         return tuple(map(str, self._open()[name].dims))
 
+    def asked(self) -> np.ndarray:
+        """Of a sweep, the values asked: [sample, unit, step].
+
+        Raises: InputError if they are missing, damaged, or have other dimensions.
+        """
+        data = self._open()
+        assert self._artifact is not None
+        return read_asked(self._artifact, data)
+
     def attribute(self, name: str, attribute: str) -> Any:
         """An attribute of an array; None if it has none of that name."""
         return self._open()[name].attrs.get(attribute)
@@ -129,6 +139,11 @@ def raised_along(summary: Mapping[str, Any]) -> str:
     return {"steer": "the link's steering directions (what raises each unit)"}.get(
         summary.get("directions", "kernel"), "the rows of the link's kernel"
     )
+
+
+def caution_words(caution: int) -> str:
+    """What to beware of in a unit of a sweep, in a few words; nothing for 0."""
+    return {1: "beware: off range", 2: "beware: fidelity", 3: "beware: off range, fidelity"}.get(caution, "")
 
 
 class Context:

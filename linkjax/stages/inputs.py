@@ -153,6 +153,13 @@ def classes(wanted: Classes, link: Model, link_path: str, of_pairs: artifacts.Ar
     return None if len(wanted) == len(known) else tuple(label for label in known if label in wanted)
 
 
+def known_classes(of_pairs: artifacts.Artifact, labels: np.ndarray) -> tuple[int, ...] | None:
+    """Those of some labels that the pairs hold, in the pairs' order; None: all of the pairs', or none of them."""
+    known: list[int] = of_pairs.summary["classes"]
+    found = tuple(label for label in known if label in set(labels.tolist()))
+    return None if len(found) in (0, len(known)) else found
+
+
 def count_classes(wanted: Classes, known: int) -> int:
     """How many there are, at most, of so many that the pairs hold; a plan knows no link."""
     return min(len(wanted), known) if isinstance(wanted, tuple) else known

@@ -26,6 +26,7 @@ from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
 from linkjax.stages import inputs
+from linkjax.sweeping.asked import read_asked
 
 TABLE = "selected"  # .csv and .parquet beside the arrays
 _CHUNK = 4  # batches between two notes of what is done, unless
@@ -165,7 +166,7 @@ class Selecting:
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.parts, self.metrics = (artifacts.names(self.data, name) for name in ("part", "metric"))
-        small = ("unit", "value", "unit_std", "flag", "label", "baseline", "step_w", "sample_id")
+        small = ("unit", "unit_std", "flag", "label", "baseline", "step_w", "sample_id")
         self.read = {name: swept.read(self.data, name) for name in small if name in self.data}
         if "step_w" not in self.read:
             raise InputError(f"the sweep in {swept.path} does not tell its steps in W; sweep again with this linkjax")
@@ -231,7 +232,7 @@ class Selecting:
         group: Any = self.writer.group
         measured = self.swept.read(self.data, "measured", (slice(None), rows))
         slopes = selectivity.anchor_slopes(
-            jnp.asarray(self.read["value"][rows]),
+            jnp.asarray(read_asked(self.swept, self.data, rows)),
             jnp.asarray(measurements.unwrapped(measured, axis=2)),
             jnp.asarray(self.read["unit_std"][self.units[rows]]),
         )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import artifacts, memory, numerics, parallel
-from linkjax.analysis import candidates, finite, measurements, random_directions, response, steering, sweep
+from linkjax.analysis import asked, candidates, finite, measurements, random_directions, response, steering, sweep
 from linkjax.analysis.selectivity import anchor_slopes
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
@@ -26,7 +26,7 @@ _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly sprea
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Set each unit to values over its own range, draw, re-encode: did it move as asked, and what else changed?"""
+    """Set each unit to values its class shows, draw, re-encode: did it move as asked, and what else changed?"""
 
     out: PathName
     """Folder to make."""
@@ -59,8 +59,11 @@ class Config:
     """Classes to take anchors of: some ids, those the link was fitted on, or all that the pairs hold."""
     steps: int = 5
     """Values per unit, from its low to its high percentile, both included (paper: 3)."""
+    range: asked.Range = "class"
+    """Percentiles are those of the anchor's own class, with the anchor's own value (the untouched image) in the middle
+    of an odd number of steps; or of all that the link was fitted on: the same values for every anchor (paper)."""
     low: float = 1.0
-    """Percentile of the activations the link was fitted on that a unit starts at, 0 … 100 (paper: the minimum)."""
+    """Percentile of the training activations that a unit starts at, 0 … 100 (paper: the minimum)."""
     high: float = 99.0
     """Percentile it ends at (paper: the maximum)."""
     definitions: measurements.Definitions = "standard"
@@ -153,6 +156,8 @@ def run(config: Config) -> None:
     anchors = inputs.anchors(pairs, encoding, config.samples, classes)
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
+    own = inputs.known_classes(pairs, anchors["label"])
+    of_anchors = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, own) for name in trained}
     steered = inputs.steered(link) if config.directions == "steer" else None
     with artifacts.Writer(
         Path(config.out),
@@ -164,7 +169,7 @@ def run(config: Config) -> None:
         classes=inputs.class_names(pairs, None),
     ) as writer:
         models = (generator.model, classifier.model, raising, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, trained, anchors, screening, models, units, steered).run()
+        Sweep(config, writer, (trained, of_anchors), anchors, screening, models, units, steered).run()
 
 
 class Sweep:
@@ -174,7 +179,7 @@ class Sweep:
         self,
         config: Config,
         writer: artifacts.Writer,
-        trained: dict[str, np.ndarray],
+        trained: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
         anchors: dict[str, np.ndarray],
         screening: artifacts.Artifact | None,
         models: tuple[Any, Any, Any, Any],
@@ -188,16 +193,17 @@ class Sweep:
         segmenter = models[3]
         self.parts = (measurements.WHOLE, *(() if segmenter is None else inputs.part_names(segmenter)))
         self.metrics = measurements.metrics_of(len(self.parts) - 1, config.definitions)
-        self.ranges = sweep.robust_range(jnp.asarray(trained["r"]), config.low, config.high)
+        self.ranges = sweep.robust_range(jnp.asarray(trained[0]["r"]), config.low, config.high)
         # A unit that does not vary within classes has no direction, and is not swept either.
         still = np.zeros(len(units), bool)
         if config.directions == "steer":
             still = ~np.asarray(models[2].kernel[...]).any(axis=1)[units]
+        self._ask(trained[1])
+        # A unit that varies in none of the anchors' classes has nowhere to go.
+        still |= (self.values == self.values[:, :, :1]).all(axis=(0, 2))
         self.dead = np.asarray(self.ranges.dead)[units] | still
         self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
-        self.values = np.asarray(sweep.levels(self.ranges, jnp.asarray(units), config.steps))
-        self.off_range = sweep.off_range(self.values, trained["r"][:, units], trained["label"], self.anchors["label"])
-        self.ranks = min(config.side_effects, trained["r"].shape[1])
+        self.ranks = min(config.side_effects, len(self.ranges.std))
         live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)
         kernel = random_directions.unit_directions(models[2], self.anchors["r"], units, std)
         self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
@@ -222,6 +228,19 @@ class Sweep:
         whole = chunks.units_of(self.size, self.count * config.steps, models[0].spec.resolution, chosen)
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
+
+    def _ask(self, trained: dict[str, np.ndarray]) -> None:
+        """What each unit is set to around each anchor, [anchors, units, steps], and how far that is off range."""
+        config, units, labels = self.config, self.units, self.anchors["label"]
+        own, r = self.anchors["r"][:, units], trained["r"][:, units]
+        over_all = tuple(np.asarray(end)[units] for end in (self.ranges.low, self.ranges.high))
+        if config.range == "class":
+            ends = asked.class_ends(r, trained["label"], labels, over_all, config.low, config.high)
+            self.values = asked.values_around(ends, own, config.steps)
+        else:
+            ends = asked.Ends(*(np.broadcast_to(end, own.shape) for end in over_all))
+            self.values = asked.values_over(ends, config.steps)
+        self.off_range = sweep.off_range(self.values, own, r, trained["label"], labels)
 
     def _fitting_size(self, live: np.ndarray) -> int:
         if not len(live):
@@ -270,7 +289,7 @@ class Sweep:
     def _swept(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The items of some units: all anchors and steps."""
         row, anchor, step = self._grid(len(rows))
-        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[rows][row, step]}
+        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[anchor, rows[row], step]}
 
     def _store_swept(
         self, rows: np.ndarray, items: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]
@@ -285,7 +304,8 @@ class Sweep:
         arrays.put_rows(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
         own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
         arrays.put_rows(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
-        self._store_slopes(rows, row, anchor, items["value"], outputs)
+        change = items["value"] - self.anchors["r"][anchor, items["unit"]]  # 0 in all steps where nothing is asked
+        self._store_slopes(rows, row, anchor, change, outputs)
         return self._note(outputs, anchor, items["unit"])
 
     def _note(self, outputs: dict[str, np.ndarray], anchor: np.ndarray, unit: np.ndarray) -> dict[str, Any]:
@@ -326,7 +346,7 @@ class Sweep:
         row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
         measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
-        values = self.values[self.walk.taken[rows]] * self.walk.length[rows][:, None]
+        values = self.values[:, self.walk.taken[rows]] * self.walk.length[rows][None, :, None]
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
@@ -395,11 +415,16 @@ class Sweep:
         summary = {
             "mode": self.config.mode,
             "directions": self.config.directions,
+            "range": self.config.range,
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),
             "parts": len(self.parts) - 1,
             "dead_units": int(self.dead.sum()),
+            "still_share": float((self.values == self.values[:, :, :1]).all(axis=2)[:, live].mean())
+            if live.any()
+            else None,
+            "cautioned_units": int((cautions > 0)[live].sum()),
             "off_range_units": int(((cautions & 1) > 0)[live].sum()),
             "disobedient_units": int(((cautions & 2) > 0)[live].sum()),
             "random_directions": len(self.walk.taken) // 2,

@@ -43,7 +43,7 @@ def sweep(
       steps: values of each unit.
       directions: "steer" or the paper's "kernel".
       motion: of the parts, from the first step to the last: its program takes as long to compile as all others.
-      settings: any other of `linkjax sweep` (`linkjax.stages.sweep.Config`): random_directions, picture_units, mode, ….
+      settings: any other of `linkjax sweep` (`linkjax.stages.sweep.Config`): range, random_directions, ….
     Returns: `measured` [sample, unit, step, part, metric], `obtained`, `fidelity`, `effect` [unit, part, metric], ….
     Raises: InputError for units the classifier does not have, or a link without the directions asked for.
     """
@@ -56,7 +56,7 @@ def sweep(
     models = (study.generator, study.classifier, along(study.link, directions), study.segmenter)
     swept = inputs.units("all" if units is None else tuple(units), study.classifier.spec.num_units)
     writer = InMemory("sweep", config, _names(anchors))
-    sweeping.Sweep(config, writer, trained, own, None, models, swept, _steered(study, directions)).run()
+    sweeping.Sweep(config, writer, (trained, trained), own, None, models, swept, _steered(study, directions)).run()
     return opening.dataset_of(writer.result())
 
 

@@ -68,7 +68,8 @@ def put_names(
     """What the dimensions stand for: units and their values, samples, parts, metrics, axes."""
     put = writer.put
     put("unit", ("unit",), units)
-    put("value", ("unit", "step"), values.astype(np.float32))
+    text = "value asked; the anchor's own in all steps where its class hardly varies in the unit"
+    put("value", ("sample", "unit", "step"), values.astype(np.float32), long_name=text)
     for name in ("label", "sample_id"):
         put(name, ("sample",), anchors[name])
     put("part", ("part",), parts)

@@ -5,6 +5,12 @@ from typing import Any
 
 import numpy as np
 
+#: What to beware of, by its name in the summary: bit 1 and bit 2 of a unit's `caution`.
+CAUTIONS = {
+    "off_range_units": "are mostly asked for values that their class never shows",
+    "disobedient_units": "surely move by less than half or more than one and a half of what was asked",
+}
+
 
 def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
     """Medians over units: how far they do as asked, and what they move beside.
@@ -23,10 +29,9 @@ def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
 def tell(summary: Mapping[str, Any]) -> None:
     """Print them."""
     live = summary["units"] - summary["dead_units"]
-    for name, what in (("off_range_units", "are mostly asked for values"), ("disobedient_units", "surely follow")):
+    for name, what in CAUTIONS.items():
         if summary[name]:
-            rest = " their class never shows" if name[0] == "o" else " less than half or more than one and a half"
-            print(f"{summary[name]} of {live} live units {what}{rest}; see caution in the result")
+            print(f"{summary[name]} of {live} live units {what}; see caution in the result")
     print(
         f"{summary['images']} images; median fidelity slope {summary['median_fidelity']}, "
         f"median largest side effect {summary['median_largest_side_effect']}, dead units {summary['dead_units']}"

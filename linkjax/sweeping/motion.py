@@ -67,12 +67,12 @@ def over(
     Args:
       models: as `programs.draw_items` takes them, replicated on the mesh.
       rows: of the units swept.
-      units, values: swept, and what each is set to [units, steps].
+      units, values: swept, and what each is set to [anchors, units, steps].
       count: of anchors.
       batch_size: pairs at once, a multiple of the device count; each is two images.
     """
     row, sample = (index.ravel() for index in np.meshgrid(rows, np.arange(count), indexing="ij"))
-    ends = {"low": values[row, 0], "high": values[row, -1]}
+    ends = {"low": values[sample, row, 0], "high": values[sample, row, -1]}
     items = {"unit": units[row], "anchor": sample.astype(np.int32), **ends}
     function, share = functools.partial(moved, mode=mode), share_of(models[0].spec.resolution)
     found = parallel.map_items(function, models, items, batch_size, on, share=share)

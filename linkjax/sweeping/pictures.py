@@ -41,16 +41,16 @@ def store(
 
     Args:
       models: as `programs.draw_items` takes them, replicated on the mesh.
-      units, values: swept, and what each is set to [units, steps].
+      units, values: swept, and what each is set to [anchors, units, steps].
       batch_size: images drawn at once, a multiple of the device count.
     Returns: what `programs.draw_labelled` gives, [units, samples, steps, ...]; nothing if there are no pictures.
     """
-    steps = values.shape[1]
+    steps = values.shape[2]
     grid = np.meshgrid(shown.rows, shown.samples, np.arange(steps), indexing="ij")
     row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
     if not len(row):
         return {}
-    items = {"unit": units[row], "anchor": anchor, "value": values[row, step]}
+    items = {"unit": units[row], "anchor": anchor, "value": values[anchor, row, step]}
     function = functools.partial(programs.swept, mode=mode)
     share = share_of(models[0].spec.resolution)
     w = parallel.map_items(function, models, items, batch_size, on, share=share)

@@ -66,10 +66,14 @@ def test_units_and_random_directions_move_w_alike_with_and_without_a_kernel():
 def test_a_value_its_class_never_shows_is_off_range():
     r = np.concatenate([np.zeros((30, 1)), np.linspace(0, 4, 30)[:, None]]).astype(np.float32)
     classes = np.repeat([0, 1], 30)
-    values = np.array([[0.0, 2.0, 4.0, 5.0]], np.float32)
-    assert sweep.off_range(values, r, classes, np.array([0, 1]))[0] == np.mean([0.75, 0.25])
+    values = np.broadcast_to(np.float32([0.0, 2.0, 4.0, 5.0]), (2, 1, 4))
+    own = np.full((2, 1), -1.0, np.float32)
+    assert sweep.off_range(values, own, r, classes, np.array([0, 1]))[0] == np.mean([0.75, 0.25])
     # A class of few samples is held against all of them.
-    assert sweep.off_range(values, r, classes, np.array([0, 7]))[0] == np.mean([0.75, 0.25])
+    assert sweep.off_range(values, own, r, classes, np.array([0, 7]))[0] == np.mean([0.75, 0.25])
+    assert sweep.off_range(values, own + 6.0, r, classes, np.array([0, 1]))[0] == np.mean(
+        [0.5, 0.0]
+    )  # its own is there
     found = sweep.cautions(np.float32([0.6, 0, 0.6, 0]), np.float32([1, 0.1, 0.3, np.nan]), np.float32([0, 0.1, 0, 0]))
     np.testing.assert_array_equal(found, [1, 2, 3, 0])
 

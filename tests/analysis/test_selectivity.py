@@ -11,7 +11,7 @@ from linkjax.errors import InputError
 
 def _sweep(seed=0, samples=12, units=3, steps=5):
     rng = np.random.RandomState(seed)
-    values = np.sort(rng.randn(units, steps), axis=1).astype(np.float32)
+    values = np.sort(rng.randn(samples, units, steps), axis=2).astype(np.float32)
     measured = rng.randn(samples, units, steps, 2, 4).astype(np.float32)
     return values, measured, rng.rand(units).astype(np.float32) + 0.5
 
@@ -19,8 +19,12 @@ def _sweep(seed=0, samples=12, units=3, steps=5):
 def test_slopes_by_anchor_are_least_squares_and_their_mean_is_the_sweeps_slope():
     values, measured, std = _sweep()
     measured[3, 1, 2, 0, 0] = np.nan
+    values[7, 1] = values[7, 1, 0]  # nothing was asked there
     got = np.asarray(selectivity.anchor_slopes(*map(jnp.asarray, (values, measured, std))))
-    expected = std[2] * np.polyfit(values[2], measured[5, 2, :, 1, 3], 1)[0]
+    assert np.isnan(got[7, 1]).all()
+    values = np.broadcast_to(values[5:6], values.shape)
+    got = np.asarray(selectivity.anchor_slopes(*map(jnp.asarray, (values, measured, std))))
+    expected = std[2] * np.polyfit(values[5, 2], measured[5, 2, :, 1, 3], 1)[0]
     assert got[5, 2, 1, 3] == pytest.approx(expected, rel=1e-4)
     assert np.isnan(got[3, 1, 0, 0]) and np.isfinite(got).sum() == got.size - 1
     units, anchors, steps = 3, 12, 5
@@ -28,7 +32,11 @@ def test_slopes_by_anchor_are_least_squares_and_their_mean_is_the_sweeps_slope()
     unit, anchor, step = (x.ravel() for x in np.meshgrid(range(units), range(anchors), range(steps), indexing="ij"))
     outputs = measured[anchor, unit, step].reshape(len(unit), 8)
     sums = response.add_items(
-        sums, jnp.asarray(unit), jnp.asarray(anchor), jnp.asarray(values[unit, step]), {"metrics": jnp.asarray(outputs)}
+        sums,
+        jnp.asarray(unit),
+        jnp.asarray(anchor),
+        jnp.asarray(values[anchor, unit, step]),
+        {"metrics": jnp.asarray(outputs)},
     )
     pooled = np.asarray(response.slopes(sums).slope["metrics"]) * std[:, None]
     found = selectivity.effects(jnp.asarray(got), jnp.arange(12) % 3, jax.random.key(0), draws=10)

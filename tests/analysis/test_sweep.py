@@ -1,11 +1,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from linkjax import numerics
-from linkjax.analysis import response, sweep
+from linkjax.analysis import asked, response, sweep
 from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
 from linkjax.errors import InputError
 from linkjax.models import build
@@ -38,29 +36,6 @@ def test_units_that_hardly_move_are_dead():
     r[0, 4] = np.nan
     assert sweep.robust_range(jnp.asarray(r)).dead.tolist() == [False, True, True, True, True, False]
     assert sweep.robust_range(jnp.ones((4, 3))).dead.all()
-
-
-def test_levels_run_evenly_from_low_to_high():
-    unit_range = sweep.robust_range(jnp.asarray(np.random.default_rng(0).normal(size=(99, 4)), jnp.float32))
-    units = jnp.asarray([3, 1])
-    got = np.asarray(sweep.levels(unit_range, units, 5))
-    expected = np.linspace(unit_range.low[units], unit_range.high[units], 5, axis=1)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-    np.testing.assert_array_equal(got[:, [0, -1]], np.stack([unit_range.low[units], unit_range.high[units]], axis=1))
-
-
-@given(st.integers(0, 2**31 - 1), st.sampled_from([3, 5, 7]))
-def test_levels_around_an_anchor_hold_its_own_value_and_never_descend(seed, steps):
-    rng = np.random.default_rng(seed)
-    unit_range = sweep.robust_range(jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), 10.0, 90.0)
-    r = jnp.asarray(rng.normal(size=(3, 4)) * 2, jnp.float32)
-    units = jnp.asarray([2, 0])
-    got = np.asarray(sweep.levels_around(unit_range, units, r, steps))
-    assert got.shape == (2, 3, steps)
-    np.testing.assert_array_equal(got[:, :, steps // 2], np.asarray(r)[:, [2, 0]].T)
-    assert (np.diff(got, axis=-1) >= -1e-6).all()
-    inside = np.minimum(np.asarray(unit_range.low)[[2, 0], None], got[:, :, steps // 2])
-    np.testing.assert_array_equal(got[:, :, 0], inside)
 
 
 def test_residual_mode_at_the_anchors_own_value_is_the_anchor():
@@ -167,17 +142,18 @@ def test_items_do_not_depend_on_their_batch():
 def test_a_world_that_inverts_itself_has_fidelity_one_and_no_side_effects():
     generator, classifier, link = fakes.world()
     w, r = anchors(4)
-    unit_range = sweep.robust_range(r)
-    values = sweep.levels_around(unit_range, jnp.arange(5), r, 3)
+    ranges = sweep.robust_range(r)
+    ends = asked.Ends(*(np.broadcast_to(np.asarray(end), r.shape) for end in (ranges.low, ranges.high)))
+    values = jnp.asarray(asked.values_around(ends, np.asarray(r), 3))
     unit, anchor, step = (a.ravel() for a in np.meshgrid(range(5), range(4), range(3), indexing="ij"))
     got = sweep.sweep_step(
-        generator, classifier, link, w[anchor], r[anchor], None, jnp.asarray(unit), values[unit, anchor, step]
+        generator, classifier, link, w[anchor], r[anchor], None, jnp.asarray(unit), values[anchor, unit, step]
     )
     sums = response.add_items(
         response.empty_sums(5, 4, {"r": 5, "logits": 4}),
         jnp.asarray(unit),
         jnp.asarray(anchor),
-        values[unit, anchor, step],
+        values[anchor, unit, step],
         {"r": got.r, "logits": got.logits},
     )
     found = response.slopes(sums)
@@ -191,8 +167,6 @@ def test_a_world_that_inverts_itself_has_fidelity_one_and_no_side_effects():
     [
         (lambda r: sweep.robust_range(r[0]), "samples, units"),
         (lambda r: sweep.robust_range(r, 60.0, 40.0), "low < high"),
-        (lambda r: sweep.levels(sweep.robust_range(r), jnp.arange(2), 1), "at least 2 steps"),
-        (lambda r: sweep.levels_around(sweep.robust_range(r), jnp.arange(2), r, 4), "odd number"),
         (lambda r: sweep.swept_w(None, r, r, jnp.arange(6), r[:, 0], "relative"), "residual"),  # type: ignore
     ],
 )

@@ -32,7 +32,7 @@ def charts():
             np.linspace(-1, 1, 3), {"all": tuple(np.linspace(0, 1, 3) for _ in range(3))},
         ),
         "planes": figures.plane_paths([plane(), plane()], (4, 7), ("cat", "dog"), 3),
-        "asked": figures.asked_obtained(values[:6].reshape(2, 3), rng.normal(size=(4, 2, 3)), ["unit 1", "unit 2"]),
+        "asked": figures.asked_obtained(values[:24].reshape(4, 2, 3), rng.normal(size=(4, 2, 3)), ["a", "b"]),
     }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_charts_take_values_that_are_missing_infinite_or_all_the_same():
     bare = (missing[0], missing[0], missing[0])
     assert figures.png(figures.along_and_across(np.arange(3.0), nothing, np.nan, np.arange(3.0), {"all": bare}))
     assert figures.png(figures.plane_paths([plane(shift=np.nan)], (4, 7), ("a", "b"), 4))
-    assert figures.png(figures.asked_obtained(np.zeros((1, 3)), np.full((2, 1, 3), np.nan), ["u"]))
+    assert figures.png(figures.asked_obtained(np.zeros((2, 1, 3)), np.full((2, 1, 3), np.nan), ["u"]))
 
 
 def test_names_are_taken_literally_not_as_formulas_and_are_cut_where_there_is_no_room():

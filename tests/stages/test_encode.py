@@ -140,7 +140,7 @@ def test_wrong_use_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
 
 def test_sweeps_and_counterfactuals_start_from_photographs(world, made, tmp_path):
     flags = [*world.linked, "--encoding", str(made.path), "--samples", "1", "--batch-size", "8"]
-    do("sweep", *flags, "--out", tmp_path / "sweep", "--units", "0", "1", "2", "--steps", "2", "--picture-units", "0",
+    do("sweep", *flags, "--out", tmp_path / "sweep", "--units", "0", "1", "2", "--steps", "3", "--picture-units", "0",
        "--random-directions", "0")  # fmt: skip
     swept = artifacts.Artifact(tmp_path / "sweep", "sweep")
     seen = made.read(made.open(), "prediction")[:, 0]

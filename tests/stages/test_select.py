@@ -9,9 +9,11 @@ import xarray as xr
 import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.analysis import measurements, query, redundancy, selection, selectivity
+from linkjax.analysis.finite import finite_mean
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs
+from linkjax.sweeping.asked import read_asked
 from tests import worlds
 from tests.stages.conftest import SELECT, assert_same_bits, chunks_done, do
 
@@ -23,8 +25,13 @@ def made(selection):
 
 def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(world, made):
     swept = artifacts.Artifact(world.sweep, "sweep")
-    a, b = swept.read(swept.open(), "effect"), made.read(made.open(), "effect")
-    np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * np.nanmax(np.abs(a)))
+    data = swept.open()
+    value, unit, std = read_asked(swept, data), swept.read(data, "unit"), swept.read(data, "unit_std")
+    measured = measurements.unwrapped(swept.read(data, "measured"), axis=2)
+    slopes = np.asarray(selectivity.anchor_slopes(*map(jnp.asarray, (value, measured, std[unit]))), np.float64)
+    a = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
+    b = made.read(made.open(), "effect")
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.nanmax(np.abs(a)))
     rows = linkjax.select(made.open(), fdr=0.3)
     stored = pyarrow.parquet.read_table(made.path / "selected.parquet").to_pydict()
     assert len(stored["unit"]) == rows.sizes["row"] and list(rows["unit"].values) == stored["unit"]
@@ -55,7 +62,7 @@ def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
     sha256 = manifest.read(world.folder / "generator")["sha256"]
     checkpoint.save_model(tmp_path / "segmenter", segmenter, source={"weights": {"generator": sha256}})
     sweep = ["--segmenter", tmp_path / "segmenter", "--out", tmp_path / "sweep", "--picture-units", "0"]
-    do("sweep", *world.linked, *sweep, "--samples", "2", "--steps", "2", "--random-directions", "4")
+    do("sweep", *world.linked, *sweep, "--samples", "2", "--range", "link", "--steps", "2", "--random-directions", "4")
     query = ["--query", "left_ear.area or abs(image.luminance) > 0", "--no-ablation"]
     do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, *query)
     swept, found = (artifacts.Artifact(tmp_path / name, name) for name in ("sweep", "selection"))
@@ -66,13 +73,16 @@ def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
     assert both[:, 2].any() and found.read(found.open(), "q").shape == a.shape
     rows = linkjax.select(found.open(), "left_ear.area", fdr=0.999)
     assert set(rows["part"].values.tolist()) <= {"left ear"}
+    both = [linkjax.select(found.open(), f"left_ear.area and {word}", fdr=0.999) for word in ("caution", "not caution")]
+    assert (both[0]["caution"].values > 0).all() and (both[1]["caution"].values == 0).all()
+    assert sorted(rows["unit"].values) == sorted(np.concatenate([each["unit"].values for each in both]))
 
 
 def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
     """Along the link itself, without a kernel: what it makes of one more of a unit, on the mean over anchors."""
     do("link", "--pairs", world.pairs, "--out", tmp_path / "mlp", "--method", "mlp", "--hidden", "8", "--epochs", "2")
     linked = [*world.models, "--pairs", world.pairs, "--link", tmp_path / "mlp"]
-    sweep = ["--out", tmp_path / "sweep", "--picture-units", "0", "--samples", "2", "--steps", "2"]
+    sweep = ["--out", tmp_path / "sweep", "--picture-units", "0", "--samples", "2", "--range", "link", "--steps", "2"]
     do("sweep", *linked, *sweep, "--random-directions", "4", "--directions", "kernel")
     do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, "--no-ablation")
     found = artifacts.Artifact(tmp_path / "selection", "selection")

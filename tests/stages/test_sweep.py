@@ -14,7 +14,9 @@ from linkjax.cli import main
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
 from linkjax.stages import inputs
+from linkjax.sweeping.asked import read_asked
 from tests import tolerances, worlds
+from tests.report import synthetic
 from tests.stages.conftest import SWEEP, assert_same_bits, chunks_done, do
 
 PARTS = ("background", "left", "right")
@@ -38,7 +40,7 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
         row = int(np.flatnonzero((ids == found["sample_id"][sample]) & (labels == found["label"][sample]))[0])
         w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
         for step in range(3):
-            moved = w + (found["value"][unit, step] - r[0, unit]) * np.asarray(link.steer)[unit]
+            moved = w + (found["value"][sample, unit, step] - r[0, unit]) * np.asarray(link.steer)[unit]
             image = generator.synthesis(moved)
             again = classifier(classifier.preprocess(image)).penultimate[0, unit]
             assert abs(found["obtained"][sample, unit, step] - again) < tolerances.STAGE_R * np.nanmax(
@@ -49,7 +51,19 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
 
 
 def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_path, capsys):
-    flags = [*world.linked, "--samples", "1", "--steps", "2", "--picture-units", "1", "--random-directions", "2"]
+    flags = [
+        *world.linked,
+        "--samples",
+        "1",
+        "--steps",
+        "2",
+        "--picture-units",
+        "1",
+        "--random-directions",
+        "2",
+        "--range",
+        "link",
+    ]
     do("sweep", *flags, "--out", tmp_path / "kernel", "--directions", "kernel")
     found, made = arrays(tmp_path / "kernel")
     assert made.summary["directions"] == "kernel"
@@ -62,7 +76,7 @@ def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_pa
     ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
     w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
-    moved = w + (found["value"][unit, 1] - r[0, unit]) * np.asarray(link.kernel[...])[unit]
+    moved = w + (found["value"][0, unit, 1] - r[0, unit]) * np.asarray(link.kernel[...])[unit]
     again = classifier(classifier.preprocess(generator.synthesis(moved))).penultimate[0, unit]
     assert abs(found["obtained"][0, unit, 1] - again) < tolerances.STAGE_R * np.nanmax(np.abs(found["obtained"]))
     for each, rows in ((found, link.kernel[...]), (steered[0], link.steer)):
@@ -85,12 +99,41 @@ def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_pa
         assert not (tmp_path / "no").exists()
 
 
+def test_values_lie_around_the_anchors_own_and_within_its_class(world, capsys):
+    found, made = arrays(world.sweep)
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    anchors = inputs.first_of_each_class(pairs, "test", 1)
+    np.testing.assert_array_equal(found["value"][:, :, 1], anchors["r"])
+    start, stop = pairs.summary["splits"]["train"]
+    r, label = (pairs.read(pairs.open(), name, slice(start, stop)) for name in ("r", "label"))
+    for sample, name in enumerate(found["label"]):
+        low, high = np.percentile(r[label == name], [1, 99], axis=0)
+        moved = found["value"][sample, :, 0] != found["value"][sample, :, 2]
+        own = anchors["r"][sample]
+        np.testing.assert_allclose(found["value"][sample, moved, 0], np.minimum(low, own)[moved], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["value"][sample, moved, 2], np.maximum(high, own)[moved], rtol=1e-5, atol=1e-6)
+    live = found["flag"] == 0
+    untouched = found["measured"][:, live, 1, 0] - found["baseline"][:, None, 0]
+    assert np.nanmax(np.abs(untouched)) < tolerances.STAGE_SWEEP * np.nanmax(np.abs(found["baseline"]))
+    still = (found["value"] == found["value"][:, :, :1]).all(axis=2)
+    assert made.summary["still_share"] == pytest.approx(still[:, live].mean())
+
+
+def test_sweeps_that_asked_all_samples_for_the_same_are_read_too(world, tmp_path):
+    old = artifacts.Artifact(synthetic.sweep(tmp_path / "old", pictures=0), "sweep")
+    value = old.read(old.open(), "value")
+    assert value.ndim == 2
+    np.testing.assert_array_equal(read_asked(old, old.open(), [3, 0])[7], value[[3, 0]])
+    new = artifacts.Artifact(world.sweep, "sweep")
+    np.testing.assert_array_equal(read_asked(new, new.open(), [3, 0]), new.read(new.open(), "value")[:, [3, 0]])
+
+
 def test_fidelity_is_the_slope_of_obtained_on_asked_within_anchors(world):
     found, _ = arrays(world.sweep)
     live = found["flag"] == 0
-    x = found["value"][None, live] - found["value"][None, live].mean(axis=2, keepdims=True)
+    x = found["value"][:, live] - found["value"][:, live].mean(axis=2, keepdims=True)
     y = found["obtained"][:, live] - found["obtained"][:, live].mean(axis=2, keepdims=True)
-    slope = (x * y).sum(axis=(0, 2)) / (x**2).sum(axis=2)[0] / y.shape[0]
+    slope = (x * y).sum(axis=(0, 2)) / (x**2).sum(axis=(0, 2))
     assert np.abs(found["fidelity"][live] - slope).max() < tolerances.STAGE_SLOPE
     own = found["response"][np.flatnonzero(live), np.flatnonzero(live)]
     assert np.abs(own - slope).max() < tolerances.STAGE_SLOPE
@@ -171,7 +214,7 @@ def test_every_part_the_segmenter_sees_in_a_swept_image_is_measured(world, by_pa
     ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
     w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
-    moved = w + (found["value"][1, 2] - r[0, units[1]]) * np.asarray(link.steer)[units[1]]
+    moved = w + (found["value"][0, 1, 2] - r[0, units[1]]) * np.asarray(link.steer)[units[1]]
     _, scores = draw_with_parts(
         linkjax.load(world.generator), linkjax.load(folder / "segmenter"), jnp.asarray(moved, jnp.float32)
     )
@@ -211,21 +254,25 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
         unit = int(found["random_unit"][direction])
         along = walk.directions.in_w[direction]
         lumas, lengths = [], []
+        values = found["value"][:, unit]
+        sample = int(np.flatnonzero(values[:, 0] != values[:, 2])[-1])  # whose class varies in the unit
         for step in range(3):
-            row = int(np.flatnonzero((ids == found["sample_id"][2]) & (labels == found["label"][2]))[0])
+            at = found["sample_id"][sample], found["label"][sample]
+            row = int(np.flatnonzero((ids == at[0]) & (labels == at[1]))[0])
             w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
-            far = (found["value"][unit, step] - r[0, unit]) * walk.length[direction]
+            far = (values[sample, step] - r[0, unit]) * walk.length[direction]
             image = generator.synthesis(jnp.asarray(w + far * along, jnp.float32))
             lumas.append(float((np.asarray(linkjax.to_uint8(image)) @ np.float32([0.2126, 0.7152, 0.0722])).mean()))
             lengths.append(far)
         expected = np.polyfit(lengths, lumas, 1)[0]
-        assert found["random_slope"][2, direction, 0, 0] == pytest.approx(expected, rel=2e-2, abs=0.05)
+        assert found["random_slope"][sample, direction, 0, 0] == pytest.approx(expected, rel=2e-2, abs=0.05)
 
 
 def test_units_asked_for_values_they_never_show_are_pointed_out(world, tmp_path, capsys):
     found, made = arrays(world.sweep)
     live = found["flag"] == 0
     assert made.summary["disobedient_units"] == ((found["caution"] & 2) > 0)[live].sum()
+    assert made.summary["range"] == "class" and made.summary["off_range_units"] == 0
     assert ((found["off_range"] >= 0) & (found["off_range"] <= 1)).all() and (found["caution"][~live] == 0).all()
     surely = np.abs(found["fidelity"] - 1) - 1.96 * found["fidelity_se"] > 0.5
     np.testing.assert_array_equal((found["caution"][live] & 2) > 0, surely[live])
@@ -258,6 +305,7 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
 
 def test_metrics_by_the_originals_definitions_are_named_as_such(world, tmp_path):
     flags = ["--units", "0", "--samples", "1", "--steps", "2", "--picture-units", "0", "--random-directions", "0"]
+    flags += ["--range", "link"]
     do("sweep", *world.linked, "--out", tmp_path / "out", *flags, "--definitions", "original")
     made, plain = artifacts.Artifact(tmp_path / "out", "sweep"), artifacts.Artifact(world.sweep, "sweep")
     names = artifacts.names(made.open(), "metric")

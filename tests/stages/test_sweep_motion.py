@@ -11,7 +11,20 @@ from tests import tolerances, worlds
 from tests.stages.conftest import assert_same_bits, do
 
 PARTS = ("background", "left", "right")
-FEW = ["--samples", "1", "--steps", "2", "--random-directions", "0", "--picture-samples", "2", "--motion", "all"]
+FEW = [
+    "--samples",
+    "1",
+    "--range",
+    "link",
+    "--steps",
+    "2",
+    "--random-directions",
+    "0",
+    "--picture-samples",
+    "2",
+    "--motion",
+    "all",
+]
 
 
 def arrays(path):
@@ -79,7 +92,7 @@ def test_a_part_absent_at_the_start_has_no_motion(world, all_units):
         for sample, label in zip(found["sample_id"], found["label"], strict=True)
     ]
     unit = int(found["unit"][0])
-    far = found["value"][0, 0] - r[rows, unit]
+    far = found["value"][:, 0, 0] - r[rows, unit]
     moved = w[rows] + far[:, None] * np.asarray(link.steer)[unit]
     generator, segmenter = linkjax.load(world.generator), linkjax.load(folder / "segmenter")
     scores = draw_with_parts(generator, segmenter, jnp.asarray(moved, jnp.float32))[1]

@@ -24,21 +24,8 @@ def folder(tmp_path_factory):
     do("link", "--pairs", made / "pairs", "--out", made / "link", "--method", "ridge")
     inputs = [*models, "--pairs", made / "pairs", "--link", made / "link"]
     # One sample of each class: no way to steer by.
-    few = [
-        "--directions",
-        "kernel",
-        "--units",
-        "0",
-        "1",
-        "--samples",
-        "1",
-        "--steps",
-        "3",
-        "--random-directions",
-        "0",
-        "--picture-units",
-        "0",
-    ]
+    few = ["--directions", "kernel", "--range", "link", "--units", "0", "1", "--samples", "1", "--steps", "3"]
+    few += ["--random-directions", "0", "--picture-units", "0"]
     do("sweep", *inputs, *few, "--out", made / "sweep", "--batch-size", "500")
     do("select", "--sweep", made / "sweep", "--out", made / "selection", "--draws", "200", "--flips", "500")
     return made

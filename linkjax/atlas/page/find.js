@@ -28,7 +28,7 @@
   });
 
   /** Whether a text means to be a query: it compares, or names an effect. */
-  Atlas.looksLikeQuery = (text) => /[<>=!()]/.test(text) || /^\s*(not\s+)?representative\b/.test(text) ||
+  Atlas.looksLikeQuery = (text) => /[<>=!()]/.test(text) || /^\s*(not\s+)?(representative|caution)\b/.test(text) ||
     text.split(/\s+/).some((word) => word.includes(".") && Atlas.placeNamed(word) !== null);
 
   const effectShards = new Map();

@@ -135,7 +135,7 @@
       if (!known.names.includes(node.name)) {
         fail(`unknown name ‘${node.name}’${known.parts.includes(node.name) ? `; write ${node.name}.metric` : hint(node.name, known.names)}`);
       }
-      if (top && node.name !== "representative") fail(`expected ‘${node.name}’ compared with a number, such as ${node.name} > 0.5`);
+      if (top && !["representative", "caution"].includes(node.name)) fail(`expected ‘${node.name}’ compared with a number, such as ${node.name} > 0.5`);
     } else if (top) fail(`${EXPECTED}, such as ear.area > 0`);
     else if (node.kind === "number") {
       if (!(Math.abs(node.value) < LARGEST)) fail(`expected numbers below ${LARGEST}`);

@@ -253,7 +253,7 @@ def scatter(
 
 
 def asked_obtained(
-    asked: Float[np.ndarray, "unit step"],
+    asked: Float[np.ndarray, "sample unit step"],
     obtained: Float[np.ndarray, "sample unit step"],
     titles: Sequence[str],
     *,
@@ -270,7 +270,7 @@ def asked_obtained(
       width: inches.
     Returns: a figure; on the dotted diagonal a unit obeys exactly.
     """
-    count = len(asked)
+    count = asked.shape[1]
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     figure = style.new(width * min(1.0, columns / 4 + 0.02), 0.35 + 2.0 * rows)
@@ -282,9 +282,10 @@ def asked_obtained(
         last_row, first_column = index + columns >= count, index % columns == 0
         style.dress(axes, "asked" if last_row else "", "obtained" if first_column else "", grid="both")
         axes.set_title(style.short(titles[index], 30), fontsize=style.SMALL, color=style.INK, parse_math=False)
-        axes.plot(asked[index], obtained[:, index].T, color=style.SKY, linewidth=0.7, alpha=0.6)
-        axes.plot(asked[index], finite_mean(obtained[:, index]), "o-", color=style.BLUE, markersize=3, linewidth=1.8)
-        axes.plot(asked[index], asked[index], ":", color=style.INK, linewidth=1.2)
+        axes.plot(asked[:, index].T, obtained[:, index].T, color=style.SKY, linewidth=0.7, alpha=0.6)
+        mean = asked[:, index].mean(axis=0)
+        axes.plot(mean, finite_mean(obtained[:, index]), "o-", color=style.BLUE, markersize=3, linewidth=1.8)
+        axes.plot(mean, mean, ":", color=style.INK, linewidth=1.2)
         axes.locator_params(nbins=4)
     return figure
 

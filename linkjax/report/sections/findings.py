@@ -116,10 +116,10 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
         assert sweep is not None
         dims = ("picture_unit", "picture_sample", "step", "y", "x", "rgb")
         [pictures] = sweep.array("picture", *dims, rows=slice(drawn[unit], drawn[unit] + 1))
-        labels = sweep.array("label", "sample")[sweep.array("picture_sample", "picture_sample")]
-        rows = [context.anchor_name(sweep, label) for label in labels[:_SAMPLES]]
+        samples = sweep.array("picture_sample", "picture_sample")[:_SAMPLES]
+        rows = [context.anchor_name(sweep, label) for label in sweep.array("label", "sample")[samples]]
         [at] = np.flatnonzero(sweep.array("unit", "unit") == unit)
-        value = sweep.array("value", "unit", "step")[at]
+        value = sweep.asked()[samples, at].mean(axis=0)
         figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=f"unit {unit}", rows=rows, width=_THIRD)
         plots.append(Plot(f"found_{unit}", figure, told(unit), f"Samples as the unit rises. {told(unit)}"))
     rest = [unit for unit in chosen if unit not in shown][:_NAMED]

@@ -8,7 +8,7 @@ import numpy as np
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
-from linkjax.report.source import Context, Source
+from linkjax.report.source import Context, Source, caution_words
 
 _TOP = 20  # effects in the table and in the figure of intervals
 _COSINES = 48  # units in the map of cosines
@@ -97,12 +97,13 @@ def _read(source: Source) -> _Selection:
 def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> Table:
     shown, note = clipped(places, _TOP, "effects")
     fidelity, cluster = (source.array(name, "unit") for name in ("fidelity", "cluster"))
+    caution = source.array("caution", "unit") if source.has("caution") else np.zeros(len(found.unit), np.int8)
     rows = []
     for row, column in shown:
         doubles = [int(unit) for unit in found.unit[(cluster == cluster[row]) & (found.unit != found.unit[row])]]
         own = f"{number(found.raw[row, column])} {found.units_of[column]}".strip()
         rows.append([
-            f"unit {int(found.unit[row])}", found.columns[column],
+            Cell(f"unit {int(found.unit[row])}", remark=caution_words(int(caution[row]))), found.columns[column],
             Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
             f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
             number(found.q[row, column]), percent(found.consistency[row, column]), number(fidelity[row]),

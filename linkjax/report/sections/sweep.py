@@ -1,5 +1,6 @@
 """Sweeps: which units do as they are told, what they change in the image, and what changes with them."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ from linkjax.report import figures
 from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.sections import motion
-from linkjax.report.source import Context, Source, raised_along
+from linkjax.report.source import Context, Source, caution_words, raised_along
+from linkjax.sweeping import findings
 
 _TOP = 12  # units in a ranking
 _HEAT = 24  # units, and at most as many metrics, in the heat map
 _STRIPS = 12  # units shown in pictures
 _SAMPLES = 5  # samples in a strip
+_ASKED = "value asked, mean of these samples"
 _ALL = 300  # units up to which every one is listed
 
 
@@ -22,10 +25,11 @@ class _Sweep(NamedTuple):
     """The arrays of a sweep that do not grow with its images."""
 
     unit: np.ndarray  # [K] ids
-    value: np.ndarray  # [K, step]
+    value: np.ndarray  # [sample, K, step], as asked
     fidelity: np.ndarray  # [K]
     error: np.ndarray  # [K]
     dead: np.ndarray  # [K] bool
+    caution: np.ndarray  # [K], bit 1: off range, bit 2: fidelity surely far from 1
     side_unit: np.ndarray  # [K, rank]
     side: np.ndarray  # [K, rank]
     effect: np.ndarray  # [K, column], a column for each part and metric
@@ -46,14 +50,17 @@ def section(source: Source, context: Context) -> Section:
     )
     blocks: list[Any] = [
         Text(
-            f"Each of {number(len(sweep.unit))} units was set to {number(summary.get('steps'))} values in "
-            f"{number(summary.get('samples'))} samples, along {raised_along(summary)} ({mode}). "
+            f"Each of {number(len(sweep.unit))} units was set to {number(summary.get('steps'))} values "
+            f"{_range(summary)} in {number(summary.get('samples'))} samples, along {raised_along(summary)} ({mode}). "
             f"{number(summary.get('images'))} images were drawn and looked at again by the classifier."
         )
     ]
     if sweep.dead.any():
         dead = ", ".join(map(str, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
         blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
+    for name, what in findings.CAUTIONS.items():
+        if summary.get(name):
+            blocks.append(Notice(f"Beware: {number(summary[name])} of {number(int(live.sum()))} live units {what}."))
     if summary.get("nonfinite"):
         blocks.append(Notice(f"Images left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     by_fidelity = _ranked(np.where(live, sweep.fidelity, np.nan))
@@ -90,6 +97,12 @@ def section(source: Source, context: Context) -> Section:
     )
 
 
+def _range(summary: Mapping[str, Any]) -> str:
+    if summary.get("range") == "class":
+        return "from low to high in the sample's own class, the untouched image in the middle,"
+    return "from low to high over all classes"
+
+
 def _read(source: Source) -> _Sweep:
     unit = source.array("unit", "unit")
     parts, metrics = source.names("part"), source.names("metric")
@@ -102,10 +115,11 @@ def _read(source: Source) -> _Sweep:
     spread = measurements.spread(baseline, metrics)
     return _Sweep(
         unit=unit,
-        value=source.array("value", "unit", "step"),
+        value=source.asked(),
         fidelity=source.array("fidelity", "unit").astype(np.float64),
         error=source.array("fidelity_se", "unit").astype(np.float64),
         dead=source.array("flag", "unit") == 1,
+        caution=source.array("caution", "unit") if source.has("caution") else np.zeros(len(unit), np.int8),
         side_unit=source.array("side_effect_unit", "unit", "rank"),
         side=source.array("side_effect", "unit", "rank").astype(np.float64),
         effect=effect.reshape(len(unit), -1),
@@ -148,11 +162,11 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
         name, remark = _effect(sweep, place)
         rows.append(
             [
-                Cell(f"unit {int(sweep.unit[place])}", remark="dead" if sweep.dead[place] else ""),
+                Cell(f"unit {int(sweep.unit[place])}", remark=_remark(sweep, place)),
                 with_error(sweep.fidelity[place], sweep.error[place]),
                 Cell(name, remark=remark),
                 other,
-                f"{number(float(sweep.value[place, 0]))} … {number(float(sweep.value[place, -1]))}",
+                f"{number(float(sweep.value[:, place].min()))} … {number(float(sweep.value[:, place].max()))}",
             ]
         )
     return Table(
@@ -166,6 +180,10 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
         "metric among untouched samples, and below that in the metric's own unit; ± is a standard error over samples.",
         numeric=(1, 2, 3, 4),
     )
+
+
+def _remark(sweep: _Sweep, place: int) -> str:
+    return "dead" if sweep.dead[place] else caution_words(int(sweep.caution[place]))
 
 
 def _effect(sweep: _Sweep, place: int) -> tuple[str, str]:
@@ -228,23 +246,22 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
     rank = {int(unit): place for place, unit in enumerate(sweep.unit[by_effect])}
     order = sorted(range(len(ids)), key=lambda index: rank.get(int(ids[index]), len(rank)))[:_STRIPS]
     rows: list[str] = []
+    shown = np.arange(len(sweep.value))
     if source.has("picture_sample"):
         labels = source.array("label", "sample")
-        rows = [
-            context.anchor_name(source, labels[row])
-            for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]
-        ]
+        shown = source.array("picture_sample", "picture_sample")[:_SAMPLES]
+        rows = [context.anchor_name(source, labels[row]) for row in shown]
     plots = []
     for index in order:
         unit = int(ids[index])
         [pictures] = source.array(
             "picture", "picture_unit", "picture_sample", "step", "y", "x", "rgb", rows=slice(index, index + 1)
         )
-        values = sweep.value[np.flatnonzero(sweep.unit == unit)[0]]
+        values = sweep.value[shown, np.flatnonzero(sweep.unit == unit)[0]].mean(axis=0)
         plots.append(
             Plot(
                 f"unit_{unit}",
-                figures.sweep_strip(pictures[:_SAMPLES], values, title=f"unit {unit}", rows=rows),
+                figures.sweep_strip(pictures[:_SAMPLES], values, title=f"unit {unit}", rows=rows, xlabel=_ASKED),
                 "",
                 f"Samples as unit {unit} goes from {values[0]:.3g} to {values[-1]:.3g}.",
             )
@@ -266,7 +283,7 @@ def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
     titles = [f"unit {int(sweep.unit[p])}, fidelity {number(float(sweep.fidelity[p]))}" for p in places]
     return Plot(
         "asked_obtained",
-        figures.asked_obtained(sweep.value[places], obtained[:, places], titles),
+        figures.asked_obtained(sweep.value[:, places], obtained[:, places], titles),
         "Value asked of a unit and value found after re-encoding, from the most to the least faithful unit: thin "
         "lines are samples, the thick one their mean, dotted is perfect.",
         "Small line plots of obtained against asked unit values.",
