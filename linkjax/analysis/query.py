@@ -4,6 +4,7 @@ ear.area > 0.5            the effect on a part's metric, per σ of the unit, in 
                           be significant, else the comparison does not hold
 ear.area                  a significant effect of either sign
 abs(head.red_green) > 1   its size
+ear.area.per_obtained > 1 the effect per σ of the unit obtained, not asked; the first stage must be strong, too
 fidelity, consistency, side_effect, unit, …    numbers of the unit
 caution, not caution, representative           whether there is something to beware of in the unit; whether it stands
                                                for its doubles
@@ -39,6 +40,7 @@ class Query(NamedTuple):
     text: str
     tree: ast.expr
     effects: tuple[tuple[int, int], ...]  # (part, metric) it asks about, in the order of its words
+    obtained: bool = False  # whether it asks about effects per change obtained
 
 
 class _Value(NamedTuple):
@@ -82,7 +84,13 @@ def parse(text: str, parts: Sequence[str], metrics: Sequence[str], names: Sequen
         _check(tree, places, names, effects, top=True)
     except RecursionError:
         raise InputError("query: it is nested too deeply to be read") from None
-    return Query(text, tree, tuple(dict.fromkeys(effects)))
+    obtained = any(isinstance(node, ast.Attribute) and _is_obtained(node) for node in ast.walk(tree))
+    return Query(text, tree, tuple(dict.fromkeys(effects)), obtained)
+
+
+def _is_obtained(node: ast.Attribute) -> bool:
+    of = node.value
+    return node.attr == "per_obtained" and isinstance(of, ast.Attribute) and isinstance(of.value, ast.Name)
 
 
 def answer(
@@ -94,14 +102,22 @@ def answer(
     Args:
       effect, significant: [K, parts, metrics].
       parts, metrics: their names.
-      columns: the other names, each [K].
+      columns: the other names, each [K]; where the query asks about effects per change obtained, "per_obtained" [K,
+        parts, metrics] and "strong" [K], where they may be asked about.
     """
     rows = [[identifier(name) for name in each] for each in (parts, metrics)]
 
+    def place(node: ast.expr) -> tuple[int, int]:
+        assert isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        return rows[0].index(node.value.id), rows[1].index(node.attr)
+
     def value(node: ast.expr) -> _Value:
+        if isinstance(node, ast.Attribute) and _is_obtained(node):
+            part, metric = place(node.value)
+            sure = significant[:, part, metric] & columns["strong"]
+            return _Value(columns["per_obtained"][:, part, metric], sure)
         if isinstance(node, ast.Attribute):
-            assert isinstance(node.value, ast.Name)
-            part, metric = rows[0].index(node.value.id), rows[1].index(node.attr)
+            part, metric = place(node)
             return _Value(effect[:, part, metric], significant[:, part, metric])
         if isinstance(node, ast.Name):
             return _Value(columns[node.id], None)
@@ -155,6 +171,8 @@ def _check(
             raise InputError(f"query: expected < <= > >= == or !=, found '{ast.unparse(node)}'")
         for each in (node.left, *node.comparators):
             inside(each, False)
+    elif isinstance(node, ast.Attribute) and _is_obtained(node):
+        inside(node.value, top)
     elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         place = []
         for kind, word in (("part", node.value.id), ("metric", node.attr)):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from linkjax.analysis import per_obtained, selectivity
 from linkjax.analysis import query as queries
-from linkjax.analysis import selectivity
 from linkjax.errors import InputError
 
 DIMS = ("unit", "part", "metric")
@@ -24,6 +24,7 @@ AGAINST = ("sign", "r", "w")
 COLUMNS = (
     "unit",
     "fidelity",
+    "first_stage",
     "consistency",
     "side_effect",
     "step_w",
@@ -34,7 +35,18 @@ COLUMNS = (
     "own_share",
 )
 _MEASURED = ("effect", "low", "high", "p_sign", "consistency", "anchors")
-_EFFECT_COLUMNS = ("effect", "low", "high", "p_sign", "p_r", "p_w", "q", "consistency", "predicted")
+_EFFECT_COLUMNS = (
+    "effect",
+    "low",
+    "high",
+    "p_sign",
+    "p_r",
+    "p_w",
+    "q",
+    "consistency",
+    "predicted",
+    *per_obtained.STORED,
+)
 
 
 def against(directions: str) -> tuple[str, ...]:
@@ -81,6 +93,7 @@ def measure_effects(
     labels: Any,
     *,
     random: dict[str, tuple[Any, Any]] | None = None,
+    first_stage: tuple[Any, Any] | None = None,
     against: Sequence[str] = AGAINST,
     spread: Any = None,
     seed: int = 0,
@@ -95,15 +108,17 @@ def measure_effects(
       slopes: dims sample, unit, part, metric, per σ of the unit, with names of parts and metrics as coordinates.
       labels: class of each sample.
       random: see `decide`; none: effects are held against their signs alone.
+      first_stage: fidelity of each unit by sample and the spread of the values asked, [sample, unit] each, as
+        `per_obtained.measure` takes them; none: no effects per change obtained.
       spread: standard deviation of every metric among untouched samples, [part, metric], to rank by.
       seed, draws, flips, level: of the resampling, as `selectivity.effects`.
       columns: what else is known of each unit, [unit] each: fidelity, cluster, ….
     """
     if slopes.dims != ("sample", *DIMS):
         raise InputError(f"expected slopes by sample, unit, part and metric, found {', '.join(map(str, slopes.dims))}")
-    found = selectivity.effects(
-        jnp.asarray(slopes.values, jnp.float32), jnp.asarray(labels), jax.random.key(seed), draws, level, flips
-    )
+    resamples = selectivity.draw_resamples(jnp.asarray(labels), jax.random.key(seed), draws, flips)
+    by_unit = jnp.moveaxis(jnp.asarray(slopes.values, jnp.float32), 1, 0)
+    found = selectivity.unit_effects(by_unit, resamples, level)
     arrays = {name: np.asarray(getattr(found, name)) for name in _MEASURED}
     decision = decide(arrays["effect"], arrays["p_sign"], random or {}, against)
     arrays |= {"q": decision.q, **{f"p_{name}": values for name, values in decision.p.items()}}
@@ -111,6 +126,11 @@ def measure_effects(
         {name: (DIMS, values) for name, values in arrays.items()},
         coords={name: slopes.coords[name] for name in DIMS if name in slopes.coords},
     )
+    if first_stage is not None:
+        own, asked = (jnp.asarray(values, jnp.float32).T for values in first_stage)
+        ratio = per_obtained.measure(by_unit, own, asked, resamples.counts, level)
+        table = table.assign({name: (DIMS, np.asarray(getattr(ratio, name))) for name in per_obtained.STORED})
+        table["first_stage"] = ("unit", np.asarray(ratio.first_stage))
     if spread is not None:
         table["spread"] = (DIMS[1:], np.asarray(spread))
     return table.assign({name: ("unit", np.asarray(values)) for name, values in columns.items()})
@@ -183,6 +203,13 @@ def columns_of(table: xr.Dataset, asked: queries.Query, size: np.ndarray) -> dic
       size: |effects| to take the strongest by, [K, parts, metrics].
     """
     columns = {name: _column(table, name) for name in known_columns(table) if name != "consistency"}
+    if asked.obtained:
+        if "per_obtained" not in table:
+            raise InputError(
+                "query: this selection has no effects per change obtained; make it again with linkjax select"
+            )
+        columns["per_obtained"] = table["per_obtained"].values
+        columns["strong"] = per_obtained.strong(table["first_stage"].values)
     return columns | {"consistency": _consistency(table["consistency"].values, size, asked.effects)}
 
 

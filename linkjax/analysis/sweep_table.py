@@ -27,6 +27,8 @@ def of_sweep(swept: xr.Dataset, **settings: Any) -> xr.Dataset:
     std = swept["unit_std"].values[units]
     values = asked.by_sample(swept["value"].values, swept.sizes["sample"])
     slopes = selectivity.anchor_slopes(jnp.asarray(values), jnp.asarray(measured), jnp.asarray(std))
+    obtained = jnp.asarray(swept["obtained"].values)
+    own = selectivity.anchor_slopes(jnp.asarray(values), obtained, jnp.ones(len(units), jnp.float32))
     named = {"unit": units, "part": [str(name) for name in swept["part"].values], "metric": metrics}
     along = swept.attrs.get("summary", {}).get("directions", "kernel")
     chosen = {"against": selection.against(along), **settings}
@@ -43,6 +45,7 @@ def of_sweep(swept: xr.Dataset, **settings: Any) -> xr.Dataset:
         xr.DataArray(np.asarray(slopes), dims=("sample", *selection.DIMS), coords=named),
         swept["label"].values,
         random=random,
+        first_stage=(own, selectivity.deviations(jnp.asarray(values))[1]),
         spread=measurements.spread(swept["baseline"].values, metrics),
         **chosen,
         **columns,

@@ -15,6 +15,7 @@ from linkjax.analysis import (
     ablation,
     measurements,
     nothing_found,
+    per_obtained,
     random_directions,
     redundancy,
     selection,
@@ -88,8 +89,10 @@ class Config:
 
 
 def measure_units(resamples: selectivity.Resamples, items: dict[str, jax.Array], level: float) -> dict[str, jax.Array]:
-    """Slopes by unit → effects, intervals, p-values."""
-    return selectivity.unit_effects(items["slopes"], resamples, level)._asdict()
+    """Slopes by unit → effects, intervals, p-values; also per change obtained."""
+    found = selectivity.unit_effects(items["slopes"], resamples, level)._asdict()
+    ratio = per_obtained.measure(items["slopes"], items["fidelity"], items["spread"], resamples.counts, level)
+    return found | ratio._asdict()
 
 
 def ablate_units(models: tuple[Any, ablation.Samples], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -208,6 +211,12 @@ class Selecting:
             strict=True,
         ):  # fmt: skip
             self.writer.array(name, dims, (units, *rest), np.float32, (self.chunk, *rest), long_name=what)
+        for name, text in per_obtained.STORED.items():
+            self.writer.array(name, dims, (units, *rest), np.float32, (self.chunk, *rest), long_name=text)
+        text = (
+            "F of asked values for obtained ones, over anchors; below 10 effects per change obtained are not to be told"
+        )
+        self.writer.array("first_stage", ("unit",), (units,), np.float32, long_name=text)
         self.writer.array("anchors", dims, (units, *rest), np.int32, (self.chunk, *rest))
         by_class = (units, len(self.classes), *rest)
         self.writer.array(
@@ -231,14 +240,17 @@ class Selecting:
     def _effects(self, rows: np.ndarray) -> None:
         group: Any = self.writer.group
         measured = self.swept.read(self.data, "measured", (slice(None), rows))
-        slopes = selectivity.anchor_slopes(
-            jnp.asarray(read_asked(self.swept, self.data, rows)),
-            jnp.asarray(measurements.unwrapped(measured, axis=2)),
-            jnp.asarray(self.read["unit_std"][self.units[rows]]),
-        )
-        items = {"slopes": np.moveaxis(np.asarray(slopes), 1, 0)}
+        asked = jnp.asarray(read_asked(self.swept, self.data, rows))
+        std = jnp.asarray(self.read["unit_std"][self.units[rows]])
+        obtained = jnp.asarray(self.swept.read(self.data, "obtained", (slice(None), rows)))
+        by_anchor = {
+            "slopes": selectivity.anchor_slopes(asked, jnp.asarray(measurements.unwrapped(measured, axis=2)), std),
+            "fidelity": selectivity.anchor_slopes(asked, obtained, jnp.ones_like(std)),
+            "spread": selectivity.deviations(asked)[1],
+        }
+        items = {name: np.moveaxis(np.asarray(values), 1, 0) for name, values in by_anchor.items()}
         found = self._map(functools.partial(measure_units, level=self.config.level), self._resamples, items)
-        for name in (*_STORED, "anchors"):
+        for name in (*_STORED, *per_obtained.STORED, "first_stage", "anchors"):
             group[name].oindex[rows] = found[name]
         group["class_effect"].oindex[rows] = found["by_class"]
 
@@ -376,7 +388,17 @@ class Selecting:
         import xarray as xr
 
         group: Any = self.writer.group
-        columns = (*_STORED, "anchors", "q", "spread", "p_r", "p_w", "predicted", *selection.COLUMNS)
+        columns = (
+            *_STORED,
+            *per_obtained.STORED,
+            "anchors",
+            "q",
+            "spread",
+            "p_r",
+            "p_w",
+            "predicted",
+            *selection.COLUMNS,
+        )
         table = xr.Dataset(
             {name: (group[name].metadata.dimension_names, group[name][...]) for name in columns if name in group},
             coords={"part": self.parts, "metric": self.metrics},
@@ -399,6 +421,7 @@ class Selecting:
             "class_names": coordinates.called(self.classes, coordinates.known_names(self.pairs.summary)),
             "significant": int(significant.sum()),
             "significant_units": int(significant.any(axis=(1, 2)).sum()),
+            "weak_units": self.units[self.live[~per_obtained.strong(group["first_stage"][...][self.live])]],
             "nothing_found": why,
             "selected_units": len(np.unique(rows["unit"].values)),
             "selected": [int(unit) for unit in dict.fromkeys(rows["unit"].values.tolist())],

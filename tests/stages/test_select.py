@@ -32,6 +32,18 @@ def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(w
     a = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
     b = made.read(made.open(), "effect")
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.nanmax(np.abs(a)))
+    x = value - value.mean(axis=2, keepdims=True)
+    sums = [np.einsum("aus,aus...->u...", x, each) for each in (measured, swept.read(data, "obtained"))]
+    with np.errstate(divide="ignore", invalid="ignore"):  # of units that moved in no anchor
+        ratio = std[unit][:, None, None] * sums[0] / sums[1][:, None, None]
+    known = np.isfinite(slopes).all(axis=0) & np.isfinite(b)
+    assert known.any()
+    np.testing.assert_allclose(made.read(made.open(), "per_obtained")[known], ratio[known], rtol=2e-3)
+    fidelity, error, first = (
+        of.read(of.open(), name) for of, name in ((swept, "fidelity"), (swept, "fidelity_se"), (made, "first_stage"))
+    )
+    several = np.isfinite(error)
+    np.testing.assert_allclose(first[several], (fidelity / error)[several] ** 2, rtol=2e-3)
     rows = linkjax.select(made.open(), fdr=0.3)
     stored = pyarrow.parquet.read_table(made.path / "selected.parquet").to_pydict()
     assert len(stored["unit"]) == rows.sizes["row"] and list(rows["unit"].values) == stored["unit"]

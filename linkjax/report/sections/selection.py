@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from linkjax.analysis import per_obtained
 from linkjax.report import figures
-from linkjax.report.content import Cell, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
 from linkjax.report.source import Context, Source, caution_words
 
@@ -24,6 +25,8 @@ class _Selection:
     low: np.ndarray
     high: np.ndarray
     raw: np.ndarray  # in the metric's own unit
+    obtained: tuple[np.ndarray, ...]  # per σ of the unit obtained: effect, low, high; NaN: untold
+    first_stage: np.ndarray  # [units], F of asked values for obtained ones
     q: np.ndarray
     consistency: np.ndarray
     columns: list[str]
@@ -57,6 +60,11 @@ def section(source: Source, context: Context) -> Section:
     else:
         least = number(summary["smallest_p_sign"])
         blocks.append(Text(f"No effect is significant. With these anchors no p-value can be below {least}."))
+    if summary.get("weak_units"):
+        some, more = summary["weak_units"][:20], len(summary["weak_units"]) > 20
+        named = ", ".join(map(str, some)) + (" …" if more else "")
+        count = number(len(summary["weak_units"]))
+        blocks.append(Notice(f"{count} units hardly move, and nothing is told of them per change obtained: {named}."))
     blocks += _doubles(source, found)
     blocks += _ablations(source, found, context)
     return Section(
@@ -83,11 +91,18 @@ def _read(source: Source) -> _Selection:
     parts, metrics = source.names("part"), source.names("metric")
     units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
     flat = (len(unit), -1)
+    ratios = [
+        source.array(name, *dims).astype(np.float64) if source.has(name) else np.full_like(arrays["effect"], np.nan)
+        for name in per_obtained.STORED
+    ]
+    first = source.array("first_stage", "unit") if source.has("first_stage") else np.full(len(unit), np.nan)
     return _Selection(
         unit=unit,
         chosen=np.isin(unit, source.summary["selected"]),
         **{name: (arrays[name] / scale).reshape(flat) for name in ("effect", "low", "high")},
         **{name: arrays[name].reshape(flat) for name in ("q", "consistency")},
+        obtained=tuple((each / scale).reshape(flat) for each in ratios),
+        first_stage=first,
         raw=arrays["effect"].reshape(flat),
         columns=[f"{part}: {metric.replace('_', ' ')}" for part in parts for metric in metrics],
         units_of=["" if name == "1" else name for name in units_of] * len(parts),
@@ -106,18 +121,39 @@ def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> 
             Cell(f"unit {int(found.unit[row])}", remark=caution_words(int(caution[row]))), found.columns[column],
             Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
             f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
-            number(found.q[row, column]), percent(found.consistency[row, column]), number(fidelity[row]),
+            _obtained(found, row, column), number(found.q[row, column]), percent(found.consistency[row, column]),
+            number(fidelity[row]),
             ", ".join(map(str, doubles[:6])) + (" …" if len(doubles) > 6 else "") if doubles else NONE,
         ])  # fmt: skip
-    columns = ("unit", "changes", "effect", "interval", "q", "classes that agree", "fidelity", "doubles")
+    columns = (
+        "unit",
+        "changes",
+        "effect",
+        "interval",
+        "per change obtained",
+        "q",
+        "classes that agree",
+        "fidelity",
+        "doubles",
+    )
     return Table(
         "Significant effects, largest first",
         columns,
         rows,
         note="Per standard deviation of the unit, in standard deviations (sd) of the metric among anchors, and below "
-        f"that in the metric's own unit. {note}",
-        numeric=(2, 3, 4, 5, 6),
+        f"that in the metric's own unit. Per change obtained: the same where the unit really rises by one, with the "
+        f"interval below. {note}",
+        numeric=(2, 3, 4, 5, 6, 7),
     )
+
+
+def _obtained(found: _Selection, row: int, column: int) -> Cell:
+    """An effect per change obtained, with its interval; what obtains too little is named."""
+    if not per_obtained.strong(found.first_stage)[row]:
+        return Cell(NONE, remark="moves too little" if np.isfinite(found.first_stage[row]) else "")
+    value, low, high = (each[row, column] for each in found.obtained)
+    ends = ("−∞" if np.isneginf(low) else _signed(low), "∞" if np.isposinf(high) else _signed(high))
+    return Cell(f"{_signed(value)} sd", remark=" … ".join(ends))
 
 
 def _intervals(found: _Selection, places: list[tuple[int, int]]) -> Plot:
@@ -227,6 +263,15 @@ def _terms() -> list[Term]:
             "in W), adjusted over units so that among all units called significant for one measurement the expected "
             "share of false ones is at most the chosen one (Benjamini and Hochberg).",
             "q₍ᵢ₎ = min over j ≥ i of (m / j) · p₍ⱼ₎",
+        ),
+        Term(
+            "Per change obtained",
+            "What changes when the unit, as the classifier sees it in the drawn image, rises by one standard "
+            "deviation, however much of the change asked it obtains: the value asked is the instrument, the one "
+            "obtained the treatment (Wald). It speaks of a change along this direction, on which other units move too, "
+            "and is not told where asked values move obtained ones too little (F of the first stage below 10). An "
+            "interval may have no end.",
+            "Σ cov(asked, metric) / Σ cov(asked, obtained) · sd(u), sums over samples",
         ),
         Term(
             "Doubles",
