@@ -153,13 +153,6 @@ def classes(wanted: Classes, link: Model, link_path: str, of_pairs: artifacts.Ar
     return None if len(wanted) == len(known) else tuple(label for label in known if label in wanted)
 
 
-def known_classes(of_pairs: artifacts.Artifact, labels: np.ndarray) -> tuple[int, ...] | None:
-    """Those of some labels that the pairs hold, in the pairs' order; None: all of the pairs', or none of them."""
-    known: list[int] = of_pairs.summary["classes"]
-    found = tuple(label for label in known if label in set(labels.tolist()))
-    return None if len(found) in (0, len(known)) else found
-
-
 def count_classes(wanted: Classes, known: int) -> int:
     """How many there are, at most, of so many that the pairs hold; a plan knows no link."""
     return min(len(wanted), known) if isinstance(wanted, tuple) else known
@@ -310,6 +303,22 @@ def spread_rows(
     among = rows_of(pairs, split, labels)
     chosen = np.unique(np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int))
     return pairs.read(pairs.open(), name, among[chosen])
+
+
+def rows_of_anchors(
+    pairs: artifacts.Artifact, labels: np.ndarray, photographs: bool, most: int
+) -> dict[str, np.ndarray]:
+    """`r` and `label` of training samples of the anchors' classes, evenly spread; of all classes where none is known.
+
+    Args:
+      labels: of the anchors, in whose numbering the labels are: the classifier's for photographs, else the generator's.
+    """
+    known = np.asarray(pairs.summary["classes"])
+    called = as_seen(pairs, known) if photographs else known
+    own = np.isin(called, labels)
+    wanted = None if own.all() or not own.any() else tuple(known[own].tolist())
+    found = {name: spread_rows(pairs, name, "train", most, wanted) for name in ("r", "label")}
+    return found | ({"label": as_seen(pairs, found["label"])} if photographs else {})
 
 
 def first_of_each_class(

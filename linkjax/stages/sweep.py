@@ -156,8 +156,7 @@ def run(config: Config) -> None:
     anchors = inputs.anchors(pairs, encoding, config.samples, classes)
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
-    own = inputs.known_classes(pairs, anchors["label"])
-    of_anchors = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, own) for name in trained}
+    of_anchors = inputs.rows_of_anchors(pairs, anchors["label"], encoding is not None, _RANGE_ROWS)
     steered = inputs.steered(link) if config.directions == "steer" else None
     with artifacts.Writer(
         Path(config.out),
