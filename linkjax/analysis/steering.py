@@ -166,7 +166,7 @@ def _weight(of: Spectrum, lam: float | np.ndarray) -> Float[np.ndarray, "K units
         raise InputError(f"lambda: expected 0 or more, found {lam.min() if lam.size else lam}")
     strengths = of.strengths[:, None]
     # (λ + 1) / (e + λ): 1 for λ = ∞, and no division by zero where λ = 0 meets an axis that says nothing of r.
-    weak = strengths <= RANK_TOLERANCE * max(float(of.strengths[0]), 1e-300)
+    weak = strengths <= RANK_TOLERANCE * max(float(of.strengths.max(initial=0.0)), 1e-300)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.where(np.isinf(lam), 1.0, (lam + 1.0) / (strengths + lam))
     return np.where(weak & (lam == 0), 0.0, weight)

@@ -25,7 +25,8 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
       each: samples of a class.
       classes: numbers of the generator's classes; None: all that the pairs hold.
       split: "test", "val" or "train".
-    Returns: by `sample`: `w` [sample, w], `r` [sample, unit], `label`, `sample_id`; by `trained`: `trained_r`
+    Returns: by `sample`: `w` [sample, w], `r` [sample, unit], `label`, `sample_id`, and `seen`, the classifier's number of
+      the class (what it sees, where it has no such class); by `trained`: `trained_r`
       [trained, unit], `trained_label`, of at most 8192 training samples. `.isel(sample=…)` takes some of them.
     Raises: InputError if these are no pairs, or hold too few samples of a class.
     """
@@ -48,7 +49,11 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
     chosen = train[np.unique(np.linspace(0, len(train) - 1, min(_RANGE_ROWS, len(train))).round().astype(int))]
     summary = pairs.attrs.get("summary", {})
     names = {name: summary[name] for name in ("classes", "class_names") if name in summary}
-    found = _start(*(pairs[name].values[np.concatenate(rows)] for name in ("w", "r", "label", "sample_id")), names)
+    taken = np.concatenate(rows)
+    found = _start(*(pairs[name].values[taken] for name in ("w", "r", "label", "sample_id")), names)
+    as_seen = dict(zip(summary.get("classes", ()), summary.get("seen_as", summary.get("classes", ())), strict=True))
+    mapped = np.array([as_seen.get(int(one), -1) for one in label[taken]])
+    found["seen"] = ("sample", np.where(mapped >= 0, mapped, pairs["prediction"].values[taken]).astype(np.int32))
     return _with_range(found, pairs["r"].values[chosen], label[chosen])
 
 
@@ -85,6 +90,8 @@ def sample(
     w, r = (np.asarray(values) for values in (drawn.w, drawn.r))
     own = number < each
     found = _start(w[own], r[own], label[own], number[own], {"classes": [int(one) for one in classes]})
+    one_list = count == study.classifier.spec.num_classes
+    found["seen"] = ("sample", label[own] if one_list else np.asarray(drawn.prediction)[own].astype(np.int32))
     return _with_range(found, r[~own], label[~own])
 
 

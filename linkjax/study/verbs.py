@@ -123,6 +123,7 @@ def counterfactual(
     if not 0 <= target < classes:
         raise InputError(f"target: expected a class from 0 to {classes - 1}, found {target}")
     own, trained = start_arrays(anchors)
+    own["label"] = anchors["seen"].values if "seen" in anchors else own["label"]
     keep = own["label"] != target
     if not keep.any():
         raise InputError(f"anchors: expected some that are not of class {target} already, found none")

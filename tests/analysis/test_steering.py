@@ -43,6 +43,13 @@ def test_moments_within_classes_are_those_of_deviations_from_class_means():
     assert direct.variance[-1] == from_sums.variance[-1] == 0
 
 
+def test_a_w_that_is_constant_within_classes_gives_no_direction():
+    label = np.arange(60) % 3
+    r = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    link = linkjax.fit_link(r, np.eye(3, dtype=np.float32)[label], method="ridge", alpha=1.0, labels=label)
+    assert link.steer is None or np.isnan(link.steer).all()
+
+
 @pytest.mark.parametrize("lam", [0.0, 0.1, 10.0, np.inf])
 def test_the_predicted_own_change_is_one_and_a_constant_unit_has_no_direction(lam):
     within = _within()
