@@ -45,7 +45,12 @@ class View(NamedTuple):
         return View(array, self.order)
 
     def axis(self, axis: int) -> int:
-        """Where an axis of the value is in the array."""
+        """Where an axis of the value is in the array.
+
+        Raises: ValueError for one that it does not have; they are counted from 0.
+        """
+        if not 0 <= axis < self.rank:
+            raise ValueError(f"expected one of {self.rank} axes, found {axis}")
         return self.order[axis]
 
     def permuted(self, axes: Order) -> "View":
