@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from linkjax import artifacts, manifest
 from linkjax.analysis import measurements
@@ -124,29 +125,37 @@ def make_run(
 
 
 def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0) -> None:
-    """Store every unit's pictures where `linkjax atlas` looks for those that it drew before it was stopped."""
+    """Store every unit's pictures where `linkjax atlas` looks for those that it drew before it was stopped.
+
+    Args:
+      resolution: of the images that pictures are made small from.
+    """
     results = Results({role: Path(config.run) / role for role in ("sweep", "selection", "pairs")})
     plan = run.plan(config, results)
     data, rng = manifest.partial(out) / run.DATA, np.random.default_rng(seed)
-    animals = np.stack([_photograph(rng, resolution) for _ in plan.samples])
-    change = _photograph(rng, resolution).astype(np.float32) - 128
+    animals = np.stack([_photograph(rng, resolution, plan.tile) for _ in plan.samples]).astype(np.float32)
+    change = _photograph(rng, resolution, plan.tile).astype(np.float32) - 128
+    size = np.linspace(-0.4, 0.4, len(plan.steps), dtype=np.float32)[None, :, None, None, None]
     for row, key in enumerate(plan.keys()):
         if not plan.live[row] or pictures.stored_key(data / f"{pictures.strip(plan.units[row])}.js") == key:
             continue
-        turned = np.roll(change, 37 * row % resolution, axis=1)
-        size = np.linspace(-0.4, 0.4, len(plan.steps))[None, :, None, None, None]
+        turned = np.roll(change, (37 * row % plan.tile, 11 * row % plan.tile), axis=(0, 1))
         images = np.clip(animals[:, None] + size * turned, 0, 255).astype(np.uint8)
         pictures.store(data, pictures.strip(plan.units[row]), key, images, plan.tile, plan.quality)
 
 
-def _photograph(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Bytes [side, side, 3] whose spectrum falls as 1/f, as that of photographs does."""
+def _photograph(rng: np.random.Generator, side: int, small: int) -> np.ndarray:
+    """Bytes [small, small, 3] of as much detail as a detailed photograph's, made small from an image of `side` pixels.
+
+    The amplitudes fall as f^−1.5, so that a sheet takes 36 KB; those of photographs that come with scikit-image and
+    Matplotlib (astronaut, cat, coffee, coins, motorcycle, rocket, portrait) take 13 to 39 KB.
+    """
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]) + 0.5 / side
     waves = rng.normal(size=(3, *frequency.shape)) + 1j * rng.normal(size=(3, *frequency.shape))
-    grey = np.fft.irfft2(waves[:1] / frequency**1.1, (side, side))
-    colour = np.fft.irfft2(waves / frequency**1.1, (side, side))
+    grey, colour = (np.fft.irfft2(each / frequency**1.5, (side, side)) for each in (waves[:1], waves))
     field = grey + 0.4 * colour
-    return np.clip(128 + 45 * (field / field.std()), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels = np.clip(128 + 45 * (field / field.std()), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.asarray(Image.fromarray(pixels).resize((small, small), Image.Resampling.LANCZOS))
 
 
 def _names(writer: artifacts.Writer, units: int, parts: Sequence[str], metrics: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ class Config:
     """Steps shown of every unit, at most."""
     tile: int = 96
     """Side of a picture in pixels, at most that of the generator's."""
-    quality: int = 80
+    quality: int = 75
     """Of the pictures' compression, 1 … 100."""
     title: str = "linkjax atlas"
     """Heading of the page."""
