@@ -49,7 +49,10 @@ def test_alpha_is_the_one_with_the_smallest_held_out_error(linking, method):
     errors = [((w[60:] - np.asarray(fit_link(*train, method, alpha)(r[60:]))) ** 2).mean() for alpha in alphas]
     assert link.spec.alpha == alphas[int(np.argmin(errors))]
     same, found = fit_from_moments(accumulate(*train), method, held_out=accumulate(*held), alphas=alphas)
-    assert dataclasses.replace(same.spec, steered=True) == link.spec and found.alpha == link.spec.alpha
+    lam = link.spec.steer_lambda
+    assert (
+        dataclasses.replace(same.spec, steered=True, steer_lambda=lam) == link.spec and found.alpha == link.spec.alpha
+    )
     for (alpha, error), expected in zip(found.validation, errors, strict=True):
         assert alpha in alphas and abs(error / expected - 1) < 1e-5  # against a float32 link
 

