@@ -25,8 +25,8 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
       each: samples of a class.
       classes: numbers of the generator's classes; None: all that the pairs hold.
       split: "test", "val" or "train".
-    Returns: by `sample`: `w` [sample, w], `r` [sample, unit], `label`, `sample_id`, and `seen`, the classifier's number of
-      the class (what it sees, where it has no such class); by `trained`: `trained_r`
+    Returns: by `sample`: `w` [sample, w], `r` [sample, unit], `label`, `sample_id`, and `seen`, the classifier's number
+      of the class (what it sees, where it has no such class); by `trained`: `trained_r`
       [trained, unit], `trained_label`, of at most 8192 training samples. `.isel(sample=…)` takes some of them.
     Raises: InputError if these are no pairs, or hold too few samples of a class.
     """
