@@ -1,9 +1,10 @@
 """Search for inputs that break a reader, led by the coverage of its code (atheris; Linux, CPython up to 3.13).
 
   pip install atheris
-  python scripts/fuzz_coverage.py state_dict|safetensors|snapshot|preprocessing|names [-runs=N] [-max_total_time=S]
+  python scripts/fuzz_coverage.py READER [-runs=N] [-max_total_time=S]
 
-What follows the reader's name goes to libFuzzer. It begins with small sound files, and ends with exit code 77 and the
+READER is state_dict, safetensors, snapshot, preprocessing, names, mask_png, mask_npy, mask_json or class_map. What
+follows the reader's name goes to libFuzzer. It begins with small sound files, and ends with exit code 77 and the
 input beside it as soon as anything but linkjax's own one-sentence errors leaves the reader.
 """
 
@@ -19,17 +20,35 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-with atheris.instrument_imports(include=["linkjax_converters"]):
+with atheris.instrument_imports(include=["linkjax_converters", "linkjax.masks", "linkjax.class_map"]):
+    from linkjax import class_map, masks
     from linkjax_converters import class_names, preprocessing, state_dict
     from linkjax_converters.reader import snapshot
 
 import fuzz_weight_files
 
 from linkjax.errors import InputError
+from tests.masks import test_fuzz
 from tests.reference import pickle_mutations
 
-CASES = Path(__file__).parents[1] / "tests" / "cases"
+SIZE = 16  # of the pictures that masks belong to
+
+
+def mask(path: Path) -> None:
+    """The mask of one picture."""
+    for labels in masks.read(path, (path.stem,), SIZE).labels.values():
+        assert labels.shape == (SIZE, SIZE) and labels.min() >= -1
+
+
+def classes(path: Path) -> None:
+    """A map of two of ten classes to three."""
+    found = class_map.of((4, 9), ("pug", "corgi"), 10, ("cat", "dog", "fox"), 3, str(path), needed=False)
+    assert all(-1 <= each < 3 for each in found)
+
+
 READERS = {
+    **{f"mask_{kind}": (mask, f"000000.{kind}") for kind in ("png", "npy", "json")},
+    "class_map": (classes, "map.csv"),
     "state_dict": (state_dict.read_state_dict, "x.pth"),
     "safetensors": (state_dict.read_state_dict, "x.safetensors"),
     "snapshot": (snapshot.read_snapshot, "x.pkl"),
@@ -40,6 +59,10 @@ READERS = {
 
 def sound(what: str, folder: Path) -> list[bytes]:
     """Small whole files to begin with."""
+    if what.startswith("mask_"):
+        return test_fuzz.seeds(folder)[what.replace("mask_", ".")]
+    if what == "class_map":
+        return [b"4,dog\n9, 0\n", b'"pug","fox"\r\n']
     if what == "snapshot":
         return pickle_mutations.seeds(folder)
     if what == "safetensors":
