@@ -51,6 +51,7 @@ STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in anothe
 # Relative to the largest: moments summed by each device or process, so that their number decides the order of float64
 # sums, or of the host's BLAS, which orders them by the processor; of an mlp also gradients, over a few steps of Adam.
 STAGE_DEVICES = 1e-4
+STAGE_UNTOUCHED = 1e-4  # relative to the largest: sums over the pixels of one image, in two programs
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
 # Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
 SCREENING = 2e-2

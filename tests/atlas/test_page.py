@@ -165,12 +165,13 @@ def test_the_address_holds_the_whole_state(page):
     browser = page()
     state = {"q": "ear.area > 0", "sort": "fidelity", "turned": True, "unit": 3, "view": "unit", "pins": [9, 3]}
     browser.run(f"Atlas.go({json.dumps(state)}, true)")
+    browser.wait("location.hash.includes('pins')")
     address = browser.run("location.hash")
     again = page(address.lstrip("#"))
     assert {name: again.run(f"Atlas.state.{name}") for name in state} == state
-    assert again.run("document.querySelector('#look h2').innerText") == "Unit 3"
+    again.wait("document.querySelector('#look h2')?.innerText === 'Unit 3'")
     again.run("history.back()") if again.run("history.length") > 2 else None
-    assert page("unit=99999").run("document.getElementById('look').innerText").endswith("not swept in this run.")
+    page("unit=99999").wait("document.getElementById('look').innerText.trimEnd().endsWith('not swept in this run.')")
 
 
 def test_class_pairs_show_their_boundary_their_units_and_a_path(page):
