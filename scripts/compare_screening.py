@@ -2,9 +2,11 @@
 
     python scripts/compare_screening.py --screening DEMO/screening --sweep DEMO/sweep [--json FILE] [--paths]
 
-Prints Spearman's rank correlation over units, parts and metrics together, and for each metric by itself. Effects are in
-standard deviations of the metric among untouched samples, per standard deviation of the unit. With
---paths, what the screening integrated along the sweep's path is compared (`linkjax screen --path-units`).
+Prints how many units are among the 20 of largest effects in both (by the root mean square of all effects, as candidates
+of a sweep are chosen, and by the largest one), and Spearman's rank correlation over units, parts and metrics together,
+and for each metric by itself. Effects are in standard deviations of the metric among untouched samples, per standard
+deviation of the unit. With --paths, what the screening integrated along the sweep's path is compared (`linkjax screen
+--path-units`).
 """
 
 import argparse
@@ -15,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from linkjax import artifacts
-from linkjax.analysis import measurements
+from linkjax.analysis import candidates, measurements
 from linkjax.analysis.ranks import rank_correlation
+
+_TOP = 20  # units of the two lists that are compared
 
 
 def _effects(
@@ -31,6 +35,14 @@ def _effects(
     return effect, measurements.spread(baseline, metrics), artifacts.names(data, "part"), metrics, unit
 
 
+def _root_mean_square(scaled: np.ndarray) -> np.ndarray:
+    return candidates.strongest_units(scaled, np.ones(scaled.shape[1:]), np.ones(len(scaled), bool), _TOP)
+
+
+def _largest(scaled: np.ndarray) -> np.ndarray:
+    return np.argsort(-candidates.strength(scaled, np.ones(scaled.shape[1:])).max(axis=(1, 2)))[:_TOP]
+
+
 def compare(screening: Path, sweep: Path, paths: bool = False) -> dict[str, Any]:
     """Rank correlations of screened and swept effects: pooled, by metric, and over how many."""
     screened, _, parts, metrics, units = _effects(screening, "screening", paths)
@@ -43,6 +55,8 @@ def compare(screening: Path, sweep: Path, paths: bool = False) -> dict[str, Any]
     a, b = screened / spread[places], swept[(slice(None), *places)] / spread[places]
     known = np.isfinite(a) & np.isfinite(b)
     figures = {"pooled": rank_correlation(a[known], b[known]), "effects": int(known.sum())}
+    figures |= {f"top {_TOP} shared, {name}": len(np.intersect1d(way(a), way(b)))
+                for name, way in (("root mean square", _root_mean_square), ("largest effect", _largest))}  # fmt: skip
     by_metric = {}
     for column, metric in enumerate(metrics):
         mine = known[..., column]
@@ -58,6 +72,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     figures = compare(arguments.screening, arguments.sweep, arguments.paths)
+    for name, value in figures.items():
+        if name.startswith("top"):
+            print(f"{name}: {value}")
     print(f"pooled over {figures['effects']} effects: {figures['pooled']:.3f}")
     for metric, value in figures["by metric"].items():
         print(f"{metric:18} {value:.3f}")

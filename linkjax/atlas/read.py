@@ -82,7 +82,7 @@ class Results:
         self.labels = self.sweep.array("label", "sample")
         self.sample_ids = self.sweep.array("sample_id", "sample")
         self.flag = self.sweep.array("flag", "unit")
-        self.asked = self._asked()
+        self.asked = self.sweep.asked()
         self.table = self._table()
 
     @property
@@ -103,16 +103,6 @@ class Results:
         units = units or [each.unit if each else "" for each in blank]
         texts = texts or [each.description if each else "" for each in blank]
         return [{"unit": unit, "text": text} for unit, text in zip(units, texts, strict=True)]
-
-    def _asked(self) -> np.ndarray:
-        """What every unit is set to, [sample, unit, step]."""
-        dims = self.sweep.dims("value")
-        value = self.sweep.array("value", *dims)
-        if dims == ("unit", "step"):
-            return np.broadcast_to(value[None], (len(self.sample_ids), *value.shape))
-        if dims != ("sample", "unit", "step"):
-            raise InputError(f"{self.sweep.path}: expected 'value' by unit and step, found it by {', '.join(dims)}")
-        return value
 
     def _table(self) -> xr.Dataset:
         """Effects and columns as `linkjax.select` reads them."""

@@ -1,6 +1,7 @@
 """What a sweep, a screening or a search starts from: samples of stored pairs, or new ones."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -26,8 +27,8 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
       classes: numbers of the generator's classes; None: all that the pairs hold.
       split: "test", "val" or "train".
     Returns: by `sample`: `w` [sample, w], `r` [sample, unit], `label`, `sample_id`, and `seen`, the classifier's number
-      of the class (what it sees, where it has no such class); by `trained`: `trained_r`
-      [trained, unit], `trained_label`, of at most 8192 training samples. `.isel(sample=…)` takes some of them.
+      of the class (what it sees, where it has no such class); by `trained`: `trained_r` [trained, unit],
+      `trained_label`, of at most 8192 training samples. `.isel(sample=…)` takes some of them.
     Raises: InputError if these are no pairs, or hold too few samples of a class.
     """
     if "split" not in pairs.coords or "r" not in pairs:
@@ -95,10 +96,8 @@ def sample(
     return _with_range(found, r[~own], label[~own])
 
 
-def map_study(function: Any, models: Any, items: dict[str, np.ndarray], **settings: Any) -> Any:
+def map_study(function: Callable[..., Any], models: Any, items: dict[str, np.ndarray], **settings: Any) -> Any:
     """A function of models and items over all devices, images a multiple of the share that gives equal bits."""
-    import functools
-
     on = parallel.mesh()
     share = share_of(models[0].spec.resolution)
     size = parallel.round_up(_BATCH * on.size, on)
