@@ -15,7 +15,7 @@ from demo import fast_resnet, planted, training
 from flax import nnx
 
 from linkjax import numerics, parallel
-from linkjax.demo import factors
+from linkjax.demo import factors, world
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.stylegan_xl import Generator
@@ -71,9 +71,13 @@ def augmented(images: Array, keys: Array) -> Array:
 
 
 def _loss(
-    weights: Any, constants: tuple, items: dict[str, Array], graph: Any, goal: str, world: str
+    weights: Any, constants: tuple, items: dict[str, Array], graph: Any, goal: str, table: str
 ) -> tuple[Array, tuple]:
-    """Of a device's own items; beside the batch norms' statistics, the number to report."""
+    """Of a device's own items; beside the batch norms' statistics, the number to report.
+
+    Args:
+      table: the world whose planted units are aimed at.
+    """
     buffers, generator = constants
     z, breed, keys = items["z"], items["breed"], items["key"]
     truth = factors.factors_of(z, breed)
@@ -88,7 +92,7 @@ def _loss(
     units, seen = fast_resnet.features(model.network, x)
     if goal == "planted":
         # The head reads the units and leaves them alone: they carry what was planted, nothing of the breed's label.
-        error = jnp.mean(jnp.square(units - planted.targets(truth, world)))
+        error = jnp.mean(jnp.square(units - planted.targets(truth, table)))
         units = jax.lax.stop_gradient(units)
     scores = jnp.matmul(units, model.last.kernel[...], precision=numerics.PRECISION) + model.last.bias[...]
     if goal == "factors":
@@ -124,7 +128,7 @@ def train(
         "step": jnp.zeros((), jnp.int32),
     }
     start, generator = parallel.replicate((start, generator), mesh)
-    spread = training.gradients(functools.partial(_loss, graph=graph, goal=settings.goal, world=settings.world), mesh)
+    spread = training.gradients(functools.partial(_loss, graph=graph, goal=settings.goal, table=settings.world), mesh)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: dict, generator: Any, rate: Array) -> tuple[dict, dict[str, Array]]:
