@@ -1,6 +1,7 @@
 """The command line: `linkjax COMMAND [--config FILE.toml] [--flag value …] --out DIR`.
 
-Exit codes: 0 done, 2 wrong use or unusable input, 1 failed; the reason is one line on standard error.
+Exit codes: 0 done, 2 wrong use or unusable input, 1 failed; the reason is one line on standard error. 141, without a
+word, if whoever read what is printed left before the end (`| head -1`), as shells say it of other programs.
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.ops.resize import Interpolation
 from linkjax.stages import PIPELINE, settings_of_stages
+
+READER_LEFT = 128 + 13  # what a shell says of a program that SIGPIPE ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             return cluster.leave(1)
         raise
+    surroundings.unheard()  # of work that is done a reader who left changes nothing
     return cluster.leave(code)
 
 
@@ -121,12 +125,16 @@ def _run(arguments: list[str]) -> int:
         if not error.told:
             print(f"linkjax: {cluster.label()}{error}", file=sys.stderr)
         return error.exit_code
-    except SystemExit as stop:  # tyro: 0 after --help, 2 on wrong flags
+    except SystemExit as stop:  # tyro: 0 after --help, 2 on wrong flags; rich: 1 where a reader left
+        if isinstance(stop.__context__, BrokenPipeError):
+            return READER_LEFT
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt:
         print("linkjax: stopped; the same command goes on where it was", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and surroundings.unheard():
+            return READER_LEFT
         print(f"linkjax: {cluster.label()}{_failure(error)}", file=sys.stderr)
         return 1
 

@@ -1,7 +1,10 @@
 """What a command finds around it: streams that cannot show every character, devices asked for, JAX's own switches."""
 
 import io
+import os
+import select
 import sys
+from typing import TextIO
 
 from linkjax.errors import InputError
 
@@ -11,6 +14,28 @@ def forgive_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
             stream.reconfigure(errors="replace")
+
+
+def unheard() -> bool:
+    """Whether nobody reads any more what is printed (`| head -1`); from then on it goes nowhere, without a word."""
+    left = [stream for stream in (sys.stdout, sys.stderr) if _reader_left(stream)]
+    for stream in left:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(left)
+
+
+def _reader_left(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+        place = select.poll()  # an unbuffered stream forgets what it could not write, so the pipe itself is asked
+        place.register(stream.fileno(), 0)
+        return bool(place.poll(0))
+    except BrokenPipeError:
+        return True
+    except (OSError, ValueError, AttributeError):  # no descriptor, closed; Windows has no poll
+        return False
 
 
 def check_devices() -> None:

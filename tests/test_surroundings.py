@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from linkjax import compile_cache, surroundings
+from linkjax.cli import READER_LEFT, main
 from linkjax.config import read_toml
 from linkjax.errors import InputError
 from linkjax.stages import settings_of_stages
@@ -22,6 +23,39 @@ def test_a_terminal_without_unicode_gets_question_marks(monkeypatch):
     surroundings.forgive_streams()
     print("R² per σ", flush=True)
     assert written.getvalue().endswith(b"R? per ?\n")
+
+
+@pytest.mark.parametrize("command", ["--help", "convert --help"])
+def test_a_reader_that_leaves_ends_a_command_without_a_word(command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = f"import sys; from linkjax.cli import main; sys.exit(main({command.split()}))"
+    ended = subprocess.run([sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert ended.stderr == b"" and ended.returncode in (0, 141)
+
+
+def test_a_stage_whose_reader_left_stops_as_other_programs_do(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    unread = open(writing, "w")  # noqa: SIM115 - closed below, where its flush goes nowhere
+    monkeypatch.setattr(sys, "stdout", unread)
+
+    def prints(config):
+        print("x" * 100_000)
+
+    monkeypatch.setattr("linkjax.stages.link.run", prints)
+    assert main(["link", "--pairs", "x", "--out", "y"]) == READER_LEFT
+    unread.close()
+
+
+def test_a_broken_pipe_that_is_not_the_readers_is_a_failure(monkeypatch, capsys):
+    def fails(config):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("linkjax.stages.link.run", fails)
+    assert main(["link", "--pairs", "x", "--out", "y"]) == 1
+    assert "Broken pipe" in capsys.readouterr().err
 
 
 def test_without_a_home_directory_there_is_no_compile_cache(monkeypatch):
