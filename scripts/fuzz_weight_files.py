@@ -28,8 +28,8 @@ from linkjax_converters.state_dict import read_state_dict
 
 HOSTILE = (
     0, 1, -1, 2**31, 2**62, 2**64, 10**400, 1e308, -0.0, 0.5, True, None, "", "F32", "F8_E4M3", "é" * 50, "\udcff", [],
-    {}, [0, 1], [3, 224, 224], [[[[]]]], {"shortest_edge": 256}, {"height": 8, "width": 9}, "bicubic", "squash",
-    float("inf"), float("nan"),
+    "a\nb\x1b[2J", {}, [0, 1], [3, 224, 224], [[[[]]]], {"shortest_edge": 256}, {"height": 8, "width": 9}, "bicubic",
+    "squash", float("inf"), float("nan"),
 )  # fmt: skip
 PREPROCESSING = (
     {"architecture": "resnet50", "pretrained_cfg": {"input_size": [3, 224, 224], "interpolation": "bicubic",

@@ -22,7 +22,8 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
     for entry in content["images"]:
         found = (entry.get("height", size), entry.get("width", size))
         if found != (size, size):
-            raise InputError(f"{path}: expected pictures of {size}×{size} pixels, found one of {found[0]}×{found[1]}")
+            sides = "×".join(f"{side!r:.12}" for side in found)
+            raise InputError(f"{path}: expected pictures of {size}×{size} pixels, found one of {sides}")
     names = tuple(part_names) or drawing.names_from([categories[key] for key in sorted(categories)])
     annotations = content.get("annotations")
     if not isinstance(annotations, list) or not annotations:
@@ -82,8 +83,8 @@ def _pixels(annotation: Mapping[str, Any], size: int, where: str) -> np.ndarray:
 def _run_lengths(runs: Mapping[str, Any], size: int, where: str) -> np.ndarray:
     """Pixels from run lengths, column by column, which begin with a run of pixels outside."""
     counts = runs.get("counts")
-    if list(runs.get("size") or ()) != [size, size]:
-        raise InputError(f"{where}: expected run lengths of {size}×{size} pixels, found {str(runs.get('size'))[:40]}")
+    if runs.get("size") != [size, size]:
+        raise InputError(f"{where}: expected run lengths of {size}×{size} pixels, found {runs.get('size')!r:.40}")
     if isinstance(counts, str):
         counts = _uncompressed(counts, where)
     if (

@@ -134,8 +134,9 @@ def label_of(name: Any, part_names: Sequence[str], where: str) -> int:
 
 
 def part_name(name: Any) -> str:
-    """A part's name without blanks around it, its accents stored as one letter each (NFC)."""
-    return unicodedata.normalize("NFC", str(name)).strip()
+    """A part's name on one line, without blanks around it, its accents stored as one letter each (NFC)."""
+    letters = unicodedata.normalize("NFC", str(name))
+    return "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in letters).strip()
 
 
 def names_from(found: Sequence[str]) -> tuple[str, ...]:
@@ -152,7 +153,7 @@ def names_from(found: Sequence[str]) -> tuple[str, ...]:
 def _points(points: Any, least: int, size: int, where: str) -> list[tuple[float, float]]:
     try:
         array: np.ndarray = np.array(points, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: whole numbers beyond any float
         array = np.zeros((0, 2))
     if array.ndim != 2 or array.shape[1] != 2 or len(array) < least or not np.isfinite(array).all():
         raise InputError(f"{where}: expected {least} points [x, y] or more, found something else")

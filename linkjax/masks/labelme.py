@@ -38,9 +38,8 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
     """
     found = (content.get("imageHeight", size), content.get("imageWidth", size))
     if found != (size, size):
-        raise InputError(
-            f"{path}: expected a picture of {size}×{size} pixels, found {str(found[0])[:12]}×{str(found[1])[:12]}"
-        )
+        sides = "×".join(f"{side!r:.12}" for side in found)
+        raise InputError(f"{path}: expected a picture of {size}×{size} pixels, found {sides}")
     shapes = _shapes(path, content)
     if not shapes:
         return None

@@ -153,6 +153,11 @@ def test_coco_polygons_are_painted_in_order(tmp_path):
     np.testing.assert_array_equal(found.labels["000002"], expected)
 
 
+def test_a_label_of_two_lines_is_a_name_of_one(tmp_path):
+    (tmp_path / "000000.json").write_text(json.dumps(labelme([CAP, {**STEM, "label": "a\nb\x1b"}])))
+    assert masks.read(tmp_path, STEMS, 16).part_names == ("background", "a b", "cap")
+
+
 def test_255_is_a_pixel_nobody_labelled(tmp_path):
     labels = np.zeros((16, 16), np.uint8)
     labels[0], labels[1] = 255, 1
@@ -216,10 +221,17 @@ WRONG = {
     "two points": ("000000.json", lambda _: labelme([shape("cap", [[0, 0], [1, 1]])]), "3 points"),
     "far points": ("000000.json", lambda _: labelme([shape("cap", [[0, 0], [1, 1e9], [2, 0]])]), "far outside"),
     "endless points": ("000000.json", lambda _: b'{"shapes":[{"label":"a","points":[[0,0],[1,NaN],[1,2]]}]}', "points"),
+    "points beyond floats": (
+        "000000.json",
+        lambda _: labelme([shape("cap", [[0, 0], [1, 10**400], [2, 0]])]),
+        "points",
+    ),
+    "a size of two lines": ("000000.json", lambda _: labelme([CAP], imageWidth="1\n6"), r"found 16×'1\\n6'"),
     "another size": ("000000.json", lambda _: labelme([CAP], imageHeight=99), "found 99×16"),
     "runs too long": ("c.json", lambda _: of({"size": [16, 16], "counts": [10**9]}), "add up to 16×16"),
     "runs below zero": ("c.json", lambda _: of({"size": [16, 16], "counts": [300, -44]}), "add up to 16×16"),
     "huge runs": ("c.json", lambda _: of({"size": [10**9, 10**9], "counts": [1]}), "run lengths of 16×16"),
+    "runs without a size": ("c.json", lambda _: of({"size": True, "counts": [256]}), "found True"),
     "damaged runs": ("c.json", lambda _: of({"size": [16, 16], "counts": "\x10\x7f"}), "damaged text"),
     "endless runs": ("c.json", lambda _: of({"size": [16, 16], "counts": "o" * 999}), "damaged text"),
     "odd polygon": ("c.json", lambda _: of([[1, 2, 3]]), "expected a polygon"),
