@@ -23,6 +23,9 @@ def test_every_experiment_gives_valid_settings_to_every_stage(path):
         if stage.name == "pairs":
             assert len(made.classes) == len(made.class_names) and all(made.class_names)
             assert made.n_train == 5000 and made.truncation == 0.7
+            classes = made.classes
+        if stage.name == "segment":
+            assert made.classes == classes  # the pictures that `segment --config FILE --draw 20` gives to label
         if stage.name in ("screen", "sweep"):
             assert made.directions == "kernel"  # the paper's; steer otherwise
             assert stage.module.Config(*["x"] * 5).directions == "steer"
