@@ -35,6 +35,8 @@ SHARED = "shared"  # the table whose keys go to every stage that has them
 _PATH = "a path"
 #: Type of a setting that names a folder or file: in a TOML file a relative one counts from the file.
 PathName = Annotated[str, _PATH]
+#: … and of words of a list, each of which may name a file: there those that do, seen from the TOML file.
+PathOrWord = Annotated[str, "a path or a word"]
 
 _NUMBERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")  # 0-9, 1,2,3, 0-4,7
 _MOST_NUMBERS = 1 << 20
@@ -60,9 +62,13 @@ def read_toml(path: Path, stage: str, stages: Mapping[str, type], *, alone: bool
         )
     shared = content.get(SHARED, {})
     settings = {**{key: value for key, value in shared.items() if key in known}, **content.get(stage, {})}
-    paths = path_settings(stages[stage])
+    paths, lists = path_settings(stages[stage]), _lists_with_paths(stages[stage])
     return {
-        key: _from(path, value) if isinstance(value, str) and value not in paths.get(key, {value}) else value
+        key: [_from_if_there(path, word) for word in value]
+        if isinstance(value, list) and key in lists
+        else _from(path, value)
+        if isinstance(value, str) and value not in paths.get(key, {value})
+        else value
         for key, value in settings.items()
     }
 
@@ -111,14 +117,22 @@ def path_settings(cls: type) -> dict[str, frozenset[str]]:
     }
 
 
+def _lists_with_paths(cls: type) -> set[str]:
+    """A dataclass's settings that are lists of `PathOrWord`."""
+    hints = typing.get_type_hints(cls, include_extras=True).items()
+    return {name for name, hint in hints if any(typing.get_args(kind)[:1] == (PathOrWord,) for kind in _kinds(hint))}
+
+
 def write_toml(path: Path, stage: str, config: Any) -> None:
     """Write resolved settings as a file that `read_toml` takes back; settings that are None are left out."""
-    lines, paths = [f"[{stage}]"], path_settings(type(config))
+    lines, paths, lists = [f"[{stage}]"], path_settings(type(config)), _lists_with_paths(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is not None and field.name != "out":
             if field.name in paths and value not in paths[field.name]:
                 value = _seen_from(path, value)
+            elif field.name in lists:
+                value = [_seen_from(path, word) if os.path.isfile(word) else word for word in value]
             lines.append(f"{field.name} = {_toml(value)}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -184,6 +198,12 @@ def _from(file: Path, value: str) -> str:
     joined = os.path.join(file.parent, path)
     short = os.path.normpath(joined)  # not where a link to a folder is followed by ..
     return short if os.path.realpath(short) == os.path.realpath(joined) else joined
+
+
+def _from_if_there(file: Path, word: Any) -> Any:
+    """A word of a list: as `_from` where it names a file there."""
+    found = _from(file, word) if isinstance(word, str) else word
+    return found if isinstance(word, str) and os.path.isfile(found) else word
 
 
 def _seen_from(file: Path, value: str) -> str:

@@ -35,7 +35,8 @@ def fidelity(swept: xr.Dataset) -> Figure:
     """Change obtained per change asked of every unit, with two standard errors over anchors; at 1 a unit obeys."""
     swept = swept.isel(unit=np.flatnonzero(swept["flag"].values == 0))
     value, error = swept["fidelity"].values, swept["fidelity_se"].values
-    names = [f"unit {unit}" for unit in swept["unit"].values]
+    names = [str(name) for name in swept["unit_name"].values] if "unit_name" in swept.coords else None
+    names = names or [f"unit {unit}" for unit in swept["unit"].values]
     return figures.bars(
         value, names, xlabel="change obtained per change asked", low=value - 2 * error, high=value + 2 * error,
         reference=1.0, reference_name="as asked",
@@ -55,14 +56,19 @@ def agreement(screened: xr.Dataset, swept: xr.Dataset) -> Figure:
     return figures.scatter(x, y, xlabel="screened, spreads per σ", ylabel="swept, spreads per σ", equal=True)
 
 
-def strip(swept: xr.Dataset, unit: int) -> Figure:
+def strip(swept: xr.Dataset, unit: int | str) -> Figure:
     """The pictures of one unit's sweep: a row an anchor, a column a value asked (the mean of the anchors').
 
     Args:
       swept: of `linkjax.sweep`, or a stored sweep opened with `linkjax.open`.
-      unit: one whose pictures were kept (`picture_units` of a sweep says how many are).
+      unit: one whose pictures were kept (`picture_units` of a sweep says how many are); a readout's name.
     Raises: InputError if they were not.
     """
+    title = f"unit {unit}"
+    if "unit_name" in swept.coords:
+        known = dict(zip(map(str, swept["unit_name"].values), swept["unit"].values.tolist(), strict=True))
+        unit = known.get(str(unit), unit)
+        title = next((name for name, place in known.items() if place == unit), str(unit))
     kept = swept["picture_unit"].values.tolist() if "picture_unit" in swept else []
     if unit not in kept:
         raise InputError(f"unit: expected one of the {len(kept)} whose pictures were kept, {kept[:20]}, found {unit}")
@@ -73,7 +79,7 @@ def strip(swept: xr.Dataset, unit: int) -> Figure:
     return figures.sweep_strip(
         of_unit["picture"].values,
         asked.by_sample(swept["value"].values, swept.sizes["sample"])[samples, place].mean(axis=0),
-        title=f"unit {unit}",
+        title=title,
         rows=[str(name) for name in names.values[samples]],
     )
 
@@ -87,11 +93,12 @@ def effects(found: xr.Dataset) -> Figure:
     """
     if not found.sizes.get("row"):
         raise InputError("effects: expected units that were found, found none; ask another question")
-    units = list(dict.fromkeys(found["unit"].values.tolist()))
+    of = found["unit_name" if "unit_name" in found else "unit"].values.tolist()
+    units = list(dict.fromkeys(of))
     names = [f"{part} {metric}" for part, metric in zip(found["part"].values, found["metric"].values, strict=True)]
     columns = list(dict.fromkeys(names))[:_MOST_COLUMNS]
     values = np.full((len(units), len(columns)), np.nan)
-    for unit, name, size in zip(found["unit"].values.tolist(), names, found["effect_sd"].values, strict=True):
+    for unit, name, size in zip(of, names, found["effect_sd"].values, strict=True):
         if name in columns:
             values[units.index(unit), columns.index(name)] = size
     return figures.heat_map(

@@ -23,7 +23,8 @@ def open(path: str | Path) -> xr.Dataset:
     """A result of any stage, with names along its dimensions and its manifest in `.attrs`.
 
     Arrays are read when they are asked for. Beside the dimensions that bear names (`part`, `metric`, `method`,
-    `class`), samples can be selected by `split`, `class_of` (the class's name) and `method_of`, one at a time:
+    `class`), samples can be selected by `split`, `class_of` (the class's name) and `method_of`, readouts that were
+    raised in the place of units by `unit_name`, one at a time:
     `linkjax.open("runs/dogs/pairs").sel(split="test").sel(class_of="pug")`.
 
     Args:
@@ -54,7 +55,7 @@ def dataset_of(artifact: artifacts.Artifact) -> xr.Dataset:
     found = _of_samples(artifact, dataset)
     dataset = dataset.drop_vars([name for name in found if name in dataset])
     dataset = dataset.assign_coords({name: ("sample", values.astype(object)) for name, values in found.items()})
-    for name in found:
+    for name in (*found, *({"unit_name"} & set(dataset.coords))):
         dataset = dataset.set_xindex(name)
     return dataset.assign_attrs(artifact.manifest)
 

@@ -17,7 +17,7 @@ _MOST_ANCHORS = 10_000  # beyond this, more anchors are no advice
 class Miss(NamedTuple):
     """The effect asked about that comes nearest to being significant."""
 
-    unit: int
+    unit: int | str  # a readout by its name
     part: str
     metric: str
     effect: float  # per σ of the unit
@@ -48,8 +48,9 @@ class NothingFound(NamedTuple):
         if self.nearest is None:
             return text
         miss = self.nearest
+        which = f"unit {miss.unit}" if isinstance(miss.unit, int) else miss.unit
         text += (
-            f"; the nearest is unit {miss.unit} ({miss.part} {miss.metric} {miss.effect:+.3g} per σ, q {miss.q:.2g}, "
+            f"; the nearest is {which} ({miss.part} {miss.metric} {miss.effect:+.3g} per σ, q {miss.q:.2g}, "
             f"by {_TESTS[miss.test]} p {miss.p:.2g} from {miss.anchors} anchors)"
         )
         if miss.enough is None:
@@ -112,6 +113,8 @@ def _miss(
     if test == "sign" and anchors > 1:
         enough = _anchors_enough(values["sign"], anchors, fdr / others, flips)
     number = int(table["unit"].values[unit]) if "unit" in table else unit
+    if selection.NAME in table:
+        number = str(table[selection.NAME].values[unit])
     effect = float(table["effect"].values[unit, at[0], at[1]])
     where = (number, names[0][at[0]], names[1][at[1]])
     return Miss(*where, effect, float(q[unit, at[0], at[1]]), test, values[test], anchors, enough)

@@ -133,15 +133,19 @@ def plan_steered_walk(
     """As `plan_walk`, of directions that are made as steering directions are, and as long in Mahalanobis length.
 
     Args:
+      live: which of all that may be swept moves at all, bool; where that are readouts of r, mixtures are of r's units.
       steer: change of w per activation, by row of the swept units.
       of, lam: what the steering directions came from.
     """
     count = count if len(swept) else 0
-    drawn = draw_directions(seed, count, live, steer.shape[1])
+    units = len(of.std)
+    drawn = draw_directions(seed, count, live if len(live) == units else of.std > 0, steer.shape[1])
     rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w)).astype(np.float32)
     taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
     return Walk(
-        RandomDirections(drawn.in_r[:0], rows), taken, steering.mahalanobis(of, steer[taken]).astype(np.float32)
+        RandomDirections(np.zeros((0, len(live)), np.float32), rows),
+        taken,
+        steering.mahalanobis(of, steer[taken]).astype(np.float32),
     )
 
 

@@ -34,6 +34,7 @@ COLUMNS = (
     "representative",
     "own_share",
 )
+NAME = "unit_name"  # what a readout is called, where readouts were raised in the place of units
 _MEASURED = ("effect", "low", "high", "p_sign", "consistency", "anchors")
 _EFFECT_COLUMNS = (
     "effect",
@@ -146,9 +147,10 @@ def select(table: xr.Dataset, query: str | None = None, fdr: float = 0.05) -> xr
       table: of `measure_effects`, or what `linkjax select` stored, as `xarray.open_zarr` gives it.
       query: see `linkjax.analysis.query`; None: every significant effect.
       fdr: expected share of false discoveries, in (0, 1).
-    Returns: a row for each unit and effect: rank of the unit, its number, part, metric, the effect, its interval, in
-      standard deviations of the metric (`effect_sd`), p- and q-values, and what is known of the unit. Ranked by
-      |effect_sd| of the first effect asked about, or the largest one. `.to_dataframe()` makes a pandas table of it.
+    Returns: a row for each unit and effect: rank of the unit, its number (and of a readout its name), part, metric, the
+      effect, its interval, in standard deviations of the metric (`effect_sd`), p- and q-values, and what is known of
+      the unit. Ranked by |effect_sd| of the first effect asked about, or the largest one. `.to_dataframe()` makes a
+      pandas table of it.
     Raises: InputError for words of the query that are not understood.
     """
     if not 0 < fdr < 1:
@@ -240,6 +242,7 @@ def _rows(
     made: dict[str, Any] = {
         "rank": rank,
         "unit": _column(table, "unit")[unit],
+        **({NAME: table[NAME].values[unit].astype(object)} if NAME in table else {}),
         "part": np.array([parts[place] for place in part], object),
         "metric": np.array([metrics[place] for place in metric], object),
         "effect_sd": scaled[unit, part, metric],

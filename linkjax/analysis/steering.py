@@ -145,6 +145,11 @@ def random_steps(
     return found[0], found[1]
 
 
+def weighted(of: Spectrum, lam: float, scores: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
+    """What D(λ) makes of covariances with each axis, but for scale: steps along the axes."""
+    return _weight(of, lam) * scores
+
+
 def held_out_scores(of: Spectrum, held_out: Within) -> Float[np.ndarray, "K units"]:
     """Covariances of other pairs, along the axes and in the σ of these."""
     scale = np.where(of.std > 0, 1.0 / np.where(of.std > 0, of.std, 1.0), 0.0)

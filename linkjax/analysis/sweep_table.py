@@ -9,7 +9,7 @@ import xarray as xr
 from linkjax.analysis import asked, measurements, random_directions, selection, selectivity
 
 #: What is known of units in a sweep, and goes into the table.
-_OF_UNITS = ("fidelity", "step_w", "off_range", "caution")
+_OF_UNITS = ("fidelity", "step_w", "off_range", "caution", selection.NAME)
 
 
 def of_sweep(swept: xr.Dataset, **settings: Any) -> xr.Dataset:

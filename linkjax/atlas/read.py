@@ -76,6 +76,11 @@ class Results:
             raise InputError(
                 f"the pairs in {self.pairs.path} are others than those of the sweep in {self.sweep.path}; give those"
             )
+        if self.sweep.has("unit_out_name"):
+            raise InputError(
+                f"the sweep in {self.sweep.path} is of readouts, which the atlas does not show; look at the page of "
+                "linkjax report, or give a sweep of units"
+            )
         self.context = Context(self.sources.values())
         self.parts, self.metrics = self.sweep.names("part"), self.sweep.names("metric")
         self.units = self.sweep.array("unit", "unit")

@@ -1,5 +1,6 @@
 """Stored results as the report reads them: a manifest, and arrays that are read when a section asks for them."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ class Source:
     def names(self, coordinate: str) -> list[str]:
         """The texts of a coordinate."""
         return artifacts.names(self._open(), coordinate)
+
+    def called(self, unit: Any) -> str:
+        """A unit in words, "unit 12"; a readout that was raised in the place of a unit by its name."""
+        names = self._readouts
+        return names[int(unit)] if names else f"unit {int(unit)}"
+
+    def short(self, unit: Any) -> str:
+        """The same where it stands under "unit": its number alone, or the readout's name."""
+        return self._readouts[int(unit)] if self._readouts else str(int(unit))
+
+    @functools.cached_property
+    def _readouts(self) -> list[str]:
+        return self.names("unit_out_name") if self.has("unit_out_name") else []
 
     def _open(self) -> Any:
         if self._data is None:

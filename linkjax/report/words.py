@@ -59,9 +59,10 @@ def effects_in_words(
     return ", ".join(f"{part} {' and '.join(words)}" for part, words in told.items())
 
 
-def sentence(unit: int, words: str, fidelity: float) -> str:
-    """A unit in one line: "unit 12: legs longer, body higher; fidelity 0.97"."""
-    return f"unit {unit}: {words or 'nothing significant'}; fidelity {number(float(fidelity))}"
+def sentence(unit: int | str, words: str, fidelity: float) -> str:
+    """A unit in one line: "unit 12: legs longer, body higher; fidelity 0.97"; a readout by its name."""
+    which = unit if isinstance(unit, str) else f"unit {unit}"
+    return f"{which}: {words or 'nothing significant'}; fidelity {number(float(fidelity))}"
 
 
 def _word(metric: str, rises: bool) -> str:

@@ -5,12 +5,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, class_map, loading, numerics
+from linkjax import artifacts, class_map, coordinates, loading, numerics
 from linkjax.analysis import measurements, parts, steering
 from linkjax.analysis.candidates import strongest_units
 from linkjax.errors import InputError
 from linkjax.linking import rows
 from linkjax.models.link import Directions, along
+from linkjax.sweeping import readouts as reading
 
 #: Classes of the pairs that a stage works on: some, all, or those that its link was fitted on.
 Classes = tuple[int, ...] | Literal["link", "all"]
@@ -113,6 +114,14 @@ def steered(link: Model) -> tuple[steering.Spectrum, float]:
 def steered_by(link: Any, lam: float) -> tuple[steering.Spectrum, float]:
     """As `steered`, of a link in memory."""
     return steering.of_link(link), float(lam)
+
+
+def readouts(words: tuple[str, ...], classifier: Model, link: Model, of_pairs: artifacts.Artifact) -> reading.Named:
+    """What `--readouts` asks for, classes by the names that the pairs know.
+
+    Raises: InputError in one sentence.
+    """
+    return reading.resolve(words, classifier.model, link.model, coordinates.known_names(of_pairs.summary, "seen"))
 
 
 def directions_of(made: artifacts.Artifact) -> Directions:
@@ -222,9 +231,10 @@ def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -
 
 
 def screening(
-    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, directions: Directions
-) -> artifacts.Artifact:
-    """Open a screening and check that it was made with these weights and pairs, along these directions.
+    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, directions: Directions,
+    of_readouts: dict[str, str],
+) -> artifacts.Artifact:  # fmt: skip
+    """Open a screening and check that it was made with these weights, pairs and readouts, along these directions.
 
     Raises: InputError if not.
     """
@@ -233,6 +243,8 @@ def screening(
         artifacts.check_weights(found.manifest, role, sha256, f"the screening in {path}")
     if found.manifest["inputs"].get("pairs") != of_pairs.id:
         raise InputError(f"the screening in {path} was made with other pairs than {of_pairs.path}; screen with these")
+    if found.manifest["inputs"].get("readouts") != of_readouts.get("readouts"):
+        raise InputError(f"the screening in {path} is of other readouts, or of units; give both the same --readouts")
     if directions_of(found) != directions:
         raise InputError(
             f"the screening in {path} raises units along {directions_of(found)}, the sweep along {directions}; give "

@@ -11,12 +11,13 @@ import numpy as np
 
 from linkjax import artifacts, numerics, parallel
 from linkjax.analysis import candidates, finite, measurements, screening, sweep
-from linkjax.config import PathName, positive
+from linkjax.config import PathName, PathOrWord, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import inputs
+from linkjax.sweeping import readouts
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 4  # batches between two notes of what is done, at least: a chunk is whole classes
@@ -46,6 +47,8 @@ class Config:
     """Folder of `linkjax segment`, of the same generator."""
     directions: Directions = "steer"
     """Steps in W that raise units: `steer`, or the link's kernel (the paper's); its candidates are swept along them."""
+    readouts: tuple[PathOrWord, ...] = ()
+    """Raise these in place of units, as `linkjax sweep --readouts`."""
     samples: int = 8
     """Anchor images per class, from the test split."""
     classes: inputs.Classes = "link"
@@ -78,6 +81,8 @@ class Config:
     def __post_init__(self) -> None:
         positive(samples=self.samples, temperature=self.temperature, batch_size=self.batch_size,
                  places=self.places, path_points=self.path_points, path_samples=self.path_samples)  # fmt: skip
+        if self.readouts and self.directions == "kernel":
+            raise InputError(readouts.NO_KERNEL)
         if self.path_units < 0:
             raise InputError(f"path-units: expected 0 or more, found {self.path_units}")
         if self.path_samples > self.samples:
@@ -130,17 +135,24 @@ def run(config: Config) -> None:
         pairs, "test", config.samples, inputs.classes(config.classes, link, config.link, pairs)
     )
     fitted = inputs.fitted_classes(link, config.link, pairs)
-    trained = inputs.spread_rows(pairs, "r", "train", _RANGE_ROWS, fitted)
+    trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
+    made_from, reading = {"pairs": pairs.id}, None
+    if config.readouts:
+        named = inputs.readouts(config.readouts, classifier, link, pairs)
+        reading = readouts.reading(named, inputs.steered(link), trained["r"], trained["label"])
+        readouts.tell(reading)
+        made_from["readouts"] = named.sha256
+        trained, anchors, raising = reading.of(trained), reading.of(anchors), reading.steps
     with artifacts.Writer(
         Path(config.out),
         "screening",
         config,
         weights,
-        {"pairs": pairs.id},
+        made_from,
         free=("batch_size", "nonfinite"),
         classes=inputs.class_names(pairs, None),
     ) as writer:
-        Screening(config, writer, trained, anchors, generator.model, segmenter.model, raising).run()
+        Screening(config, writer, trained["r"], anchors, generator.model, segmenter.model, raising, reading).run()
 
 
 class Screening:
@@ -155,8 +167,9 @@ class Screening:
         generator: Any,
         segmenter: Any,
         link: Any,
+        reading: readouts.Reading | None = None,
     ):
-        self.config, self.writer = config, writer
+        self.config, self.writer, self.reading = config, writer, reading
         self.mesh = parallel.mesh()
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.share = share_of(generator.spec.resolution, _DERIVED)
@@ -246,6 +259,8 @@ class Screening:
         put("effect_se", dims, error.astype(np.float32), long_name="its standard error over anchors")
         put("unit", ("unit",), np.arange(len(effect), dtype=np.int32))
         put("unit_std", ("unit",), np.asarray(self.ranges.std))
+        if self.reading is not None:
+            self.reading.store(self.writer, np.arange(len(effect)))
         dead = np.asarray(self.ranges.dead)
         put("flag", ("unit",), dead.astype(np.int8), meanings="0 fine, 1 dead: hardly varies")
         put("class_id", ("class",), self.labels)
@@ -260,6 +275,7 @@ class Screening:
         summary = {
             "directions": self.config.directions,
             "units": len(effect),
+            **({} if self.reading is None else self.reading.summary()),
             "dead_units": int(dead.sum()),
             "samples": len(self.anchors["w"]),
             "products": self.plan.mode,
@@ -274,7 +290,8 @@ class Screening:
         products = f"{summary['products_per_anchor']} {self.plan.mode} products for each"
         print(f"{len(effect)} units, {summary['samples']} anchors, {products}")
         for row in strongest:
-            print(f"unit {row['unit']}: {row['part']} {row['metric']} {row['effect']:+.3g} sd per sd")
+            which = f"unit {row['unit']}" if self.reading is None else self.reading.named.names[row["unit"]]
+            print(f"{which}: {row['part']} {row['metric']} {row['effect']:+.3g} sd per sd")
 
     def _strongest(self, scaled: np.ndarray, strength: np.ndarray, dead: np.ndarray) -> list[dict[str, Any]]:
         """Of the units of largest effects altogether the effect that is surely largest, in spreads among anchors."""

@@ -23,6 +23,7 @@ from linkjax.analysis import (
     shared_directions,
     steering,
 )
+from linkjax.analysis.sweep import Steps
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
@@ -113,13 +114,18 @@ def run(config: Config) -> None:
         raise InputError(
             f"the sweep in {config.sweep} was made with other pairs than those in {pairs.path}; give those"
         )
+    data = swept.open()
+    of_readouts = "unit_out_name" in data
     classifier = None
-    if config.ablation:
+    if config.ablation and not of_readouts:  # to set a readout to 0 says nothing of one set of activations
         classifier = inputs.model(paths["classifier"], "classifier")
         artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
-    along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
-    steered = inputs.steered(link) if inputs.directions_of(swept) == "steer" else None
-    names = tuple(artifacts.names(swept.open(), name) for name in ("part", "metric"))
+    if of_readouts:
+        along, steered = Steps(jnp.asarray(swept.read(data, "steer"))), None
+    else:
+        along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
+        steered = inputs.steered(link) if inputs.directions_of(swept) == "steer" else None
+    names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
     if config.query is not None:  # a typing error need not wait for the work
         selection.check(config.query, names[0], names[1])
     made_from = {"sweep": swept.id, "pairs": pairs.id}
@@ -143,7 +149,7 @@ def _given(config: Config, swept: artifacts.Artifact, role: str) -> str:
     found = given or swept.manifest["config"].get(role)
     if not given and not (found and Path(found).exists()):
         rest = ", or --no-ablation" if role == "classifier" else ""
-        if role == "classifier" and not config.ablation:
+        if role == "classifier" and not (config.ablation and "readouts" not in swept.manifest["inputs"]):
             return ""
         raise InputError(f"{role}: the sweep was made with {found}, which is not there now; give --{role}{rest}")
     return str(found)
@@ -316,6 +322,9 @@ class Selecting:
             put(name, (name,), artifacts.names(self.data, name), **self.data[name].attrs)
         for name in ("unit", "flag", "caution", "off_range", "fidelity", "fidelity_se", "step_w"):
             put(name, ("unit",), self.swept.read(self.data, name))
+        if "unit_name" in self.data:  # of readouts
+            put("unit_name", ("unit",), artifacts.names(self.data, "unit_name"))
+            put("unit_out_name", ("unit_out",), artifacts.names(self.data, "unit_out_name"))
         for name in ("side_effect", "side_effect_unit"):
             put(name, ("unit",), self.swept.read(self.data, name)[:, 0])
         if "predicted" in self.data:
@@ -398,6 +407,7 @@ class Selecting:
             "p_w",
             "predicted",
             *selection.COLUMNS,
+            selection.NAME,
         )
         table = xr.Dataset(
             {name: (group[name].metadata.dimension_names, group[name][...]) for name in columns if name in group},

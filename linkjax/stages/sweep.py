@@ -13,13 +13,13 @@ import numpy as np
 from linkjax import artifacts, memory, numerics, parallel
 from linkjax.analysis import asked, candidates, finite, measurements, random_directions, response, steering, sweep
 from linkjax.analysis.selectivity import anchor_slopes
-from linkjax.config import PathName, positive
+from linkjax.config import PathName, PathOrWord, positive
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
-from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs
+from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs, readouts
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 
@@ -44,7 +44,10 @@ class Config:
     segmenter: PathName | None = None
     """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
     units: tuple[int, ...] | Literal["all"] = "all"
-    """Units to sweep."""
+    """Units to sweep; with readouts, which of these, by their place."""
+    readouts: tuple[PathOrWord, ...] = ()
+    """Raise these in place of units, each linear in r: a file (.npz, .safetensors) of rows in r or of a sparse
+    autoencoder, `logits`, a class (151, corgi), the difference of two (151:254), units together (u3+u17)."""
     screening: PathName | None = None
     """Folder of `linkjax screen`: what it predicts is stored beside what is measured."""
     candidates: int | None = None
@@ -98,6 +101,10 @@ class Config:
             raise InputError(f"low, high: expected percentiles 0 ≤ low < high ≤ 100, found {self.low} and {self.high}")
         if isinstance(self.units, tuple) and (not self.units or len(set(self.units)) != len(self.units)):
             raise InputError(f"units: expected one or more different units, found {list(self.units)}")
+        if self.readouts and self.directions == "kernel":
+            raise InputError(readouts.NO_KERNEL)
+        if self.readouts and self.mode == "absolute":
+            raise InputError("readouts: the link predicts w from all units, not from them; leave --mode absolute out")
         if min(self.picture_units, self.picture_samples, self.random_directions) < 0:
             raise InputError("picture-units, picture-samples, random-directions: expected 0 or more")
         if self.candidates is not None:
@@ -111,7 +118,10 @@ class Config:
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes, if no unit is dead."""
     classifier, classes = facts.classifier, inputs.count_classes(config.classes, facts.classes)
-    units = classifier.num_units if config.units == "all" else len(config.units)
+    responding = classifier.num_units
+    if config.readouts:
+        responding = readouts.count(config.readouts, responding, classifier.num_classes)
+    units = responding if config.units == "all" else len(config.units)
     units = min(units, config.candidates or units)
     chosen = config.batch_size == "auto"
     batch = chunks.batch_on_cpu(facts.generator.resolution) if config.batch_size == "auto" else config.batch_size
@@ -121,8 +131,8 @@ def workload(config: Config, facts: Facts) -> Workload:
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
     shown = config.picture_units * config.picture_samples * config.steps
     moved = 2 * units * anchors * (config.motion == "all")
-    disk = 4 * (images * outputs + units * (classifier.num_units + classifier.num_classes))
-    sums = 8 * anchors * (classifier.num_units + classifier.num_classes + outputs)
+    disk = 4 * (images * outputs + units * (responding + classifier.num_classes))
+    sums = 8 * anchors * (responding + classifier.num_classes + outputs)
     return Workload(
         images + shown + moved,
         images + shown + moved,
@@ -142,14 +152,20 @@ def run(config: Config) -> None:
     inputs.check_link(link, config.link, pairs)
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     raising = inputs.raising(link, config.link, config.directions)
-    units = inputs.units(config.units, pairs.summary["units"])
+    steered = inputs.steered(link) if config.directions == "steer" else None
+    named = inputs.readouts(config.readouts, classifier, link, pairs) if config.readouts else None
+    units = inputs.units(config.units, pairs.summary["units"] if named is None else len(named.names))
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
-    screening = inputs.screening(config.screening, weights, pairs, config.directions) if config.screening else None
+    of_readouts = {} if named is None else {"readouts": named.sha256}
+    screening = None
+    if config.screening:
+        screening = inputs.screening(config.screening, weights, pairs, config.directions, of_readouts)
     optional = {"encoding": encoding, "screening": screening}
     made_from = {"pairs": pairs.id, **{role: made.id for role, made in optional.items() if made is not None}}
+    made_from |= of_readouts
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
     classes = inputs.classes(config.classes, link, config.link, pairs)
@@ -157,7 +173,13 @@ def run(config: Config) -> None:
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
     of_anchors = inputs.rows_of_anchors(pairs, anchors["label"], encoding is not None, _RANGE_ROWS)
-    steered = inputs.steered(link) if config.directions == "steer" else None
+    seen, reading = classifier.model, None
+    if named is not None and steered is not None:
+        reading = readouts.reading(named, steered, trained["r"], trained["label"])
+        readouts.tell(reading)
+        trained, of_anchors, anchors = (reading.of(each) for each in (trained, of_anchors, anchors))
+        seen, raising = reading.seen_by(seen), reading.steps
+    models = (generator.model, seen, raising, None if segmenter is None else segmenter.model)
     with artifacts.Writer(
         Path(config.out),
         "sweep",
@@ -167,8 +189,7 @@ def run(config: Config) -> None:
         free=("batch_size", "nonfinite"),
         classes=inputs.class_names(pairs, None),
     ) as writer:
-        models = (generator.model, classifier.model, raising, None if segmenter is None else segmenter.model)
-        Sweep(config, writer, (trained, of_anchors), anchors, screening, models, units, steered).run()
+        Sweep(config, writer, (trained, of_anchors), anchors, screening, models, units, steered, reading).run()
 
 
 class Sweep:
@@ -184,8 +205,10 @@ class Sweep:
         models: tuple[Any, Any, Any, Any],
         units: np.ndarray,
         steered: tuple[steering.Spectrum, float] | None,
+        reading: readouts.Reading | None = None,
     ):
         self.config, self.writer, self.units, self.screening = config, writer, units, screening
+        self.reading = reading
         self.anchors, self.count = anchors, len(anchors["w"])
         self.mesh = parallel.mesh()
         self.classes = models[1].spec.num_classes
@@ -378,6 +401,8 @@ class Sweep:
         fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
         cautions = sweep.cautions(self.off_range, fidelity, group["fidelity_se"][...])
         arrays.put_names(self.writer, self.units, self.values, self.anchors, self.parts, self.metrics)
+        if self.reading is not None:
+            self.reading.store(self.writer, self.units)
         put("unit_std", ("unit_out",), np.asarray(self.ranges.std))
         put("flag", ("unit",), self.dead.astype(np.int8), meanings="0 fine, 1 dead: not swept")
         put("off_range", ("unit",), self.off_range, long_name="share of asked values its class never shows in training")
@@ -418,6 +443,7 @@ class Sweep:
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),
+            **({} if self.reading is None else self.reading.summary()),
             "parts": len(self.parts) - 1,
             "dead_units": int(self.dead.sum()),
             "still_share": float((self.values == self.values[:, :, :1]).all(axis=2)[:, live].mean())

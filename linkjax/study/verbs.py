@@ -1,13 +1,13 @@
 """Sweep, screen, select, counterfactual and draw: each runs what its stage runs, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from linkjax import numerics, opening, parallel
+from linkjax import coordinates, numerics, opening, parallel
 from linkjax.analysis import finite, selection
 from linkjax.analysis.steering import NONE
 from linkjax.analysis.sweep_table import of_sweep
@@ -21,6 +21,7 @@ from linkjax.stages import sweep as sweeping
 from linkjax.study.models import Study
 from linkjax.study.starts import map_study, start_arrays
 from linkjax.sweeping import programs
+from linkjax.sweeping import readouts as reading
 
 _HERE = "(in memory)"  # what a stage's settings name where they ask for a folder
 
@@ -33,6 +34,7 @@ def sweep(
     steps: int = 5,
     directions: Directions = "steer",
     motion: Literal["none", "pictures", "all"] = "none",
+    readouts: Sequence[str] | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Set units to values, draw, re-encode, and measure what changed: what `linkjax sweep` stores.
@@ -43,30 +45,49 @@ def sweep(
       steps: values of each unit.
       directions: "steer" or the paper's "kernel".
       motion: of the parts, from the first step to the last: its program takes as long to compile as all others.
+      readouts: raised in the place of units, `units` being their places: what `--readouts` takes ("logits", "0:1", a
+        file, …), or a table of name → weights of r [units].
       settings: any other of `linkjax sweep` (`linkjax.stages.sweep.Config`): range, random_directions, ….
     Returns: `measured` [sample, unit, step, part, metric], `obtained`, `fidelity`, `effect` [unit, part, metric], ….
     Raises: InputError for units the classifier does not have, or a link without the directions asked for.
     """
     own, trained = start_arrays(anchors)
-    given = {"steps": steps, "directions": directions, "motion": motion, **settings}
+    given = {"steps": steps, "directions": directions, "motion": motion, "readouts": tuple(readouts or ()), **settings}
     segmenter = None if study.segmenter is None else _HERE
     config = sweeping.Config(
         _HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given
     )
-    models = (study.generator, study.classifier, along(study.link, directions), study.segmenter)
-    swept = inputs.units("all" if units is None else tuple(units), study.classifier.spec.num_units)
-    writer = InMemory("sweep", config, _names(anchors))
-    sweeping.Sweep(config, writer, (trained, trained), own, None, models, swept, _steered(study, directions)).run()
+    seen, raising, instead, width = (
+        study.classifier,
+        along(study.link, directions),
+        None,
+        study.classifier.spec.num_units,
+    )
+    steered = _steered(study, directions)
+    if readouts:
+        instead = _reading(study, anchors, readouts, steered, trained)
+        own, trained, seen, raising = instead.of(own), instead.of(trained), instead.seen_by(seen), instead.steps
+        width = len(instead.named.names)
+    swept = inputs.units("all" if units is None else tuple(units), width)
+    writer, models = InMemory("sweep", config, _names(anchors)), (study.generator, seen, raising, study.segmenter)
+    sweeping.Sweep(config, writer, (trained, trained), own, None, models, swept, steered, instead).run()
     return opening.dataset_of(writer.result())
 
 
 @numerics.float32_default()
-def screen(study: Study, anchors: xr.Dataset, directions: Directions = "steer", **settings: Any) -> xr.Dataset:
+def screen(
+    study: Study,
+    anchors: xr.Dataset,
+    directions: Directions = "steer",
+    readouts: Sequence[str] | Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> xr.Dataset:
     """First-order effects of all units on all parts, at the price of a few images: what `linkjax screen` stores.
 
     Args:
       anchors: of `linkjax.anchors` or `linkjax.sample`, as many of each class.
       directions: "steer" or the paper's "kernel".
+      readouts: raised in the place of units, as `sweep` takes them.
       settings: any other of `linkjax screen` (`linkjax.stages.screen.Config`): places, temperature, path_units, ….
     Returns: `effect`, `effect_se` [unit, part, metric], and by class.
     Raises: InputError for a study without segmenter, or a link without the directions asked for.
@@ -80,10 +101,14 @@ def screen(study: Study, anchors: xr.Dataset, directions: Directions = "steer", 
     if (np.unique(own["label"], return_counts=True)[1] != each).any():
         raise InputError("screen: expected as many anchors of each class, found more of some than of others")
     config = screening.Config(_HERE, _HERE, _HERE, _HERE, _HERE, segmenter=_HERE, samples=each, directions=directions,
-                              **settings)  # fmt: skip
+                              readouts=tuple(readouts or ()), **settings)  # fmt: skip
     writer = InMemory("screening", config, _names(anchors))
-    link = along(study.link, directions)
-    screening.Screening(config, writer, trained["r"], own, study.generator, study.segmenter, link).run()
+    link, instead = along(study.link, directions), None
+    if readouts:
+        instead = _reading(study, anchors, readouts, _steered(study, directions), trained)
+        own, trained, link = instead.of(own), instead.of(trained), instead.steps
+    models = (study.generator, study.segmenter, link)
+    screening.Screening(config, writer, trained["r"], own, *models, instead).run()
     return opening.dataset_of(writer.result())
 
 
@@ -166,6 +191,15 @@ def _steered(study: Study, directions: Directions) -> Any:
     if study.link.spec.steer_lambda is None:
         raise InputError(NONE)
     return inputs.steered_by(study.link, study.link.spec.steer_lambda)
+
+
+def _reading(
+    study: Study, anchors: xr.Dataset, words: Sequence[str] | Mapping[str, Any], steered: Any, trained: dict[str, Any]
+) -> reading.Reading:
+    """Readouts in the place of units."""
+    known = coordinates.known_names(anchors.attrs, "seen")
+    named = reading.resolve(words, study.classifier, study.link, known)
+    return reading.reading(named, steered, trained["r"], trained["label"])
 
 
 def _each(labels: np.ndarray) -> int:

@@ -104,7 +104,9 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
 
     def told(unit: int) -> str:
         row = place[unit]
-        return sentence(unit, effects_in_words(effect[row], significant[row], parts, metrics), fidelity[row])
+        return sentence(
+            selection.called(unit), effects_in_words(effect[row], significant[row], parts, metrics), fidelity[row]
+        )
 
     chosen = [int(unit) for unit in selection.summary["selected"] if int(unit) in place]
     drawn: dict[int, int] = {}
@@ -120,7 +122,7 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
         rows = [context.anchor_name(sweep, label) for label in sweep.array("label", "sample")[samples]]
         [at] = np.flatnonzero(sweep.array("unit", "unit") == unit)
         value = sweep.asked()[samples, at].mean(axis=0)
-        figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=f"unit {unit}", rows=rows, width=_THIRD)
+        figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=sweep.called(unit), rows=rows, width=_THIRD)
         plots.append(Plot(f"found_{unit}", figure, told(unit), f"Samples as the unit rises. {told(unit)}"))
     rest = [unit for unit in chosen if unit not in shown][:_NAMED]
     blocks: list[Any] = [Row(plots)] if plots else []

@@ -56,7 +56,7 @@ def _arrows(source: Source, context: Context, ids: np.ndarray, shown: list[int])
     rows = [
         context.anchor_name(source, labels[row]) for row in source.array("picture_sample", "picture_sample")[:_SAMPLES]
     ]
-    titles = [f"unit {int(ids[index])}" for index in shown]
+    titles = [source.called(ids[index]) for index in shown]
     return Plot(
         "motion",
         figures.motion_arrows(np.stack(first), fields, titles=titles, rows=rows),
@@ -83,7 +83,7 @@ def _table(source: Source, ids: np.ndarray, shown: list[int]) -> Table:
         "Motion by part, pixels",
         ("unit", *(parts[column] for column in columns)),
         [
-            [f"unit {int(ids[index])}", *(_cell(mean[index, column], error[index, column]) for column in columns)]
+            [source.called(ids[index]), *(_cell(mean[index, column], error[index, column]) for column in columns)]
             for index in shown
         ],
         note=f"Mean over {over}: how far down (−: up), then how far to the right (−: left); ± is the larger of the two "

@@ -18,6 +18,7 @@ _LEAST = 2.0  # standard errors an effect must be away from 0 to be ranked
 
 @dataclasses.dataclass(frozen=True)
 class _Screening:
+    source: Source
     unit: np.ndarray  # [units]
     effect: np.ndarray  # [units, columns], per σ of the unit, in the metric's unit
     error: np.ndarray  # [units, columns]
@@ -72,6 +73,7 @@ def _read(source: Source) -> _Screening:
     units_of = list(source.attribute("metric", "units") or [""] * len(metrics))
     flat = (len(effect), -1)
     return _Screening(
+        source=source,
         unit=source.array("unit", "unit"),
         effect=effect.reshape(flat),
         error=error.reshape(flat),
@@ -91,7 +93,7 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
             other = f"{found.columns[second]} {_signed(found.scaled[place, second])} sd"
         value = with_error(found.effect[place, column], found.error[place, column], found.units_of[column])
         effect = Cell(f"{found.columns[column]} {_signed(found.scaled[place, column])} sd", remark=value)
-        rows.append([f"unit {int(found.unit[place])}", effect, other])
+        rows.append([found.source.called(found.unit[place]), effect, other])
     return Table(
         "Units by first-order effect",
         ("unit", "strongest effect", "next"),
@@ -111,7 +113,7 @@ def _heat_map(found: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
         "screened_effects",
         figures.heat_map(
             found.scaled[places][:, columns],
-            rows=[str(int(unit)) for unit in found.unit[places]],
+            rows=[found.source.short(unit) for unit in found.unit[places]],
             columns=[found.columns[column] for column in columns],
             xlabel="part and metric",
             ylabel="unit",

@@ -19,6 +19,7 @@ _CLASSES = 24  # classes in it
 
 @dataclasses.dataclass(frozen=True)
 class _Selection:
+    source: Source
     unit: np.ndarray  # [units]
     chosen: np.ndarray  # [units] whether the query, or any significant effect, chose it
     effect: np.ndarray  # [units, columns], in standard deviations of the metric among anchors, per σ of the unit
@@ -62,7 +63,7 @@ def section(source: Source, context: Context) -> Section:
         blocks.append(Text(f"No effect is significant. With these anchors no p-value can be below {least}."))
     if summary.get("weak_units"):
         some, more = summary["weak_units"][:20], len(summary["weak_units"]) > 20
-        named = ", ".join(map(str, some)) + (" …" if more else "")
+        named = ", ".join(map(source.short, some)) + (" …" if more else "")
         count = number(len(summary["weak_units"]))
         blocks.append(Notice(f"{count} units hardly move, and nothing is told of them per change obtained: {named}."))
     blocks += _doubles(source, found)
@@ -97,6 +98,7 @@ def _read(source: Source) -> _Selection:
     ]
     first = source.array("first_stage", "unit") if source.has("first_stage") else np.full(len(unit), np.nan)
     return _Selection(
+        source=source,
         unit=unit,
         chosen=np.isin(unit, source.summary["selected"]),
         **{name: (arrays[name] / scale).reshape(flat) for name in ("effect", "low", "high")},
@@ -115,15 +117,17 @@ def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> 
     caution = source.array("caution", "unit") if source.has("caution") else np.zeros(len(found.unit), np.int8)
     rows = []
     for row, column in shown:
-        doubles = [int(unit) for unit in found.unit[(cluster == cluster[row]) & (found.unit != found.unit[row])]]
+        doubles = [
+            source.short(unit) for unit in found.unit[(cluster == cluster[row]) & (found.unit != found.unit[row])]
+        ]
         own = f"{number(found.raw[row, column])} {found.units_of[column]}".strip()
         rows.append([
-            Cell(f"unit {int(found.unit[row])}", remark=caution_words(int(caution[row]))), found.columns[column],
+            Cell(source.called(found.unit[row]), remark=caution_words(int(caution[row]))), found.columns[column],
             Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
             f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
             _obtained(found, row, column), number(found.q[row, column]), percent(found.consistency[row, column]),
             number(fidelity[row]),
-            ", ".join(map(str, doubles[:6])) + (" …" if len(doubles) > 6 else "") if doubles else NONE,
+            ", ".join(doubles[:6]) + (" …" if len(doubles) > 6 else "") if doubles else NONE,
         ])  # fmt: skip
     columns = (
         "unit",
@@ -162,7 +166,7 @@ def _intervals(found: _Selection, places: list[tuple[int, int]]) -> Plot:
         "selected_effects",
         figures.bars(
             found.effect[row, column],
-            [f"{int(found.unit[r])}  {found.columns[c]}" for r, c in places],
+            [f"{found.source.short(found.unit[r])}  {found.columns[c]}" for r, c in places],
             xlabel="effect, sd of metric / sd of unit",
             ylabel="unit and what it changes",
             low=found.low[row, column],
@@ -211,7 +215,7 @@ def _doubles(source: Source, found: _Selection) -> list[Any]:
     order = source.array("order", "unit")
     live = source.array("cluster", "unit")[order] >= 0
     places = order[live][:_COSINES]
-    names = [str(int(unit)) for unit in found.unit[places]]
+    names = [source.short(unit) for unit in found.unit[places]]
     shown_cosines = source.array("cosine", "unit", "unit_other")[np.ix_(places, places)]
     figure = figures.heat_map(
         shown_cosines, rows=names, columns=names, xlabel="unit", ylabel="unit", colour_label="cosine of directions in W"

@@ -24,6 +24,7 @@ _ALL = 300  # units up to which every one is listed
 class _Sweep(NamedTuple):
     """The arrays of a sweep that do not grow with its images."""
 
+    source: Source
     unit: np.ndarray  # [K] ids
     value: np.ndarray  # [sample, K, step], as asked
     fidelity: np.ndarray  # [K]
@@ -48,15 +49,24 @@ def section(source: Source, context: Context) -> Section:
     mode = {"residual": "residual mode: the image keeps all that the link does not explain"}.get(
         str(summary.get("mode")), f"{summary.get('mode')} mode: the image is made from the linked activations alone"
     )
+    what = "readouts" if summary.get("readouts") else "units"
     blocks: list[Any] = [
         Text(
-            f"Each of {number(len(sweep.unit))} units was set to {number(summary.get('steps'))} values "
+            f"Each of {number(len(sweep.unit))} {what} was set to {number(summary.get('steps'))} values "
             f"{_range(summary)} in {number(summary.get('samples'))} samples, along {raised_along(summary)} ({mode}). "
             f"{number(summary.get('images'))} images were drawn and looked at again by the classifier."
         )
     ]
+    if summary.get("readouts"):
+        blocks.append(
+            Text(
+                "In the place of units stand readouts, each linear in the classifier's activations (and cut at zero if "
+                f"it is a latent of an autoencoder): {number(summary['readouts'])} in all, whose steps share "
+                f"{number(summary['readouts_rank'])} independent directions in W."
+            )
+        )
     if sweep.dead.any():
-        dead = ", ".join(map(str, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
+        dead = ", ".join(map(source.short, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
         blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
     for name, what in findings.CAUTIONS.items():
         if summary.get(name):
@@ -114,6 +124,7 @@ def _read(source: Source) -> _Sweep:
     baseline = source.array("baseline", "sample", "part", "metric").astype(np.float64)
     spread = measurements.spread(baseline, metrics)
     return _Sweep(
+        source=source,
         unit=unit,
         value=source.asked(),
         fidelity=source.array("fidelity", "unit").astype(np.float64),
@@ -158,11 +169,11 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
     for place in places:
         other = NONE
         if sweep.side.shape[1] and np.isfinite(sweep.side[place, 0]):
-            other = f"{number(float(sweep.side[place, 0]))} on unit {int(sweep.side_unit[place, 0])}"
+            other = f"{number(float(sweep.side[place, 0]))} on {sweep.source.called(sweep.side_unit[place, 0])}"
         name, remark = _effect(sweep, place)
         rows.append(
             [
-                Cell(f"unit {int(sweep.unit[place])}", remark=_remark(sweep, place)),
+                Cell(sweep.source.called(sweep.unit[place]), remark=_remark(sweep, place)),
                 with_error(sweep.fidelity[place], sweep.error[place]),
                 Cell(name, remark=remark),
                 other,
@@ -228,7 +239,7 @@ def _heat_map(sweep: _Sweep, places: np.ndarray) -> Plot:
         "effects",
         figures.heat_map(
             sweep.scaled[places][:, columns],
-            rows=[str(int(unit)) for unit in sweep.unit[places]],
+            rows=[sweep.source.short(unit) for unit in sweep.unit[places]],
             columns=[sweep.columns[column] for column in columns],
             xlabel="metric",
             ylabel="unit",
@@ -261,9 +272,9 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
         plots.append(
             Plot(
                 f"unit_{unit}",
-                figures.sweep_strip(pictures[:_SAMPLES], values, title=f"unit {unit}", rows=rows, xlabel=_ASKED),
+                figures.sweep_strip(pictures[:_SAMPLES], values, title=source.called(unit), rows=rows, xlabel=_ASKED),
                 "",
-                f"Samples as unit {unit} goes from {values[0]:.3g} to {values[-1]:.3g}.",
+                f"Samples as {source.called(unit)} goes from {values[0]:.3g} to {values[-1]:.3g}.",
             )
         )
     return [
@@ -280,7 +291,7 @@ def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
     # best, worst and what lies between
     spread = np.unique(np.linspace(0, len(by_fidelity) - 1, min(8, len(by_fidelity))).round().astype(int))
     places = by_fidelity[spread]
-    titles = [f"unit {int(sweep.unit[p])}, fidelity {number(float(sweep.fidelity[p]))}" for p in places]
+    titles = [f"{source.called(sweep.unit[p])}, fidelity {number(float(sweep.fidelity[p]))}" for p in places]
     return Plot(
         "asked_obtained",
         figures.asked_obtained(sweep.value[:, places], obtained[:, places], titles),
