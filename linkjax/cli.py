@@ -20,6 +20,7 @@ from linkjax import cluster, surroundings
 from linkjax import config as configs
 from linkjax.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
+from linkjax.models.classifier_spec import Pool
 from linkjax.ops.resize import Interpolation
 from linkjax.stages import PIPELINE, settings_of_stages
 
@@ -36,24 +37,10 @@ class ConvertGenerator:
     """Folder to make."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ConvertClassifier:
-    """Convert the weights of a torchvision classifier (.pth, .safetensors), read as data: nothing in them is run."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Images:
+    """How a classifier wants its images, and what its classes are called."""
 
-    src: Positional[Path]
-    """The .pth or .safetensors file."""
-    out: Positional[Path]
-    """Folder to make."""
-    arch: str
-    """Architecture: resnet18|34|50|101|152, wide_resnet50_2|101_2, resnext50_32x4d|101_32x8d|101_64x4d, vgg11|13|16|19
-    (also with _bn), alexnet, densenet121|161|169|201, ipirm_resnet50."""
-    features: Literal["penultimate", "original"] = "penultimate"
-    """Which activations are r: the input of the last layer, or what the original program took (C,H,W flattened)."""
-    key: str | None = None
-    """Which of the file's networks: its key in the file, such as state_dict_ema, or the prefix of its names; none: the
-    one as trained."""
-    headless: bool = False
-    """Leave the last layer out, or do without where there is none: no class scores."""
     class_names: Path | None = None
     """File of the classes' names: one a line, or JSON."""
     preprocessing: Path | None = None
@@ -73,6 +60,52 @@ class ConvertClassifier:
     """Order of the channels in which the network takes them."""
     range: tuple[float, float] | None = None
     """What the bytes 0 and 255 are before mean and std: 0 1, 0 255, -1 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertClassifier(Images):
+    """Convert the weights of a torchvision classifier (.pth, .safetensors), read as data: nothing in them is run."""
+
+    src: Positional[Path]
+    """The .pth or .safetensors file."""
+    out: Positional[Path]
+    """Folder to make."""
+    arch: str
+    """Architecture: resnet18|34|50|101|152, wide_resnet50_2|101_2, resnext50_32x4d|101_32x8d|101_64x4d, vgg11|13|16|19
+    (also with _bn), alexnet, densenet121|161|169|201, ipirm_resnet50."""
+    features: Literal["penultimate", "original"] = "penultimate"
+    """Which activations are r: the input of the last layer, or what the original program took (C,H,W flattened)."""
+    key: str | None = None
+    """Which of the file's networks: its key in the file, such as state_dict_ema, or the prefix of its names; none: the
+    one as trained."""
+    headless: bool = False
+    """Leave the last layer out, or do without where there is none: no class scores."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertModule(Images):
+    """Convert any PyTorch image classifier by torch.export: your function runs once, here; what is kept is data."""
+
+    src: Positional[str]
+    """PACKAGE.MODULE:FUNCTION (it returns the torch.nn.Module), timm:NAME, torchvision:NAME, or hf:FOLDER of a model of
+    Hugging Face on this disk. Nothing is fetched."""
+    out: Positional[Path | None] = None
+    """Folder to make."""
+    weights: Path | None = None
+    """The network's own state dict (.pth, .safetensors), read as data; timm: and torchvision: need it."""
+    key: str | None = None
+    """Which of the file's networks, by its key in the file; none: the one as trained."""
+    layer: str | None = None
+    """Which layer is r: the path of a module, such as blocks.6.mlp.fc2; none: the input of the last layer."""
+    pool: Pool | None = None
+    """How r is had from a layer with positions: their mean or max, the first token (cls), the mean of all other tokens
+    (tokens), or all values (none)."""
+    headless: bool = False
+    """The network gives features, not class scores; without --layer they are r."""
+    list_layers: bool = False
+    """Only print the layers and the shapes of what they give."""
+    input_size: int | None = None
+    """Side in pixels of what the network sees, where --resize and --crop leave it open."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +254,12 @@ def _take_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 
 def _convert(arguments: list[str]) -> None:
-    kinds = {"generator": ConvertGenerator, "classifier": ConvertClassifier, "segmenter": ConvertSegmenter}
+    kinds = {
+        "generator": ConvertGenerator,
+        "classifier": ConvertClassifier,
+        "module": ConvertModule,
+        "segmenter": ConvertSegmenter,
+    }
     if arguments and arguments[0] in ("-h", "--help"):
         print("usage: linkjax convert KIND FILE OUT [--flag value …]\n")
         for kind, cls in kinds.items():
@@ -230,9 +268,7 @@ def _convert(arguments: list[str]) -> None:
         return
     if not arguments or arguments[0] not in kinds:
         wrong = f", found '{arguments[0]}'{configs.nearest(arguments[0], kinds)}" if arguments else ""
-        raise InputError(
-            f"linkjax convert: expected generator, classifier or segmenter{wrong}; add --help to one of them"
-        )
+        raise InputError(f"linkjax convert: expected {', '.join(kinds)}{wrong}; add --help to one of them")
     cls = kinds[arguments[0]]
     parsed = tyro.cli(cls, args=arguments[1:], prog=f"linkjax convert {arguments[0]}")
     module = importlib.import_module(f"linkjax_converters.{arguments[0]}")
@@ -240,7 +276,8 @@ def _convert(arguments: list[str]) -> None:
     notes = getattr(module, f"convert_{arguments[0]}")(options.pop("src"), options.pop("out"), **options)
     for note in notes:
         print(note)
-    print(f"wrote {parsed.out}")
+    if not getattr(parsed, "list_layers", False):
+        print(f"wrote {parsed.out}")
 
 
 def _demo(arguments: list[str]) -> None:
@@ -252,12 +289,12 @@ def _demo(arguments: list[str]) -> None:
 def _doctor(arguments: list[str]) -> None:
     from linkjax import doctor
 
-    if arguments in (["--help"], ["-h"]):
-        print("usage: linkjax doctor\n\n" + (doctor.__doc__ or ""))
+    if {"-h", "--help"} & set(arguments):
+        print("usage: linkjax doctor [FOLDER …]\n\n" + (doctor.__doc__ or ""))
         return
-    if arguments:
-        raise InputError(f"linkjax doctor: expected no flags, found {' '.join(arguments)}")
-    doctor.run()
+    if flags := [word for word in arguments if word.startswith("-")]:
+        raise InputError(f"linkjax doctor: expected folders of models and no flags, found {' '.join(flags)}")
+    doctor.run(tuple(map(Path, arguments)))
 
 
 def _atlas(arguments: list[str]) -> None:
@@ -287,6 +324,9 @@ def _print_help() -> None:
     table.add_row("label", "paint masks over generated pictures, in a browser on this machine")
     table.add_row("convert generator", "read a StyleGAN-XL or StyleGAN3 .pkl as data")
     table.add_row("convert classifier", "read a torchvision .pth or .safetensors as data")
+    table.add_row(
+        "convert module", "any PyTorch classifier, exported once: yours, timm's, torchvision's, Hugging Face's"
+    )
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")
     table.add_row("run", "all stages of an experiment in one folder, from pairs to the page; goes on where it was")
     for stage in PIPELINE:

@@ -1,7 +1,8 @@
 """`linkjax doctor`: what this installation runs on, and whether it still computes the numbers it should.
 
 The self-check draws with a tiny generator, classifies and measures the images and solves a link, all from NumPy's fixed
-random numbers, and compares with numbers stored here. They were computed in float32 on a CPU.
+random numbers, and compares with numbers stored here. They were computed in float32 on a CPU. Of folders of models it
+says whether their weights are whole, and of imported classifiers whether they give the original program's numbers.
 """
 
 import math
@@ -18,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import manifest, numerics
+from linkjax import loading, manifest, numerics
 from linkjax.analysis.fit import fit_link
 from linkjax.analysis.regions import measure_regions
 from linkjax.errors import LinkjaxError
@@ -52,10 +53,10 @@ STORED: dict[str, tuple[float, ...]] = {
 }
 
 
-def run() -> None:
-    """Print versions, devices, precision, memory and caches, then the self-check.
+def run(folders: tuple[Path, ...] = ()) -> None:
+    """Print versions, devices, precision, memory and caches, then the self-check, then checks of models.
 
-    Raises: LinkjaxError (exit code 1) if a number of the self-check is off.
+    Raises: LinkjaxError (exit code 1) if a number of the self-check or of a model is off.
     """
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -74,6 +75,19 @@ def run() -> None:
             "largest value; check for flags that lower the precision (XLA_FLAGS), and the driver and JAX versions above"
         )
     console.print(f"self-check passed in {time.perf_counter() - start:.0f} s, tolerance {TOLERANCE:.0e}")
+    for folder in folders:
+        console.print(f"ok {folder}: {check(folder)}")
+
+
+def check(folder: Path) -> str:
+    """What there is to say for a folder of weights: that it is whole, and as exact as the program it came from.
+
+    Raises: InputError if it is damaged; LinkjaxError if its numbers are off.
+    """
+    model, made = loading.load_with_manifest(folder)
+    errors = loading.check_numbers(folder, model, made)
+    kept = ", ".join(f"{name} within {error:.1e} of the original's largest" for name, error in errors.items())
+    return f"{made['kind']}, weights as its manifest names them" + (f", {kept}" if kept else "")
 
 
 def facts() -> dict[str, str]:

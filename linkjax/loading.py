@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from linkjax import checkpoint
-from linkjax.errors import InputError
+from linkjax.errors import InputError, LinkjaxError
 
 _RAW = {
     ".pkl": "linkjax convert generator {path} OUT",
@@ -15,15 +15,39 @@ _RAW = {
 }
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, check: bool = False) -> Any:
     """The model in a folder that `linkjax convert`, `link` or `segment` wrote.
 
     Args:
       path: the folder; relative or absolute.
+      check: also compute what the original program made of a few images, of an imported classifier, and compare.
     Returns: a Generator, Classifier, Segmenter or Link on the default device; its `spec` says what it is.
-    Raises: InputError if there is no such model, if it is damaged, or if the file has yet to be converted.
+    Raises: InputError if there is no such model, if it is damaged, or if the file has yet to be converted; LinkjaxError
+      if `check` finds other numbers.
     """
-    return load_with_manifest(path)[0]
+    model, manifest = load_with_manifest(path)
+    if check:
+        check_numbers(Path(path).expanduser(), model, manifest)
+    return model
+
+
+def check_numbers(path: Path, model: Any, manifest: dict[str, Any]) -> dict[str, float]:
+    """Name → largest error against the original program's stored numbers, of its largest; empty where none are stored.
+
+    Raises: LinkjaxError if one is beyond `reference.TOLERANCE`; InputError if they are missing or damaged.
+    """
+    if manifest["kind"] != "graph_classifier":
+        return {}
+    from linkjax.models.graph import reference
+
+    errors = reference.deviations(model, reference.read(path))
+    worst = max(errors.values())
+    if not worst <= reference.TOLERANCE:
+        raise LinkjaxError(
+            f"{path}: its numbers are {worst:.1e} of the largest value from those of the program it was exported from, "
+            f"expected at most {reference.TOLERANCE:.0e}; convert it again, or see linkjax doctor"
+        )
+    return errors
 
 
 def load_with_manifest(path: str | Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,8 @@ from linkjax.errors import InputError
 from linkjax.models import alexnet, densenet, vgg
 from linkjax.ops.resize import Interpolation, shorter_side
 
+#: How r is had from a layer's value: mean or max over positions, the first token, the mean of all others, or all of it.
+Pool = Literal["mean", "max", "cls", "tokens", "none"]
 FAMILIES = ("resnet", "vgg", "alexnet", "densenet")
 
 

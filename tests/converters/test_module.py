@@ -1,20 +1,27 @@
 """PyTorch networks as graphs, held against PyTorch."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.errors import ConversionError, InputError
+import linkjax
+from linkjax import cli, doctor
+from linkjax.errors import ConversionError, InputError, LinkjaxError
 from linkjax.models.graph import reference
-from tests.tolerances import GRAPH, GRAPH_GRADIENT
+from linkjax_converters.classifier import classifier_from_state_dict
+from tests.tolerances import BATCHING, GRAPH, GRAPH_GRADIENT
 
 torch = pytest.importorskip("torch")
 
 from linkjax_converters.graph.imported import import_module  # noqa: E402
+from tests.reference import torch_classifiers  # noqa: E402
 from tests.reference import torch_families as families  # noqa: E402
 
 SIDE = (families.SIDE, families.SIDE)
+FACTORY = "tests.reference.torch_families:factory"
 #: A module of each family whose maps or tokens are looked at too: [batch, channels, …] in PyTorch, or channels last.
 TAPS = {
     "Residual": "block.2",
@@ -158,3 +165,67 @@ def test_a_network_that_depends_on_its_numbers_has_no_graph():
 
     with pytest.raises(ConversionError, match="export has no graph"):
         import_module(Deciding(), SIDE)
+
+
+def test_a_users_function_becomes_a_classifier_that_needs_no_pytorch(tmp_path, capsys, monkeypatch):
+    """The command, with weights from a file, classes by name, and the numbers checked later."""
+    own = {name: array.numpy() for name, array in families.make("ViT", seed=5).state_dict().items()}
+    torch.save({name: torch.from_numpy(array) for name, array in own.items()}, tmp_path / "own.pth")
+    (tmp_path / "names.txt").write_text("\n".join("abcde"))
+    source, out = FACTORY, tmp_path / "vit"
+    given = ["--weights", str(tmp_path / "own.pth"), "--resize", "18", "--crop", "16", "--mean", "0.5", "0.5", "0.5"]
+    assert cli.main(["convert", "module", source, "--list-layers", *given]) == 0
+    assert "mlp.1  [batch, 17, 32]" in capsys.readouterr().out
+    assert cli.main(["convert", "module", source, str(out), *given, "--class-names", str(tmp_path / "names.txt")]) == 0
+    said = capsys.readouterr().out
+    assert "r: 16 values" in said and "5 class scores" in said and f"wrote {out}" in said
+    model = linkjax.load(out, check=True)
+    assert model.spec.class_names == tuple("abcde") and model.spec.preprocessing.mean == (0.5, 0.5, 0.5)
+    x = images(2)
+    assert error(model(jnp.asarray(x)).logits, families.make("ViT", seed=5)(to_torch(x)).detach()) < GRAPH
+    assert "r within" in doctor.check(out)
+    with np.load(out / reference.FILE) as kept:
+        numbers = dict(kept)
+    np.savez(out / reference.FILE, **{**numbers, "r": numbers["r"] * np.float32(1.01)})
+    with pytest.raises(LinkjaxError, match="of the largest value from those"):
+        linkjax.load(out, check=True)
+    assert linkjax.load(out).spec == model.spec
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["timm:resnet18", "out"], "expected --weights FILE"),
+        (["torchvision:resnet18", "out"], "expected --weights FILE"),
+        (["resnet18.pth", "out"], "expected PACKAGE.MODULE:FUNCTION"),
+        (["hf:nowhere", "out"], "hf:nowhere"),
+        (["no.such.module:make", "out"], "cannot be imported here"),
+        (["tests.reference.torch_families:nothing", "out"], "there is no 'nothing'"),
+        (["tests.reference.torch_families:SIDE", "out"], "failed before there was a network"),
+        ([FACTORY, "out", "--layer", "mlp.9", "--crop", "16"], "found 'mlp.9'; near it"),
+        ([FACTORY, "out", "--layer", "mlp.1", "--crop", "16"], "with --pool mean, max"),
+        ([FACTORY, "out", "--layer", "patch", "--pool", "cls", "--crop", "16"], "of tokens"),
+        ([FACTORY, "out", "--resize", "0", "--crop", "0"], "--input-size"),
+        ([FACTORY], "expected a folder to make"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_sentence_and_nothing_is_written(arguments, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    assert cli.main(["convert", "module", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1, message
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hand_written_network_and_the_imported_one_give_the_same_numbers():
+    """From one state dict, both ways."""
+    plain = torch_classifiers.randomise(torch_classifiers.build("resnet18", divisor=16, classes=7), seed=0)
+    arrays = {name: tensor.numpy() for name, tensor in plain.state_dict().items()}
+    own, imported = classifier_from_state_dict(arrays, "resnet18"), import_module(plain, (40, 40)).model
+    x = jnp.asarray(np.random.default_rng(4).standard_normal((3, 40, 40, 3)), jnp.float32)
+    one, other = own(x, stages=True), imported(x, taps=("layer2", "layer4"))
+    assert error(other.logits, one.logits) < BATCHING and error(other.penultimate, one.penultimate) < BATCHING
+    for stage, value in other.stages.items():
+        assert error(value, one.stages[stage]) < BATCHING
+    np.testing.assert_array_equal(imported.head_kernel, own.head_kernel)

@@ -8,8 +8,9 @@ import numpy as np
 
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.models import build as models
+from linkjax.models.classifier_spec import Pool
 from linkjax.models.graph import interpret, reference
-from linkjax.models.graph.classifier import GraphClassifier, GraphSpec, Pool, pooled
+from linkjax.models.graph.classifier import GraphClassifier, GraphSpec, pooled
 from linkjax.models.graph.operations import Value
 from linkjax.models.graph.program import Program, Side
 from linkjax.models.graph.view import view

@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from linkjax.errors import InputError
 from linkjax.models.build import Buffer
-from linkjax.models.classifier_spec import Preprocessing
+from linkjax.models.classifier_spec import Pool, Preprocessing
 from linkjax.models.graph import interpret, program
 from linkjax.models.graph.operations import Leaf, Value
 from linkjax.models.graph.program import Program, Side
@@ -22,9 +22,6 @@ from linkjax.models.graph.view import View
 from linkjax.models.image_classifier import Classification, ImageClassifier
 from linkjax.models.layers import Keys
 from linkjax.ops.chunked import CLASSIFIED, map_shares
-
-#: How r is had from a layer's value: mean or max over positions, the first token, the mean of all others, or all of it.
-Pool = Literal["mean", "max", "cls", "tokens", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
