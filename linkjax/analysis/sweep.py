@@ -109,7 +109,8 @@ def swept_w(
     value: Float[Array, "N"],
     mode: Mode = "residual",
     directions: random_directions.RandomDirections | None = None,
-) -> Float[Array, "N w_dim"]:
+    layers: Bool[Array, "num_ws"] | None = None,
+) -> Float[Array, "N w_dim"] | Float[Array, "N num_ws w_dim"]:
     """Latents of anchors whose one unit is set to a value; r′ is r with r′[unit] = value.
 
     residual: w + link(r′) − link(r): the anchor keeps all that the link does not explain. absolute: link(r′).
@@ -120,6 +121,7 @@ def swept_w(
       w, r: the anchors, by item; w is not read in absolute mode.
       unit: of r, or beyond: a random direction, as `random_directions` counts them.
       value: what the unit is set to; of a random direction how far to go along it.
+      layers: rows of W+ that the step enters; the others keep, to the bit, what is there without it. None: all, as w.
     Deviations from the original: it knows the absolute mode only, in which a sample falls back towards its class mean.
     """
     if mode not in ("residual", "absolute"):
@@ -132,12 +134,20 @@ def swept_w(
         along_r, along_w = random_directions.axes_of(directions, unit, units)
         changed = link(r + step * along_r)
         moved = changed if mode == "absolute" else w + (changed - link(r))
-        return moved if along_w is None else moved + step * along_w
+        moved = moved if along_w is None else moved + step * along_w
+        return moved if layers is None else _in_rows(layers, moved, w if mode == "residual" else link(r))
     rows = kernel[...]
     if directions is not None:
         in_r = jnp.matmul(directions.in_r, rows, precision=numerics.PRECISION)
         rows = jnp.concatenate([rows, in_r, directions.in_w])
-    return (w if mode == "residual" else link(r)) + step * rows[unit]
+    base = w if mode == "residual" else link(r)
+    moved = base + step * rows[unit]
+    return moved if layers is None else _in_rows(layers, moved, base)
+
+
+def _in_rows(layers: Array, moved: Array, base: Array) -> Float[Array, "N num_ws w_dim"]:
+    """W+ with what was moved in some rows and the base in the others."""
+    return jnp.where(layers[None, :, None], moved[:, None], base[:, None])
 
 
 class Steps(NamedTuple):
@@ -155,7 +165,7 @@ def steps_of(link: Any, mode: Mode) -> Any:
 class SweepStep(NamedTuple):
     """What became of each item. Rows outside the mask, or not finite, are NaN, their images black."""
 
-    w: jax.Array  # [N, w_dim], what the image was made from
+    w: jax.Array  # [N, w_dim], or [N, num_ws, w_dim] of some rows alone: what the image was made from
     r: jax.Array  # [N, units], of the image made
     logits: jax.Array | None  # [N, classes]; None without a head
     metrics: jax.Array  # [N, 1 + parts, metrics] of `measurements.measure`; change against the anchor's image
@@ -178,6 +188,7 @@ def sweep_step(
     segmenter: Any | None = None,
     directions: random_directions.RandomDirections | None = None,
     definitions: measurements.Definitions = "standard",
+    layers: Bool[Array, "num_ws"] | None = None,
 ) -> SweepStep:
     """One batch of items through link, generator and classifier, in one compiled program.
 
@@ -192,9 +203,10 @@ def sweep_step(
       segmenter: measures every part of the images too; None: whole images alone.
       directions: random ones, which units beyond those of r name (see `swept_w`).
       definitions: of the metrics, see `measurements.measure`; static.
+      layers: rows of W+ that steps enter (see `swept_w`).
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
-    w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions)
+    w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions, layers)
     drawn, encoded = parts.draw_and_classify(classifier, generator, segmenter, w)
     references = None if image_anchor is None else _unit_interval(image_anchor)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts

@@ -19,7 +19,7 @@ from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
-from linkjax.sweeping import arrays, chunks, findings, motion, pictures, programs, readouts
+from linkjax.sweeping import arrays, chunks, findings, layers, motion, pictures, programs, readouts
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 
@@ -74,6 +74,9 @@ class Config:
     directions: Directions = "steer"
     """Steps in W that raise units: `steer`, which raise a unit by what was asked as far as w determines it, or the
     link's kernel (the paper's); see docs/directions.md."""
+    layers: str | None = None
+    """Rows of W+ that a step enters, one for the generator's input and one a layer: 0-9, or coarse, middle, fine by
+    sampling rate, joined by commas; the others are the anchor's own. None: all."""
     mode: Literal["residual", "absolute"] = "residual"
     """Move the anchor's own w by the unit's direction, or replace it by the link's prediction (paper)."""
     side_effects: int = 5
@@ -105,6 +108,8 @@ class Config:
             raise InputError(readouts.NO_KERNEL)
         if self.readouts and self.mode == "absolute":
             raise InputError("readouts: the link predicts w from all units, not from them; leave --mode absolute out")
+        if self.layers is not None and self.screening is not None:
+            raise InputError("layers: a screening predicts steps in all rows of W+; leave --screening or --layers out")
         if min(self.picture_units, self.picture_samples, self.random_directions) < 0:
             raise InputError("picture-units, picture-samples, random-directions: expected 0 or more")
         if self.candidates is not None:
@@ -152,6 +157,8 @@ def run(config: Config) -> None:
     inputs.check_link(link, config.link, pairs)
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     raising = inputs.raising(link, config.link, config.directions)
+    if config.layers is not None:  # a typing error need not wait for the work
+        layers.mask(config.layers, generator.model.spec)
     steered = inputs.steered(link) if config.directions == "steer" else None
     named = inputs.readouts(config.readouts, classifier, link, pairs) if config.readouts else None
     units = inputs.units(config.units, pairs.summary["units"] if named is None else len(named.names))
@@ -241,6 +248,8 @@ class Sweep:
         self.share = share_of(models[0].spec.resolution)
         self._draw_anchors(models[0], segmenter)
         on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
+        if config.layers is not None:
+            on_device["layers"] = layers.mask(config.layers, models[0].spec)
         directions = self.walk.directions if len(self.walk.taken) else None
         read = (*models[:2], sweep.steps_of(models[2], config.mode), models[3])
         self.models = parallel.replicate((*read, directions, on_device), self.mesh)
@@ -440,6 +449,7 @@ class Sweep:
             "mode": self.config.mode,
             "directions": self.config.directions,
             "range": self.config.range,
+            "layers": self.config.layers,
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),

@@ -23,7 +23,8 @@ def moved(
     """(anchor, unit, first value, last value) → the mean displacement of every part."""
     generator, _, link, segmenter, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    ends = [sweep.swept_w(link, w, r, items["unit"], items[name], mode) for name in ("low", "high")]
+    ends = [sweep.swept_w(link, w, r, items["unit"], items[name], mode, layers=anchors.get("layers"))
+            for name in ("low", "high")]  # fmt: skip
     drawn = programs.draw_labelled((generator, segmenter), {"w": jnp.concatenate(ends)})
     first, last = ({name: jnp.split(each, 2)[end] for name, each in drawn.items()} for end in (0, 1))
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts

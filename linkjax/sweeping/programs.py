@@ -15,13 +15,16 @@ def draw_items(
     mode: sweep.Mode,
     definitions: measurements.Definitions,
 ) -> dict[str, jax.Array]:
-    """(anchor, unit, value) → what became of it; anchors are looked up on the device."""
+    """(anchor, unit, value) → what became of it; anchors are looked up on the device.
+
+    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all.
+    """
     generator, classifier, link, segmenter, directions, anchors = models
     w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
     unit, value = items["unit"], items["value"]
     step = sweep.sweep_step(
         generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions,
-        definitions=definitions,
+        definitions=definitions, layers=anchors.get("layers"),
     )  # fmt: skip
     logits = {} if step.logits is None else {"logits": step.logits}
     return {"r": step.r, "metrics": step.metrics, **logits}
@@ -33,7 +36,7 @@ def swept(
     """(anchor, unit, value) → w."""
     _, _, link, _, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode)
+    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode, layers=anchors.get("layers"))
 
 
 def draw_labelled(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -62,6 +62,18 @@ def test_the_short_form_for_linear_links_is_the_definition(mode):
 
 
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
+def test_a_step_of_some_layers_leaves_the_rows_of_all_others_to_the_bit(mode):
+    _, _, link = fakes.world()
+    w, r = anchors()
+    unit, value, rows = jnp.asarray([0, 1, 2, 3, 4, 0]), jnp.linspace(-2, 2, 6), jnp.asarray([True, False, True, False])
+    found = sweep.swept_w(link, w, r, unit, value, mode, layers=rows)
+    moved, base = sweep.swept_w(link, w, r, unit, value, mode), w if mode == "residual" else link(r)
+    assert found.shape == (6, 4, 8)
+    for row, expected in enumerate((moved, base, moved, base)):
+        np.testing.assert_array_equal(found[:, row], expected)
+
+
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
 def test_links_without_a_kernel_follow_the_definition(mode):
     link = fakes.BentLink(np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32))
     w, r = anchors()

@@ -49,12 +49,13 @@ def section(source: Source, context: Context) -> Section:
     mode = {"residual": "residual mode: the image keeps all that the link does not explain"}.get(
         str(summary.get("mode")), f"{summary.get('mode')} mode: the image is made from the linked activations alone"
     )
+    rows = f", which enter the rows {summary['layers']} of W+ alone" if summary.get("layers") else ""
     what = "readouts" if summary.get("readouts") else "units"
     blocks: list[Any] = [
         Text(
             f"Each of {number(len(sweep.unit))} {what} was set to {number(summary.get('steps'))} values "
-            f"{_range(summary)} in {number(summary.get('samples'))} samples, along {raised_along(summary)} ({mode}). "
-            f"{number(summary.get('images'))} images were drawn and looked at again by the classifier."
+            f"{_range(summary)} in {number(summary.get('samples'))} samples, along {raised_along(summary)}{rows} "
+            f"({mode}). {number(summary.get('images'))} images were drawn and looked at again by the classifier."
         )
     ]
     if summary.get("readouts"):
