@@ -15,12 +15,20 @@ def test_every_stage_explains_its_flags_with_defaults(stage, capsys):
     assert all(flag in said for flag in ("--config", "--coordinator", "--processes", "--process "))
 
 
+def test_a_whole_run_has_the_flags_of_every_stage(capsys):
+    assert main(["run", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(flag in said for flag in ("--config", "--coordinator", "--processes", "--process "))
+
+
 def test_help_of_every_command_that_is_no_stage_exits_with_0(capsys):
     for command in (
         "convert",
         "convert generator",
         "convert classifier",
+        "convert module",
         "convert segmenter",
+        "atlas",
         "demo",
         "doctor",
         "label",
