@@ -1,10 +1,11 @@
 """What the embedded world costs and finds: to load, and to run in full and with --fast, each in a process of its own.
 
     python scripts/bench_demo.py [--json docs/figures/demo.json]
-    python scripts/bench_demo.py --bundle world-a world-b [--json docs/figures/demo.json]   # these alone, added to it
+    python scripts/bench_demo.py --bundle world-a world-b [--json docs/figures/demo_worlds.json]   # these alone
 
 Compile caches are cold, but for the third run, which finds the first one's. Prints seconds, CPU-seconds, the machine,
-and what the runs found. Bundles of other planted units (`train_demo.py --world`) are scored with --fast.
+and what the runs found. Bundles of other planted units (`train_demo.py --world`) are scored by the steps of the full demo
+that are about planted units, as the embedded world is, and by `linkjax demo --fast`.
 """
 
 import argparse
@@ -29,6 +30,18 @@ models = [linkjax.load(bundle.path(name)) for name in MODELS]
 print(time.perf_counter() - start)
 """
 
+_PLANTED = """
+import sys
+from pathlib import Path
+from linkjax.demo import run, steps
+from linkjax.demo.bundle import open_bundle
+bundle = open_bundle(Path(sys.argv[1]))
+for _, name, settings in steps.plan(Path(sys.argv[2]), bundle, 0, False):
+    run.take(name, settings, bundle)
+    if name == "recovery":
+        break
+"""
+
 
 def _summary(out: Path, stage: str) -> Any:
     return json.loads((out / stage / "manifest.json").read_text())["summary"]
@@ -38,13 +51,18 @@ def _run(folder: Path, name: str, flags: list[str], cache: str) -> tuple[Path, d
     """Where a demo was made, and its seconds and CPU-seconds."""
     out = folder / name.replace(" ", "").replace(",", "")
     command = [sys.executable, "-m", "linkjax.cli", "demo", "--out", str(out), *flags]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / cache)}
+    return out, _timed(command, folder / cache)
+
+
+def _timed(command: list[str], cache: Path) -> dict[str, float]:
+    """Seconds and CPU-seconds of a command."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return out, {"seconds": round(time.perf_counter() - start, 1), "CPU-seconds": round(cpu, 1)}
+    return {"seconds": round(time.perf_counter() - start, 1), "CPU-seconds": round(cpu, 1)}
 
 
 def _recovery(out: Path) -> dict[str, Any]:
@@ -79,19 +97,21 @@ def told(out: Path, name: str, full: bool) -> dict[str, Any]:
 
 def _world(folder: Path, bundle: Path) -> dict[str, Any]:
     """What is found on a bundle of other planted units."""
-    out, cost = _run(folder, bundle.name, ["--fast", "--bundle", str(bundle.absolute())], "cache-fast")
+    fast, _ = _run(folder, f"{bundle.name}-fast", ["--fast", "--bundle", str(bundle.absolute())], "cache")
+    out = folder / bundle.name
+    cost = _timed([sys.executable, "-c", _PLANTED, str(bundle.absolute()), str(out)], folder / "cache")
     manifest = json.loads((bundle / "manifest.json").read_text())
     units = json.loads((bundle / "planted_units.json").read_text())
     learned = [row["learned"] for row in units if row["kind"] != "noise"]
     trained = {name: manifest["training"]["planted"][name] for name in ("steps", "images")}
     return {"seed": manifest["seed"], **trained, "least R² of a selective unit": min(learned), **cost,
-            "recovery": _recovery(out)}  # fmt: skip
+            "recovery": _recovery(out), "recovery, --fast": _recovery(fast)}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="score these worlds, with --fast, alone")
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="score these worlds alone")
     parser.add_argument(
         "--finished", type=Path, help="take what a finished full demo of this folder found, and no times"
     )

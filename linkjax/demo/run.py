@@ -72,7 +72,7 @@ def run(config: Config) -> None:
             continue
         start, spent = time.perf_counter(), time.process_time()
         console.print(f"[bold]{title}[/bold]")
-        _take(name, settings, bundle)
+        take(name, settings, bundle)
         taken, cpu = time.perf_counter() - start, time.process_time() - spent
         console.print(f"  {taken:.1f} s, {cpu:.1f} CPU-seconds", style="dim")
         if name == "segment" and "draw" in settings:
@@ -81,7 +81,7 @@ def run(config: Config) -> None:
     console.print(f"done in {time.perf_counter() - begin:.0f} s; look at {page}", soft_wrap=True)
 
 
-def _take(name: str, settings: dict[str, Any], bundle: Bundle) -> None:
+def take(name: str, settings: dict[str, Any], bundle: Bundle) -> None:
     """One step."""
     if name == "masks":
         labels.write_masks(**settings)

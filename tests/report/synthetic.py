@@ -74,6 +74,14 @@ def link(folder: Path, full: bool = True, weights: Any = None, of_pairs: str | N
         found |= {
             "alpha": float(alphas[r2.argmax()]), "condition_number": 23512.7, "numerical_rank": 61,
             "effective_rank": 17.43, "val_mse": 0.0191, "val_r2": float(r2.max()), "converged": True,
+            "steering": {
+                "lambda": 10.0,
+                "criterion": "smallest with a median length of at most 1.05 times the shortest",
+                "curve": [
+                    {"lambda": 10.0**k, "own": 1 - 0.1 * abs(k), "side": 0.05 * (k + 4), "length": 4 - 0.5 * k}
+                    for k in range(-3, 4)
+                ],
+            },
             "validation_curve": [[float(a), 0.02, float(v)] for a, v in zip(alphas, r2, strict=True)],
             "chosen_by": "r2",
             "steps": [{"alpha": float(a), "r2": float(v), "fidelity": 0.4, "length": 1.7, "directness": 0.3}

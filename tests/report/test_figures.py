@@ -24,6 +24,9 @@ def charts():
         ),
         "bars": figures.bars(values[:5], list("abcde"), xlabel="share", ylabel="class", low=values[:5] - 1,
                              high=values[:5] + 1),
+        "steering": figures.steering_curve(
+            np.array([10.0, 0.1, 1.0]), {"own change": np.ones(3), "length in W": np.arange(3.0)}, chosen=1.0
+        ),
         "validation": figures.validation_curve(
             np.array([0.0, 0.1, 1.0]), np.array([0.5, 0.6, 0.7]), train=np.array([0.9, 0.8, 0.75]), chosen=1.0
         ),

@@ -9,7 +9,15 @@ a cell returns, and a server can draw many at once:
 Colours are Okabe and Ito's for categories, cividis for sequences, and a red–blue map centred on 0 for signed values.
 """
 
-from linkjax.report.figures.charts import asked_obtained, bars, heat_map, histogram, scatter, validation_curve
+from linkjax.report.figures.charts import (
+    asked_obtained,
+    bars,
+    heat_map,
+    histogram,
+    scatter,
+    steering_curve,
+    validation_curve,
+)
 from linkjax.report.figures.congruence import same_order
 from linkjax.report.figures.counterfactual import PlanePaths, along_and_across, plane_paths
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
@@ -36,6 +44,7 @@ __all__ = [
     "scatter",
     "size_in_page",
     "stack",
+    "steering_curve",
     "sweep_strip",
     "validation_curve",
 ]

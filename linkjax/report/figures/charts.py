@@ -1,6 +1,6 @@
 """Charts: histogram, heat map, bars with intervals, validation curve, asked against obtained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -210,6 +210,37 @@ def validation_curve(
             axes.axhline(value, color=colour, linewidth=1.0, linestyle="-.", label=f"{name}, alpha = 0")
     if positive.any():
         axes.set_xscale("log")
+    if chosen is not None and np.isfinite(chosen) and chosen > 0:
+        axes.axvline(chosen, color=style.INK, linewidth=1.2, linestyle=":", label=f"chosen: {chosen:.3g}")
+    _legend(axes)
+    return figure
+
+
+def steering_curve(
+    lam: Float[np.ndarray, " n"],
+    measured: Mapping[str, Float[np.ndarray, " n"]],
+    *,
+    chosen: float | None = None,
+    width: float = style.HALF,
+) -> Figure:
+    """What steps that raise units are predicted to do, against λ on a logarithmic axis.
+
+    Args:
+      lam: every λ tried, above 0.
+      measured: name of a curve → its values.
+      chosen: the λ that was taken.
+      width: inches.
+    Returns: a figure.
+    """
+    order = np.argsort(lam)
+    figure = style.new(width, 2.7)
+    axes = figure.add_subplot()
+    style.dress(axes, "λ: from the unit's own to all that goes with it", "per σ asked, median over units")
+    marks = ("o-", "s--", "^-.")
+    for (name, values), mark, colour in zip(measured.items(), marks, style.CATEGORIES, strict=False):
+        axes.plot(np.asarray(lam)[order], np.asarray(values)[order], mark, color=colour, markersize=4, label=name)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0.0)
     if chosen is not None and np.isfinite(chosen) and chosen > 0:
         axes.axvline(chosen, color=style.INK, linewidth=1.2, linestyle=":", label=f"chosen: {chosen:.3g}")
     _legend(axes)

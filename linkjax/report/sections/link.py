@@ -17,6 +17,8 @@ _METHODS = {
     "mlp": "small neural network",
 }
 
+#: What is told of the steps of a λ, and what it is called: changes in σ of each unit, length in σ of w.
+_OF_STEPS = {"own": "own change", "side": "change of others", "length": "length in W"}
 _NAMED = 5  # classes that are named
 
 
@@ -29,7 +31,7 @@ def section(source: Source, context: Context) -> Section:
     if found.get("converged") is False:
         blocks.append(Notice("The solver stopped before it converged; refit with a larger alpha."))
     tables = [Table("How it was fitted", ("", ""), [*_classes(source, context), *_fitted(method, spec, found)])]
-    plots = _curve(found)
+    plots = [*_curve(found), *_steering(found)]
     blocks.append(Row(plots, tables) if plots else tables[0])
     blocks.append(Table("Fit in W", ("pairs", "R²", "mean squared error"), _fit(found)))
     if found.get("steps"):
@@ -48,7 +50,11 @@ def section(source: Source, context: Context) -> Section:
                 _METHODS.get(method, method),
             )
         ],
-        terms=[*_terms(method), *(_STEP_TERMS if found.get("steps") else ())],
+        terms=[
+            *_terms(method),
+            *(_STEP_TERMS if found.get("steps") else ()),
+            *((_LAMBDA,) if found.get("steering") else ()),
+        ],
         limits=[
             "A link of limited R² moves w only along what r determines: whatever the classifier ignores (background, "
             "pose) stays at its average in linked images."
@@ -122,6 +128,26 @@ def _curve(found: Mapping[str, Any]) -> list[Plot]:
     ]
 
 
+def _steering(found: Mapping[str, Any]) -> list[Plot]:
+    """Own change, side effects and length of the steps of every λ tried."""
+    steering = found.get("steering") or {}
+    rows = steering.get("curve") or ()
+    if len(rows) < 2:
+        return []
+    lam, own, side, length = (np.array([row[name] for row in rows], float) for name in ("lambda", *_OF_STEPS))
+    curves = dict(zip(_OF_STEPS.values(), (own, side, length), strict=True))
+    which = number(steering.get("lambda"))
+    return [
+        Plot(
+            "steering_curve",
+            figures.steering_curve(lam, curves, chosen=steering.get("lambda")),
+            f"What steps that raise units are predicted to do, for every λ tried; taken was {which}: "
+            f"{steering.get('criterion')}.",
+            "Lines: own change, side effects and length of steps against lambda, with the one chosen marked.",
+        )
+    ]
+
+
 def _steps(found: Mapping[str, Any]) -> Table:
     """What every penalty tried would do to the steps of single units."""
     names = ("alpha", "r2", "fidelity", "length", "directness")
@@ -168,6 +194,13 @@ def _terms(method: str) -> list[Term]:
     ]
 
 
+_LAMBDA = Term(
+    "λ of the steps that raise units",
+    "A small λ moves what is a unit's own and leaves others where they are, by long steps; a large one moves all that "
+    "goes with the unit, by the shortest. Own change and change of others (root mean square, each unit in its σ within "
+    "classes) are predicted for validation pairs where there are some; length is in standard deviations of w.",
+    "D(λ) = Σ A (Aᵀ Σ A + λ S)⁻¹",
+)
 _STEP_TERMS = (
     Term(
         "Predicted fidelity",
