@@ -4,8 +4,8 @@
     python scripts/bench_demo.py --bundle world-a world-b [--json docs/figures/demo_worlds.json]   # these alone
 
 Compile caches are cold, but for the third run, which finds the first one's. Prints seconds, CPU-seconds, the machine,
-and what the runs found. Bundles of other planted units (`train_demo.py --world`) are scored by the steps of the full demo
-that are about planted units, as the embedded world is, and by `linkjax demo --fast`.
+and what the runs found. Bundles of other planted units (`train_demo.py --world`) are scored by the steps of the full
+demo that are about planted units, as the embedded world is, and by `linkjax demo --fast`.
 """
 
 import argparse

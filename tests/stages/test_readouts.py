@@ -103,6 +103,20 @@ def test_a_sweep_of_readouts_in_memory_is_the_stored_one(world, swept):
         np.testing.assert_array_equal(found[name].values, stored[name].values, err_msg=name)
 
 
+def test_readouts_are_screened_as_units_are(world, screening, segmenter, swept, capsys, tmp_path):
+    _, _, _, (a, _) = swept
+    models = (linkjax.load(path) for path in (world.generator, world.classifier, world.link, segmenter))
+    anchors = linkjax.anchors(linkjax.open(world.pairs), each=2)
+    found = linkjax.screen(linkjax.Study(*models), anchors, readouts=["0:1", f"u{a}"], batch_size=8)
+    expected = linkjax.open(screening)["effect"].values[a]
+    largest = np.nanmax(np.abs(expected))
+    np.testing.assert_allclose(found.sel(unit_name=f"u{a}")["effect"].values, expected, rtol=1e-3, atol=1e-3 * largest)
+    flags = ["--segmenter", segmenter, "--screening", screening, "--readouts", "0:1", "--out", str(tmp_path / "no")]
+    capsys.readouterr()
+    assert main(["sweep", *world.linked, *flags]) == 2
+    assert "give both the same --readouts" in capsys.readouterr().err
+
+
 def _npz(folder, **arrays):
     np.savez(folder / "rows.npz", **arrays)
     return str(folder / "rows.npz")
