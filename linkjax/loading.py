@@ -1,5 +1,6 @@
 """`linkjax.load`: whatever linkjax wrote, back as a model."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -55,4 +56,9 @@ def load_with_manifest(path: str | Path, kinds: tuple[str, ...] | None = None) -
     path = Path(path).expanduser()
     if path.suffix in _RAW and not path.is_dir():
         raise InputError(f"{path} is a file of another program; convert it once: {_RAW[path.suffix].format(path=path)}")
-    return checkpoint.load_model(path, kinds)
+    model, manifest = checkpoint.load_model(path, kinds)
+    if getattr(model.spec, "steered", False) and model.spec.steer_lambda is None:  # made when diagnostics alone told it
+        diagnostics = (manifest.get("source") or {}).get("diagnostics") or {}
+        lam = (diagnostics.get("steering") or {}).get("lambda")
+        model.spec = dataclasses.replace(model.spec, steer_lambda=lam)
+    return model, manifest

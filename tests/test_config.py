@@ -32,6 +32,7 @@ class Sweep:
     out: config.PathName
     steps: int = 3
     classes: tuple[int, ...] = ()
+    readouts: tuple[config.PathOrWord, ...] = ()
 
 
 STAGES = {"pairs": Config, "sweep": Sweep}
@@ -116,6 +117,20 @@ def test_what_is_written_beside_a_result_names_the_same_folders_wherever_both_ar
     (tmp_path / "runs").rename(tmp_path / "moved")
     read = config.read_toml(Path("moved/link.partial/config.toml"), "pairs", STAGES)["pairs"]
     assert Path(read).resolve() == tmp_path / "moved" / "pairs"
+
+
+def test_words_of_a_list_that_name_files_count_from_the_toml_file_and_others_stay(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "probes.npz").write_bytes(b"")
+    path = write(tmp_path / "there", '[sweep]\nreadouts = ["logits", "0:1", "probes.npz"]\n')
+    monkeypatch.chdir(tmp_path)
+    settings = config.read_toml(Path("there/experiment.toml"), "sweep", STAGES)
+    assert settings == {"readouts": ["logits", "0:1", "there/probes.npz"]}
+    made = config.from_command_line(Sweep, ["--out", "x"], settings, prog="linkjax sweep")
+    config.write_toml(path, "sweep", made)
+    monkeypatch.chdir(tmp_path / "there")
+    again = config.read_toml(Path(path.name), "sweep", STAGES)
+    assert again["readouts"] == ["logits", "0:1", "probes.npz"]
 
 
 def test_dots_behind_a_link_to_a_folder_lead_where_the_system_says(tmp_path, monkeypatch):

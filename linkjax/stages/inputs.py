@@ -105,10 +105,7 @@ def raising(link: Model, link_path: str, directions: Directions) -> Any:
 
 def steered(link: Model) -> tuple[steering.Spectrum, float]:
     """What a link's steering directions came from, and their λ."""
-    lam = link.model.spec.steer_lambda
-    if lam is None:  # made when the manifest alone told it
-        lam = link.manifest["source"]["diagnostics"]["steering"]["lambda"]
-    return steered_by(link.model, lam)
+    return steered_by(link.model, link.model.spec.steer_lambda)
 
 
 def steered_by(link: Any, lam: float) -> tuple[steering.Spectrum, float]:

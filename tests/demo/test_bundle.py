@@ -26,6 +26,10 @@ def test_the_embedded_bundle_passed_every_gate_and_fits_in_the_wheel():
     assert [unit["unit"] for unit in opened.units] == list(range(len(opened.units)))
 
 
+def test_the_embedded_links_know_their_lambda_though_one_was_made_when_its_manifest_alone_told_it():
+    assert [linkjax.demo_study(name).link.spec.steer_lambda for name in ("breeds", "planted")] == [10.0, 1.0]
+
+
 def test_the_generator_draws_the_renderers_animals_and_the_classifiers_know_them():
     opened = bundle.open_bundle()
     generator, breeds, segmenter = (linkjax.load(opened.path(name)) for name in ("generator", "breeds", "segmenter"))
