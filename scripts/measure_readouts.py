@@ -3,7 +3,8 @@
     python scripts/measure_readouts.py [--json docs/figures/readouts.json]
 
 `breeds`, one new animal of each breed (seed 3, 40 more of each for the ranges): the 10 logits, the 45 differences of
-two, and the 128 units beside them, set to the 2.5th and 97.5th percentile of the animal's own breed; 12 random directions.
+two, and the 128 units beside them, set to the 2.5th and 97.5th percentile of the animal's own breed; 12 random
+directions.
 """
 
 import argparse
