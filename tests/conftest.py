@@ -95,15 +95,21 @@ def parity() -> Path:
     return Path(__file__).parent / "parity"
 
 
+def mesh_of(count: int) -> jax.sharding.Mesh:
+    """The first `count` of the simulated devices, as `parallel.mesh` arranges them all."""
+    from linkjax import parallel
+
+    auto = (jax.sharding.AxisType.Auto,)
+    return jax.make_mesh((count,), (parallel.ITEM,), axis_types=auto, devices=jax.devices()[:count])
+
+
 @pytest.fixture
 def on_devices(monkeypatch):
-    """`on_devices(n)`: from now on, all stages run on n devices instead of eight."""
+    """`on_devices(n)`: from now on, all stages run on n devices."""
     from linkjax import parallel
 
     def use(count: int) -> None:
-        few = jax.make_mesh(
-            (count,), (parallel.ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
-        )
+        few = mesh_of(count)
         monkeypatch.setattr(parallel, "mesh", lambda: few)
 
     return use

@@ -11,6 +11,7 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.cli import main
 from tests import worlds
+from tests.conftest import mesh_of
 from tests.stages import photographs as files
 
 
@@ -82,6 +83,16 @@ def half_masks(folder: Path, count: int = 4) -> Path:
     for picture in range(count):
         np.save(folder / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // (64 + 32 * picture) % 2)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_devices():
+    """Stages run on two of the simulated devices unless a test asks for others: each fills a share of its own."""
+    from linkjax import parallel
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "mesh", lambda: mesh_of(2))
+        yield
 
 
 @pytest.fixture(scope="session")
