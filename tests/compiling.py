@@ -1,8 +1,10 @@
-"""How the tests' programs are compiled: quickly, or as users' are; and what keeps thousands of them small.
+"""How the tests' programs are compiled: quickly, for many runs, or as users' are; and what keeps thousands of them small.
 
-Most of a run would be the compiler's time. JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS) has LLVM optimise nothing.
-Half of what is left goes without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32
-modules. From JAX 0.11 on the emitters cannot be left out by an option: there the tests take longer.
+Most of a run would be the compiler's time. QUICK is for programs that run once or twice: LLVM optimises nothing, which
+is JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS). OFTEN is for the stages, which compute many images with each
+program: LLVM's first level takes half as long again to compile and a third as long to run. Half of what is left goes
+without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32 modules. From JAX 0.11 on
+the emitters cannot be left out by an option: there the tests take longer.
 
 JAX makes an MLIR context, the tables of all operations there are, for each program and keeps it as long as the program:
 5 ms of processor time and 1.2 MB, ten times what a small program takes itself. Here a file's programs share one, and a
@@ -21,20 +23,25 @@ from jax._src import compiler
 from jax._src.interpreters import mlir
 from jax._src.lib.mlir import ir
 
-QUICK: dict[str, bool | int] = {"xla_cpu_parallel_codegen_split_count": 1}
+Kind = dict[str, bool | int]
+SHIPPED: Kind = {}
+QUICK: Kind = {"xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):
     QUICK["xla_cpu_use_fusion_emitters"] = False
+OFTEN: Kind = QUICK | {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+#: With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, everything is compiled as shipped.
+ALL_AS_SHIPPED = not jax.config.read("jax_disable_most_optimizations")
 _DEVICES = "--xla_force_host_platform_device_count="
 _MOST_PROGRAMS = 1.6e9  # bytes of a worker, beyond which the programs of the files before are given up
 _given = compiler.get_compile_options
 _new_context = mlir.make_ir_context
+_now = [SHIPPED if ALL_AS_SHIPPED else QUICK]
 _shared = threading.local()  # its `context`, made where there is none
 
 
 def _options(*positional: Any, **named: Any) -> Any:
     options = _given(*positional, **named)
-    if quick():
-        options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
+    options.env_option_overrides = [*options.env_option_overrides, *_now[0].items()]
     return options
 
 
@@ -52,17 +59,14 @@ compiler.get_compile_options = _options
 mlir.make_ir_context = _context
 
 
-def quick() -> bool:
-    """Whether programs are compiled quickly now."""
-    return jax.config.read("jax_disable_most_optimizations")
-
-
-def set_quick(wanted: bool) -> None:
+def compile_as(kind: Kind) -> None:
     """From now on, also in the programs a test starts; those in memory do not pass from one kind to the other."""
-    if wanted != quick():
+    kind = SHIPPED if ALL_AS_SHIPPED else kind
+    if kind is not _now[0]:
         give_up_programs()
-        jax.config.update("jax_disable_most_optimizations", wanted)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(wanted))
+        _now[0] = kind
+        jax.config.update("jax_disable_most_optimizations", kind is QUICK)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(kind is QUICK))
 
 
 def between_files() -> None:
@@ -91,5 +95,5 @@ def _resident() -> int:
 
 def xla_flags(devices: int = 1) -> str:
     """XLA_FLAGS of a program that a test starts on so many simulated devices, compiled as the test's own are."""
-    flags = [f"--{name}={str(value).lower()}" for name, value in QUICK.items()] if quick() else []
+    flags = [f"--{name}={str(value).lower()}" for name, value in _now[0].items()]
     return " ".join([f"{_DEVICES}{devices}", *flags])

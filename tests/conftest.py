@@ -1,8 +1,8 @@
 """JAX as strict as it gets: no silent promotion of dtypes or ranks, 8 simulated CPU devices, no second chance.
 
-What most tests ask of linkjax does not depend on how far XLA optimises, and they are compiled quickly (compiling.py);
-files whose numbers are claims about the programs that users run say `COMPILED_AS_SHIPPED = True`. With
-JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
+What most tests ask of linkjax does not depend on how far XLA optimises, and they are compiled quickly, the stages for
+many runs (compiling.py); files whose numbers are claims about the programs that users run say
+`COMPILED_AS_SHIPPED = True`. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
 """
 
 import atexit
@@ -47,7 +47,6 @@ settings.register_profile("linkjax", deadline=None, derandomize=True, max_exampl
 settings.load_profile("linkjax")
 
 
-_QUICK = compiling.quick()
 _FILE: list[Path] = []  # of the last test
 
 
@@ -66,7 +65,8 @@ def pytest_runtest_setup(item):
     if [item.path] != _FILE:
         _FILE[:] = [item.path]
         compiling.between_files()
-    compiling.set_quick(_QUICK and not _as_shipped(item))
+    often = compiling.OFTEN if _scope(item.nodeid) == "stages" else compiling.QUICK
+    compiling.compile_as(compiling.SHIPPED if _as_shipped(item) else often)
 
 
 _BELOW = products.watch()
