@@ -81,7 +81,8 @@ def collected(settled):
     gc.collect()
 
 
-FLAGS = [*PAIRS[:-1], "8"]  # batches of 8 make several chunks
+FLAGS = [*PAIRS[:-1], "8"]  # batches of 8 make several chunks; on one device each is one share
+pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def test_a_run_that_found_the_disk_full_goes_on_when_there_is_room(world, small_disk, tmp_path, capsys):
