@@ -12,6 +12,7 @@ from rich.console import Console
 from linkjax import cluster, progress
 from linkjax import config as configs
 from linkjax import manifest as manifests
+from linkjax.atlas import run as atlas
 from linkjax.config import PathName
 from linkjax.errors import InputError
 from linkjax.report.source import LINKS, SEGMENTERS, Source
@@ -38,7 +39,7 @@ _FREE = frozenset({"out", "batch_size", "nonfinite", "max_attempts", "rows", "mo
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Run every stage of an experiment: pairs, link, evaluate, congruence, sweep, select, counterfactual, report.
+    """Run every stage of an experiment, from pairs, link and evaluate to counterfactuals, atlas and report.
 
     With a segmenter or masks also segment and screen, with photographs encode. What is finished is kept, so that the
     same command goes on where it was.
@@ -48,7 +49,7 @@ class Config:
     """Folder of the run; each stage makes one in it."""
     experiment: PathName
     """The experiment's TOML file; `linkjax run --config FILE` gives it too."""
-    skip: tuple[Literal["congruence", "encode", "screen", "sweep", "select", "counterfactual"], ...] = ()
+    skip: tuple[Literal["congruence", "encode", "screen", "sweep", "select", "counterfactual", "atlas"], ...] = ()
     """Stages to leave out."""
 
 
@@ -64,6 +65,8 @@ def run(config: Config) -> None:
         for name, settings in planned.items():
             at(name)
             if name == "report":
+                if _of_units(planned) and "atlas" not in config.skip:
+                    _make_atlas(Path(config.out), console)
                 cluster.on_first(lambda out=settings.out: _remove_page(Path(out)))
             elif cluster.on_first(lambda name=name, settings=settings: _finished(name, settings)):
                 console.print(f"[bold]{name}[/bold]: there already", style="dim")
@@ -122,6 +125,11 @@ def _asked_for(name: str, told: Mapping[str, Mapping[str, Any]]) -> bool:
     return needs.get(name, True)
 
 
+def _of_units(planned: Mapping[str, Any]) -> bool:
+    """Whether there is a sweep of units: an atlas shows no readouts."""
+    return "sweep" in planned and not planned["sweep"].readouts
+
+
 def _has_head(classifier: str) -> bool:
     return manifests.read(Path(classifier), ("classifier",))["spec"].get("num_classes") != 0
 
@@ -178,3 +186,16 @@ def _remove_page(out: Path) -> None:
     if out.exists():
         manifests.read(out, ("report",))
         shutil.rmtree(out)
+
+
+def _make_atlas(folder: Path, console: Console) -> None:
+    """All units of the run to browse, with what there is now; the page leads to it."""
+    if cluster.count() > 1:
+        console.print(f"atlas: one process draws it; run linkjax atlas {folder} --out {folder / 'atlas'}")
+        return
+    start = time.perf_counter()
+    console.print("[bold]atlas[/bold]")
+    if atlas.refresh(atlas.Config(str(folder), str(folder / "atlas"))):
+        console.print(f"  {time.perf_counter() - start:.1f} s", style="dim")
+    else:
+        console.print("  there already", style="dim")

@@ -1,4 +1,4 @@
-"""How the tests' programs are compiled: quickly, for many runs, or as users' are; and what keeps thousands of them small.
+"""How the tests' programs are compiled: quickly, for many runs, or as users' are; and what keeps them small.
 
 Most of a run would be the compiler's time. QUICK is for programs that run once or twice: LLVM optimises nothing, which
 is JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS). OFTEN is for the stages, which compute many images with each

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, experiment
+from linkjax import artifacts, experiment, manifest
+from linkjax.atlas import run as atlas
 from linkjax.cli import main
 from linkjax.report.source import Source
 from linkjax.stages import report
@@ -117,11 +118,27 @@ def test_a_run_goes_on_where_it_was_and_refuses_what_was_made_otherwise(run, cap
     made = (run / "sweep" / "manifest.json").stat().st_mtime_ns
     assert main(["run", "--config", str(run / "experiment.toml"), *flags]) == 0
     said = capsys.readouterr().out
-    assert said.count("there already") == 6 and said.strip().endswith("index.html")
+    assert said.count("there already") == 7 and said.strip().endswith("index.html")
     assert (run / "sweep" / "manifest.json").stat().st_mtime_ns == made
     (run / "changed.toml").write_text(EXPERIMENT.replace("n_val = 8", "n_val = 9"), encoding="utf-8")
     assert main(["run", "--config", str(run / "changed.toml"), *flags]) == 2
     assert "holds a pairs made otherwise (n-val: 8 there, 9 now); remove it" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_an_atlas_that_its_page_leads_to_and_that_is_made_anew_of_other_results(run, tmp_path):
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../atlas/index.html"' in page and (run / "atlas" / "index.html").is_file()
+    units = re.findall(r'href="\.\./atlas/index\.html#unit=(\d+)"', page)
+    assert units == [str(unit) for unit in artifacts.Artifact(run / "selection", "selection").summary["selected"]][:2]
+
+    settings = atlas.Config(str(run), str(tmp_path / "atlas"))
+    assert atlas.refresh(dataclasses.replace(settings, pictures_from=str(run / "atlas")))  # nothing to draw
+    assert not atlas.refresh(settings)
+    before = manifest.read(tmp_path / "atlas", ("atlas",))
+    (tmp_path / "atlas" / manifest.FILE).write_text(json.dumps({**before, "inputs": {}}), encoding="utf-8")
+    assert atlas.refresh(settings)
+    assert manifest.read(tmp_path / "atlas", ("atlas",))["inputs"] == before["inputs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["atlas"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ LAYERS = (
     ("report",),
     ("stages",),
     ("study", "figures"),
-    ("demo", "doctor", "label", "atlas", "experiment"),
+    ("doctor", "label", "atlas"),
+    ("demo", "experiment"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

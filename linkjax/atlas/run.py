@@ -13,10 +13,11 @@ from linkjax import artifacts, numerics
 from linkjax import claim as claims
 from linkjax import manifest as manifests
 from linkjax.atlas import build, flips, pictures
-from linkjax.atlas.read import Results, find
+from linkjax.atlas.read import ROLES, Results, find
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
+from linkjax.report.source import Source
 from linkjax.stages import inputs
 from linkjax.sweeping import chunks
 
@@ -73,13 +74,7 @@ class Config:
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the folder: pictures that are missing, data, the page."""
-    given = {role: getattr(config, role) for role in ("sweep", "selection", "counterfactual", "pairs")}
-    paths = find(Path(config.run), given)
-    if "pairs" not in paths:
-        made_with = manifests.read(paths["sweep"], ("sweep",))["config"].get("pairs")
-        if made_with and Path(made_with).is_dir():
-            paths["pairs"] = Path(made_with)
-    results = Results(paths)
+    results = Results(_paths(config))
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
@@ -95,6 +90,36 @@ def run(config: Config) -> None:
         (claim.partial / claims.RUN).unlink()
         claim.publish()
     print(Path(config.out) / "index.html")
+
+
+def _paths(config: Config) -> dict[str, Path]:
+    """Role → folder of its result; the pairs, where none lie in the run's folder, are the sweep's."""
+    paths = find(Path(config.run), {role: getattr(config, role) for role in ROLES})
+    if "pairs" not in paths:
+        made_with = manifests.read(paths["sweep"], ("sweep",))["config"].get("pairs")
+        if made_with and Path(made_with).is_dir():
+            paths["pairs"] = Path(made_with)
+    return paths
+
+
+def refresh(config: Config) -> bool:
+    """The atlas of a run's folder, made if none is there, and made anew if it is of other results.
+
+    Pictures that an earlier one has are not drawn again. Returns: whether there was anything to do.
+    """
+    out = Path(config.out)
+    earlier = out.with_name(f"{out.name}.earlier")
+    if out.exists():
+        inputs_now = {role: Source(role, path, ROLES[role]).id for role, path in _paths(config).items()}
+        if manifests.read(out, ("atlas",))["inputs"] == inputs_now:
+            return False
+        if earlier.exists():
+            manifests.read(earlier, ("atlas",))
+            shutil.rmtree(earlier)
+        out.rename(earlier)
+    run(dataclasses.replace(config, pictures_from=str(earlier)) if earlier.exists() else config)
+    shutil.rmtree(earlier, ignore_errors=True)
+    return True
 
 
 def copy_page(folder: Path) -> None:

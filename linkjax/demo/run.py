@@ -13,6 +13,7 @@ from rich.table import Table
 from linkjax import artifacts, numerics
 from linkjax import manifest as manifests
 from linkjax.artifacts import Artifact
+from linkjax.atlas import run as atlas
 from linkjax.config import PathName
 from linkjax.demo import compare, labels, oracle, recovery, steps
 from linkjax.demo.bundle import EMBEDDED, UNITS, Bundle, open_bundle
@@ -89,6 +90,8 @@ def take(name: str, settings: dict[str, Any], bundle: Bundle) -> None:
         oracle.run(oracle.Config(**settings), bundle.units)
     elif name == "compare":
         compare.run(compare.Config(**settings), bundle.units)
+    elif name == "atlas":
+        atlas.run(atlas.Config(**settings))
     elif name == "recovery":
         recovery.run(recovery.Config(**settings), bundle.units)
     else:

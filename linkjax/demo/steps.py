@@ -50,6 +50,8 @@ def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
         made.screened(main, {**chosen, **parts})
         made.raised(main, "", {**chosen, **parts}, tuple(range(loading.load(bundle.path(main)).spec.num_units)))
     made.flipped(main, {**chosen, **parts}, fast)
+    if not fast:
+        made.add("atlas", "atlas", "atlas", run=str(folder), title="linkjax demo: breeds")
     made.page(fast)
     return made.steps
 

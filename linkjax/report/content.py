@@ -41,12 +41,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A figure, with the stem of its file's name, a caption, and a text for those who cannot see it."""
+    """A figure, with the stem of its file's name, a caption, and a text for those who cannot see it.
+
+    `unit` is the unit of the run's own sweep that it shows, which has a card in the run's atlas.
+    """
 
     name: str
     figure: Figure
     caption: str
     alt: str
+    unit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

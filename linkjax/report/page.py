@@ -50,12 +50,13 @@ def _parts(context: Context) -> Iterator[tuple[Source, Callable[[], Section | No
             yield source, functools.partial(kind.section, source, context)
 
 
-def render(title: str, sections: Sequence[Section]) -> Page:
+def render(title: str, sections: Sequence[Section], atlas: str | None = None) -> Page:
     """The page of these sections.
 
     Args:
       title: the page's heading.
       sections: in order; their terms and limits are gathered at the end.
+      atlas: address of the run's atlas as seen from the page, or None; units in pictures lead to their cards in it.
     Returns: HTML and PNG files; the same sections give the same bytes.
     """
     pictures: dict[str, bytes] = {}
@@ -76,7 +77,7 @@ def render(title: str, sections: Sequence[Section]) -> Page:
         lstrip_blocks=True,
     )
     html = environment.get_template("page.html").render(
-        title=title, sections=sections, inline=inline, size=lambda plot: figures.size_in_page(plot.figure)
+        title=title, sections=sections, inline=inline, atlas=atlas, size=lambda plot: figures.size_in_page(plot.figure)
     )
     return Page(html, pictures)
 

@@ -1,7 +1,9 @@
 """report: one self-contained HTML page from stored results; no model is loaded."""
 
 import dataclasses
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 from linkjax import artifacts, cluster
 from linkjax import config as configs
@@ -60,6 +62,8 @@ class Config:
     """Folder of the demo's two ways to raise units, side by side."""
     planted_comparison: PathName | None = None
     """The same of its planted units."""
+    atlas: PathName | None = None
+    """Folder of `linkjax atlas`, which the page leads to; none: the one beside the page, if there is one."""
     title: str = "linkjax report"
     """Heading of the page."""
 
@@ -101,7 +105,7 @@ def _write(config: Config) -> None:
     sources = [Source(name, path, kinds[name]) for name, path in given.items() if path is not None]
     check_together(sources)
     with artifacts.whole_folder(Path(config.out)) as folder:
-        made = page.render(config.title, page.compose(sources))
+        made = page.render(config.title, page.compose(sources), _atlas(config))
         (folder / "index.html").write_text(made.html, encoding="utf-8")
         (folder / "figures").mkdir()
         for name, content in made.pictures.items():
@@ -114,3 +118,16 @@ def _write(config: Config) -> None:
         configs.write_toml(folder / "config.toml", "report", config)
         manifests.write(folder, manifests.build("report", computed=False, **content))
     print(Path(config.out) / "index.html")
+
+
+def _atlas(config: Config) -> str | None:
+    """Address of the atlas as seen from the page, where there is one.
+
+    Raises: InputError if the folder that was named holds none.
+    """
+    out = Path(config.out).absolute()
+    folder = out.parent / "atlas" if config.atlas is None else Path(config.atlas).absolute()
+    if config.atlas is None and not (folder / manifests.FILE).is_file():
+        return None
+    manifests.read(folder, ("atlas",))
+    return quote(Path(os.path.relpath(folder / "index.html", out)).as_posix())

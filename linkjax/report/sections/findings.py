@@ -75,7 +75,8 @@ def _compared(source: Source) -> list[Any]:
             xlabel="standard deviations asked", width=_THIRD,
         )  # fmt: skip
         alt = f"One picture as the unit is lowered and raised along {', '.join(names)}. {told}"
-        plots.append(Plot(f"found_{summary['classifier']}_{unit}", figure, told, alt))
+        own = unit if source.role == COMPARISONS[0] else None
+        plots.append(Plot(f"found_{summary['classifier']}_{unit}", figure, told, alt, own))
     rows = [
         [
             {"steer": "steering directions"}.get(each["directions"], each["directions"]),
@@ -123,7 +124,8 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
         [at] = np.flatnonzero(sweep.array("unit", "unit") == unit)
         value = sweep.asked()[samples, at].mean(axis=0)
         figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=sweep.called(unit), rows=rows, width=_THIRD)
-        plots.append(Plot(f"found_{unit}", figure, told(unit), f"Samples as the unit rises. {told(unit)}"))
+        own = None if sweep.has("unit_out_name") else unit
+        plots.append(Plot(f"found_{unit}", figure, told(unit), f"Samples as the unit rises. {told(unit)}", own))
     rest = [unit for unit in chosen if unit not in shown][:_NAMED]
     blocks: list[Any] = [Row(plots)] if plots else []
     if rest:
