@@ -196,12 +196,15 @@ def map_batches(
       models: pytree, replicated on the mesh (see `replicate`).
       batches: mappings name → array [n, ...] with n ≤ batch_size, n > 0.
       batch_size: items of one compiled call; a multiple of the device count (see `round_up`).
-      share: see `sharded`.
+      share: see `sharded`. Batches are filled up to whole shares, which are computed anyway: so batches of all sizes up
+        to one share a device are one compiled program.
     """
     run = sharded(function, models, on, share)
+    whole = max(share, 1) * on.size
+    filled = -(-batch_size // whole) * whole
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
-        padded, _ = pad(items, batch_size)
+        padded, _ = pad(items, filled)
         outputs = run(place(padded, on), _rows(items))
         if waiting is not None:
             yield _fetch(*waiting)

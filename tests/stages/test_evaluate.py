@@ -37,14 +37,14 @@ def test_the_link_beats_its_baselines_and_shuffled_pairs_explain_nothing(world):
     assert rows["shuffled"]["r2"] < 0.1
 
 
-def test_a_kill_and_fewer_devices_change_nothing(world, tmp_path, killed_after, on_devices):
+def test_a_kill_and_eight_devices_instead_of_two_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["evaluate", *world.linked, "--out", str(tmp_path / "evaluation"), *EVALUATE]
-    on_devices(2)
+    on_devices(1)
     killed_after(9)
     assert main([*flags, "--batch-size", "9"]) == 1
     assert chunks_done(tmp_path / "evaluation")
     killed_after(10**6)
-    on_devices(1)
+    on_devices(8)
     do(*flags, "--batch-size", "9")
     whole, resumed = (artifacts.Artifact(path, "evaluation") for path in (world.evaluation, tmp_path / "evaluation"))
     assert_same_bits(tmp_path / "evaluation", world.evaluation, "evaluation")

@@ -125,12 +125,11 @@ def read_and_killed(monkeypatch):
     return arm
 
 
-@pytest.mark.parametrize("devices", ["one", "eight"])
+@pytest.mark.parametrize("devices", [1, 8])
 def test_a_killed_link_goes_on_from_its_sums_with_the_same_bits(
-    world, tmp_path, capsys, read_and_killed, devices, request, monkeypatch
+    world, tmp_path, capsys, read_and_killed, devices, on_devices, monkeypatch
 ):
-    if devices == "one":
-        request.getfixturevalue("one_device")
+    on_devices(devices)
     out = tmp_path / "link"
     command = ["link", "--pairs", world.pairs, "--out", str(out), "--method", "ridge", "--rows", "16"]
     read_and_killed(6)
@@ -198,6 +197,7 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_training_begun_on_eight_devices_goes_on_with_fewer(world, tmp_path, monkeypatch, on_devices, count):
     command = ["link", "--pairs", world.pairs, "--method", "mlp", "--epochs", "3", "--hidden", "8"]
+    on_devices(8)
     do(*command, "--out", tmp_path / "whole")
     original, saved = checkpoint.save_state, []
 

@@ -59,16 +59,16 @@ def test_the_acceptance_rate_is_what_was_counted(world):
     assert tried > 200  # a random classifier rejects some
 
 
-def test_batch_size_device_count_and_a_kill_change_nothing(world, tmp_path, killed_after, on_devices, capsys):
+def test_batch_size_a_kill_and_eight_devices_instead_of_two_change_nothing(world, tmp_path, killed_after, on_devices, capsys):
     flags = [*world.models, "--out", str(tmp_path / "pairs"), *PAIRS[:-1]]
-    on_devices(2)
+    on_devices(1)
     killed_after(12)  # a chunk is eight batches
     assert main(["pairs", *flags, "7"]) == 1
     assert chunks_done(tmp_path / "pairs")
     assert "the same command goes on" in capsys.readouterr().err
     assert not (tmp_path / "pairs").exists()
     killed_after(10**6)
-    on_devices(1)
+    on_devices(8)
     do("pairs", *flags, "7")
     whole, resumed = read(world.pairs), read(tmp_path / "pairs")
     for name in ("label", "sample_id", "prediction", "w", "r"):

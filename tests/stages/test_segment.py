@@ -72,22 +72,22 @@ def test_draw_writes_pictures_their_latents_and_what_to_do(drawn):
     assert "--masks" in (folder / "pictures" / "README.txt").read_text()
 
 
-def test_one_device_draws_the_pictures_and_trains_the_head_of_eight(drawn, trained, tmp_path, one_device):
+def test_one_device_draws_the_pictures_and_trains_the_head_of_two(drawn, trained, tmp_path, one_device):
     folder, _ = drawn
     draw = ["segment", "--generator", folder / "generator", "--draw", "12", "--truncation", "1", "--batch-size", "5"]
     do(*draw, "--out", tmp_path / "pictures")
     here, there = (artifacts.Artifact(path / "pictures", "pictures") for path in (tmp_path, folder))
     assert here.manifest["id"] == there.manifest["id"]
-    one, eight = (each.read(each.open(), "w") for each in (here, there))
-    np.testing.assert_array_equal(one, eight)
+    one, two = (each.read(each.open(), "w") for each in (here, there))
+    np.testing.assert_array_equal(one, two)
     for row in range(12):
         image, other = ((path / "pictures" / "images" / f"{row:06d}.png").read_bytes() for path in (tmp_path, folder))
         assert image == other
     do(*flags(folder, tmp_path / "segmenter", "--folds", "2", "--suggest", "2", "--batch-size", "5"))
     weights = [manifest.read(head)["sha256"] for head in (tmp_path / "segmenter", trained)]
     assert weights[0] == weights[1]
-    one, eight = (manifest.read(head)["source"]["overlap"] for head in (tmp_path / "segmenter", trained))
-    assert one["iou"] == pytest.approx(eight["iou"], abs=1e-2)  # a border pixel of 2048 labelled ones
+    one, two = (manifest.read(head)["source"]["overlap"] for head in (tmp_path / "segmenter", trained))
+    assert one["iou"] == pytest.approx(two["iou"], abs=1e-2)  # a border pixel of 2048 labelled ones
 
 
 def test_a_head_trained_from_masks_finds_the_parts_in_other_pictures(drawn, trained):

@@ -147,14 +147,14 @@ def test_dead_units_are_flagged_and_not_swept(world):
     assert np.isfinite(found["measured"][:, ~dead]).all()
 
 
-def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, tmp_path, killed_after, on_devices):
+def test_a_kill_batch_size_and_eight_devices_instead_of_two_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["sweep", *world.linked, "--out", str(tmp_path / "sweep"), *SWEEP, "--batch-size", "5"]
-    on_devices(2)
+    on_devices(1)
     killed_after(12)
     assert main(flags) == 1
     assert chunks_done(tmp_path / "sweep")
     killed_after(10**6)
-    on_devices(1)
+    on_devices(8)
     do(*flags)
     assert_same_bits(tmp_path / "sweep", world.sweep, "sweep")
 
