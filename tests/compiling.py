@@ -29,6 +29,7 @@ QUICK: Kind = {"xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):
     QUICK["xla_cpu_use_fusion_emitters"] = False
 OFTEN: Kind = QUICK | {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+KINDS = {"as shipped": SHIPPED, "quickly": QUICK, "for many runs": OFTEN}
 #: With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, everything is compiled as shipped.
 ALL_AS_SHIPPED = not jax.config.read("jax_disable_most_optimizations")
 _DEVICES = "--xla_force_host_platform_device_count="

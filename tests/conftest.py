@@ -2,7 +2,7 @@
 
 What most tests ask of linkjax does not depend on how far XLA optimises, and they are compiled quickly, the stages for
 many runs (compiling.py); files whose numbers are claims about the programs that users run say
-`COMPILED_AS_SHIPPED = True`. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
+`COMPILED = "as shipped"`. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, all are.
 """
 
 import atexit
@@ -52,11 +52,12 @@ _FILE: list[Path] = []  # of the last test
 
 def pytest_collection_modifyitems(items):
     """The stages first, which take one worker half of the time; then what is compiled as shipped; then the rest."""
-    items.sort(key=lambda item: (_scope(item.nodeid) != "stages", not _as_shipped(item)))
+    items.sort(key=lambda item: (_scope(item.nodeid) != "stages", _compiled(item) != "as shipped"))
 
 
-def _as_shipped(item) -> bool:
-    return getattr(getattr(item, "module", None), "COMPILED_AS_SHIPPED", False)
+def _compiled(item) -> str:
+    usual = "for many runs" if _scope(item.nodeid) == "stages" else "quickly"
+    return getattr(getattr(item, "module", None), "COMPILED", usual)
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too
@@ -65,8 +66,7 @@ def pytest_runtest_setup(item):
     if [item.path] != _FILE:
         _FILE[:] = [item.path]
         compiling.between_files()
-    often = compiling.OFTEN if _scope(item.nodeid) == "stages" else compiling.QUICK
-    compiling.compile_as(compiling.SHIPPED if _as_shipped(item) else often)
+    compiling.compile_as(compiling.KINDS[_compiled(item)])
 
 
 _BELOW = products.watch()

@@ -5,7 +5,7 @@ import pytest
 
 from linkjax import cli, doctor
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 
 @pytest.fixture(scope="module")

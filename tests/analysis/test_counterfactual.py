@@ -10,8 +10,6 @@ from linkjax.errors import InputError
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, COUNTERFACTUAL_F32, COUNTERFACTUAL_F64
 
-COMPILED_AS_SHIPPED = True
-
 
 @pytest.fixture(scope="module")
 def stored(parity):

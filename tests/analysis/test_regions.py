@@ -12,8 +12,6 @@ from linkjax.errors import InputError
 from tests.reference import region_loops
 from tests.tolerances import BATCHING, ENTROPY_TIES, REGIONS
 
-COMPILED_AS_SHIPPED = True
-
 GEOMETRY = ("area", "centroid_y", "centroid_x", "eccentricity", "orientation", "axis_major", "axis_minor")
 APPEARANCE = {"luminance": "luma709", "luminance_linear": "luminance709_linear", "lightness": "cie_Lstar"}
 

@@ -11,8 +11,6 @@ from linkjax.models.link import LinkSpec, link_class
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, SWEEP
 
-COMPILED_AS_SHIPPED = True
-
 
 def anchors(count=6, units=5, w_dim=8, seed=1):
     rng = np.random.default_rng(seed)

@@ -26,8 +26,6 @@ from linkjax_converters.state_dict import read_state_dict
 from tests import compiling
 from tests.tolerances import BATCHING, CLASSIFIER
 
-COMPILED_AS_SHIPPED = True
-
 pytest.importorskip("torch")
 
 FIXTURES = Path(__file__).parents[1] / "parity"

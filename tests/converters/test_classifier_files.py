@@ -15,8 +15,6 @@ from linkjax_converters.preprocessing import read_preprocessing
 from linkjax_converters.state_dict import read_state_dict
 from tests.tolerances import CLASSIFIER
 
-COMPILED_AS_SHIPPED = True
-
 torch = pytest.importorskip("torch")
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -15,7 +15,7 @@ from linkjax_converters.generator import convert_generator, generator_from_snaps
 from linkjax_converters.reader.snapshot import ModuleRecord, read_snapshot
 from tests import tolerances
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 
 @pytest.fixture

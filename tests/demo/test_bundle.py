@@ -13,7 +13,7 @@ from linkjax.analysis.parts import draw_with_parts
 from linkjax.demo import bundle, factors, world
 from linkjax.errors import InputError
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 
 def test_the_embedded_bundle_passed_every_gate_and_fits_in_the_wheel():

@@ -12,7 +12,7 @@ from linkjax.models import build
 from linkjax.models.classifier import ARCHITECTURES, Classifier, ClassifierSpec, Preprocessing, classifier_spec
 from tests.tolerances import BATCHING, PREPROCESS
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 SMALL = ClassifierSpec("small", "resnet", (4, 8), (1, 1), expansion=1, num_classes=5)
 VGG = ClassifierSpec("small", "vgg", (2, 3), (1, 1), hidden=(7, 6), num_classes=5)

@@ -15,8 +15,6 @@ from linkjax.models import build
 from linkjax.ops import full_conv
 from tests import tolerances, worlds
 
-COMPILED_AS_SHIPPED = True
-
 HALF = ("bfloat16", "float16")
 
 

@@ -7,7 +7,7 @@ from linkjax.models.segmenter import Segmenter, SegmenterSpec
 from tests import draws
 from tests.tolerances import BATCHING
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 SPEC = SegmenterSpec(
     "M", in_channels=5, num_parts=3, widths=(8, 4, 4, 4, 4, 4), part_names=("background", "cap", "stem")

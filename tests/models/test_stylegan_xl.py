@@ -17,8 +17,6 @@ from linkjax_converters.generator import generator_from_snapshot
 from linkjax_converters.reader.snapshot import read_snapshot
 from tests import tolerances
 
-COMPILED_AS_SHIPPED = True
-
 NAMES = ("gen_stem16", "gen_superres64", "gen_uncond16")
 
 

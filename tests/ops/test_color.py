@@ -11,7 +11,7 @@ from linkjax.ops import color
 from tests.reference import region_loops
 from tests.tolerances import COLOR
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 
 CUBE = np.array(list(itertools.product(np.linspace(0, 1, 18), repeat=3)))  # 0 and the linear pieces included
 

@@ -8,7 +8,7 @@ import pytest
 from linkjax.ops import conv
 from tests import tolerances
 
-COMPILED_AS_SHIPPED = True
+COMPILED = "as shipped"
 #: (map, kernel, stride, padding, dilation): 1 × 1 ones, small maps, and one that stays XLA's.
 CASES = [
     (9, 1, 1, 0, 1),

@@ -59,7 +59,9 @@ def test_the_acceptance_rate_is_what_was_counted(world):
     assert tried > 200  # a random classifier rejects some
 
 
-def test_batch_size_a_kill_and_eight_devices_instead_of_two_change_nothing(world, tmp_path, killed_after, on_devices, capsys):
+def test_batch_size_a_kill_and_eight_devices_instead_of_two_change_nothing(
+    world, tmp_path, killed_after, on_devices, capsys
+):
     flags = [*world.models, "--out", str(tmp_path / "pairs"), *PAIRS[:-1]]
     on_devices(1)
     killed_after(12)  # a chunk is eight batches
