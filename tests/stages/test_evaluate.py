@@ -39,7 +39,7 @@ def test_the_link_beats_its_baselines_and_shuffled_pairs_explain_nothing(world):
 
 def test_a_kill_and_eight_devices_instead_of_two_change_nothing(world, tmp_path, killed_after, on_devices):
     flags = ["evaluate", *world.linked, "--out", str(tmp_path / "evaluation"), *EVALUATE]
-    on_devices(1)
+    on_devices(2)
     killed_after(9)
     assert main([*flags, "--batch-size", "9"]) == 1
     assert chunks_done(tmp_path / "evaluation")

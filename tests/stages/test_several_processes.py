@@ -1,4 +1,4 @@
-"""Two processes of two devices, on loopback, against the one process of eight devices that made `world`."""
+"""Two processes of two devices, on loopback, against the one process of two that made `world`."""
 
 import itertools
 import json
