@@ -63,7 +63,7 @@ def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
 
 
 def own_items(size: int, on: Mesh) -> np.ndarray:
-    """Mask of those of `size` items that `place` puts on this process's devices: all, where it is the only one.
+    """Mask of those of `size` items (see `filled`) that `place` puts on this process's devices: all, where it is the only one.
 
     What is costly to prepare need not be made by processes that would not place it.
     """
@@ -83,6 +83,12 @@ def _from_host(array: Any, sharding: NamedSharding) -> jax.Array:
 def round_up(batch_size: int, on: Mesh) -> int:
     """The smallest multiple of the device count that holds `batch_size` items."""
     return -(-batch_size // on.size) * on.size
+
+
+def filled(batch_size: int, on: Mesh, share: int) -> int:
+    """Items of the compiled call that `map_batches` makes of a batch: whole shares on every device."""
+    each = max(share, 1) * on.size
+    return -(-batch_size // each) * each
 
 
 def batches(items: Mapping[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -200,11 +206,10 @@ def map_batches(
         to one share a device are one compiled program.
     """
     run = sharded(function, models, on, share)
-    whole = max(share, 1) * on.size
-    filled = -(-batch_size // whole) * whole
+    whole = filled(batch_size, on, share)
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
-        padded, _ = pad(items, filled)
+        padded, _ = pad(items, whole)
         outputs = run(place(padded, on), _rows(items))
         if waiting is not None:
             yield _fetch(*waiting)

@@ -35,7 +35,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests import compiling, products
+from tests import compiling, meshes, products
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -95,21 +95,13 @@ def parity() -> Path:
     return Path(__file__).parent / "parity"
 
 
-def mesh_of(count: int) -> jax.sharding.Mesh:
-    """The first `count` of the simulated devices, as `parallel.mesh` arranges them all."""
-    from linkjax import parallel
-
-    auto = (jax.sharding.AxisType.Auto,)
-    return jax.make_mesh((count,), (parallel.ITEM,), axis_types=auto, devices=jax.devices()[:count])
-
-
 @pytest.fixture
 def on_devices(monkeypatch):
     """`on_devices(n)`: from now on, all stages run on n devices."""
     from linkjax import parallel
 
     def use(count: int) -> None:
-        few = mesh_of(count)
+        few = meshes.mesh_of(count)
         monkeypatch.setattr(parallel, "mesh", lambda: few)
 
     return use

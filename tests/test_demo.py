@@ -6,7 +6,7 @@ import socket
 from linkjax.artifacts import Artifact
 from linkjax.cli import main
 
-COMPILED = "for many runs"
+COMPILED = "as shipped"
 
 
 def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 from tests import compiling
 
-COMPILED = "for many runs"
+COMPILED = "as shipped"
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "walkthrough.ipynb"
 
 

@@ -59,8 +59,12 @@ def cosine(a: Float[np.ndarray, "batch units"], b: Float[np.ndarray, "batch unit
 
 
 def share_below(values: Float[np.ndarray, " n"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]:
-    """The share of reference values that are smaller, 0 … 1; NaN for NaN, and where there is no reference."""
+    """The share of reference values that are smaller, 0 … 1; NaN for NaN, and where there is no reference.
+
+    Values within a billionth of each other count as equal: which of them is larger is a matter of rounding.
+    """
     known = np.sort(reference[np.isfinite(reference)])
     if not known.size:
         return np.full(values.shape, np.nan)
-    return np.where(np.isnan(values), np.nan, np.searchsorted(known, values, side="left") / known.size)
+    surely = np.searchsorted(known, values * (1 - 1e-9 * np.sign(values)), side="left")
+    return np.where(np.isnan(values), np.nan, surely / known.size)

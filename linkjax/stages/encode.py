@@ -154,7 +154,7 @@ class Encoding:
         self.mesh = parallel.mesh()
         self.models = parallel.replicate(models, self.mesh)
         self.size = parallel.round_up(config.batch_size, self.mesh)
-        self.own = parallel.own_items(self.size, self.mesh)
+        self.own = parallel.own_items(parallel.filled(self.size, self.mesh, share_of(self.resolution)), self.mesh)
         self.chunk = writer.done("photographs per chunk") or self.size * _CHUNK
         writer.mark("photographs per chunk", self.chunk)
         self.count = len(source)

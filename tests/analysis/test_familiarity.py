@@ -18,6 +18,8 @@ def test_training_samples_have_an_rms_distance_of_one_whatever_their_scale():
 
 
 def test_shares_and_cosines_of_what_is_not_there_are_nan():
+    tied = familiarity.share_below(np.array([2 + 4e-16, 2 - 4e-16, np.inf]), np.array([1.0, 2.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(tied, [0.25, 0.25, 1.0])  # rounding decides nothing
     values = familiarity.share_below(np.array([0.0, 2.5, np.nan]), np.array([3.0, 1.0, 2.0, np.nan]))
     assert values[:2].tolist() == [0.0, pytest.approx(2 / 3)] and np.isnan(values[2])
     assert np.isnan(familiarity.share_below(np.array([1.0]), np.zeros(0))).all()

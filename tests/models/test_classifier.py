@@ -10,6 +10,7 @@ from linkjax import checkpoint, numerics
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier import ARCHITECTURES, Classifier, ClassifierSpec, Preprocessing, classifier_spec
+from linkjax.models.layers import BatchNorm
 from tests.tolerances import BATCHING, PREPROCESS
 
 COMPILED = "as shipped"
@@ -125,3 +126,21 @@ def test_wrong_use_is_refused_in_one_sentence():
     ):
         with pytest.raises(InputError, match=said):
             call()
+
+
+def test_batch_normalisation_rounds_as_pytorch_does():
+    torch = pytest.importorskip("torch")
+
+    random = np.random.default_rng(0)
+    channels = 48
+    scale, bias, mean = random.normal(size=(3, channels)).astype(np.float32)
+    var = random.uniform(0.1, 3, channels).astype(np.float32)
+    x = random.normal(size=(2, 5, 5, channels)).astype(np.float32)
+    norm = BatchNorm(channels)
+    for name, value in {"scale": scale, "bias": bias, "mean": mean, "var": var}.items():
+        setattr(norm, name, getattr(norm, name).replace(jnp.asarray(value)))
+    statistics, weights = map(torch.from_numpy, (mean, var)), map(torch.from_numpy, (scale, bias))
+    nchw = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    expected = torch.nn.functional.batch_norm(nchw, *statistics, *weights).numpy().transpose(0, 2, 3, 1)
+    found = np.asarray(jax.jit(lambda norm, x: norm(x))(norm, x))
+    assert np.mean(found == expected) > 0.99  # 0.6 with a reciprocal square root

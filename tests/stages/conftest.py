@@ -11,7 +11,7 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.cli import main
 from tests import worlds
-from tests.conftest import mesh_of
+from tests.meshes import two_devices
 from tests.stages import photographs as files
 
 
@@ -86,12 +86,9 @@ def half_masks(folder: Path, count: int = 4) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def two_devices():
-    """Stages run on two of the simulated devices unless a test asks for others: each fills a share of its own."""
-    from linkjax import parallel
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "mesh", lambda: mesh_of(2))
+def on_two_devices():
+    """Unless a test asks for others."""
+    with two_devices():
         yield
 
 
