@@ -63,9 +63,10 @@ def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
 
 
 def own_items(size: int, on: Mesh) -> np.ndarray:
-    """Mask of those of `size` items (see `filled`) that `place` puts on this process's devices: all, where it is the only one.
+    """Mask of those of `size` items that `place` puts on this process's devices: all, where it is the only one.
 
-    What is costly to prepare need not be made by processes that would not place it.
+    `size` is that of a filled batch (see `filled`). What is costly to prepare need not be made by processes that would
+    not place it.
     """
     own = np.zeros(size, bool)
     for index in NamedSharding(on, P(ITEM)).addressable_devices_indices_map((size,)).values():

@@ -60,13 +60,19 @@ def _compiled(item) -> str:
     return getattr(getattr(item, "module", None), "COMPILED", usual)
 
 
+def _devices(item) -> int | None:
+    """Two for the stages and where a file says so: each device fills a share of its own; None: all."""
+    return getattr(getattr(item, "module", None), "DEVICES", 2 if _scope(item.nodeid) == "stages" else None)
+
+
 @pytest.hookimpl(tryfirst=True)  # before fixtures of a session, which compile too
 def pytest_runtest_setup(item):
-    """Compile as the file says."""
+    """Compile as the file says, for as many devices as it says."""
     if [item.path] != _FILE:
         _FILE[:] = [item.path]
         compiling.between_files()
     compiling.compile_as(compiling.KINDS[_compiled(item)])
+    meshes.use(_devices(item))
 
 
 _BELOW = products.watch()

@@ -1,11 +1,10 @@
-"""Fewer of the simulated devices than there are."""
-
-import contextlib
+"""On how many of the simulated devices the stages run."""
 
 import jax
-import pytest
 
 from linkjax import parallel
+
+_every = parallel.mesh
 
 
 def mesh_of(count: int) -> jax.sharding.Mesh:
@@ -14,9 +13,6 @@ def mesh_of(count: int) -> jax.sharding.Mesh:
     return jax.make_mesh((count,), (parallel.ITEM,), axis_types=auto, devices=jax.devices()[:count])
 
 
-@contextlib.contextmanager
-def two_devices():
-    """Stages run on two devices instead of eight, each of which would fill a share of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "mesh", lambda: mesh_of(2))
-        yield
+def use(count: int | None) -> None:
+    """From now on stages run on `count` devices; None: on all."""
+    parallel.mesh = _every if count is None else lambda: mesh_of(count)

@@ -14,20 +14,13 @@ from linkjax.atlas import run as atlas
 from linkjax.cli import main
 from linkjax.report.source import Source
 from linkjax.stages import report
-from tests.meshes import two_devices
 from tests.stages.conftest import do
 
-COMPILED = "for many runs"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_two_devices():
-    with two_devices():
-        yield
+COMPILED, DEVICES = "for many runs", 2
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, parity, on_two_devices):
+def run(tmp_path_factory, parity):
     """Every command of the README, in its order, once."""
     return job(tmp_path_factory.mktemp("job"), parity, "--skip", "congruence")
 

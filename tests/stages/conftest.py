@@ -11,7 +11,6 @@ import linkjax
 from linkjax import artifacts, checkpoint, manifest
 from linkjax.cli import main
 from tests import worlds
-from tests.meshes import two_devices
 from tests.stages import photographs as files
 
 
@@ -83,13 +82,6 @@ def half_masks(folder: Path, count: int = 4) -> Path:
     for picture in range(count):
         np.save(folder / f"{picture:06d}.npy", np.arange(256).reshape(16, 16) // (64 + 32 * picture) % 2)
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def on_two_devices():
-    """Unless a test asks for others."""
-    with two_devices():
-        yield
 
 
 @pytest.fixture(scope="session")
