@@ -25,3 +25,10 @@ class UnsafeFileError(InputError):
 
 class ConversionError(InputError):
     """Weights that do not fit the architecture; the message lists every missing, unexpected and mis-shaped key."""
+
+
+def shown(text: object, limit: int = 80) -> str:
+    """Text from a file made fit for a message: one line, printable ASCII, short."""
+    plain = str(text)[: limit + 1].encode("ascii", "backslashreplace").decode()
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Each layer may import itself and the layers before it.
 LAYERS = (
     ("errors",),
-    ("config", "numerics", "manifest", "claim", "compile_cache", "cluster", "surroundings"),
+    ("config", "numerics", "manifest", "claim", "compile_cache", "cluster", "surroundings", "array_files"),
     ("ops",),
     ("models",),
     ("analysis",),

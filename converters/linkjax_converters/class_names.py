@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from linkjax.errors import InputError
+from linkjax.errors import InputError, shown
 from linkjax_converters.preprocessing import MOST_BYTES, read_json
-from linkjax_converters.reader.records import shown
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

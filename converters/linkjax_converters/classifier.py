@@ -9,7 +9,7 @@ import numpy as np
 
 from linkjax import checkpoint, manifest
 from linkjax.claim import Claim
-from linkjax.errors import InputError
+from linkjax.errors import InputError, shown
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, classifier_spec
 from linkjax_converters import classifier_rules, recognise
@@ -17,7 +17,6 @@ from linkjax_converters.bijection import convert
 from linkjax_converters.class_names import read_class_names
 from linkjax_converters.naming import HIDDEN, Canonical, canonical
 from linkjax_converters.preprocessing import read_preprocessing, resolve
-from linkjax_converters.reader.records import shown
 from linkjax_converters.state_dict import Weights, read_weights
 
 LICENCE = (

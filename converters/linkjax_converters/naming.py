@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from linkjax.errors import ConversionError
+from linkjax.errors import ConversionError, shown
 from linkjax.models.classifier_spec import ClassifierSpec
-from linkjax_converters.reader.records import shown
 from linkjax_converters.state_dict import is_secondary
 
 #: Under torchvision's names, the last layer of each family, and what other programs call it.

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from linkjax.errors import InputError
+from linkjax.errors import InputError, shown
 from linkjax.models.classifier_spec import Preprocessing
-from linkjax_converters.reader.records import shown
 
 MOST_BYTES = 1 << 24
 #: Pillow's numbers of its filters, as Hugging Face writes them.

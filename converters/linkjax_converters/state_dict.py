@@ -12,10 +12,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from linkjax.errors import InputError, LinkjaxError, UnsafeFileError
-from linkjax_converters.reader import safetensors
+from linkjax.array_files import safetensors
+from linkjax.errors import InputError, LinkjaxError, UnsafeFileError, shown
 from linkjax_converters.reader.plain_values import Allowance, mapping
-from linkjax_converters.reader.records import Call, shown
+from linkjax_converters.reader.records import Call
 from linkjax_converters.reader.torch_file import Storages, read_torch_file
 from linkjax_converters.reader.torch_storage import layout, read_arrays
 

@@ -3,11 +3,12 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from linkjax.array_files import npy
 from linkjax.errors import InputError
 from linkjax.masks.drawing import UNLABELLED
 
@@ -110,11 +111,7 @@ def read_npy(path: Path, size: int) -> np.ndarray:
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of Python 2
-            version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            if version not in header:
-                raise InputError(f"{path}: expected NumPy format 1 or 2, found {version}; save it again with np.save")
-            shape, _, dtype = header[version](file)
+            shape, dtype = _header(path, file)
             if dtype.kind not in "iub":
                 raise InputError(f"{path}: expected whole numbers, found {dtype}; save the labels as integers")
             _check_size(path, tuple(n for n in shape if n != 1) if len(shape) != 2 else shape, size)
@@ -128,6 +125,13 @@ def read_npy(path: Path, size: int) -> np.ndarray:
     _check_not_black_and_white(path, values)
     unlabelled = (values < 0) | ((labels.reshape(size, size) == _IGNORED) if labels.dtype == np.uint8 else False)
     return np.where(unlabelled, UNLABELLED, values)
+
+
+def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    try:
+        return npy.read_header(file)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _check_not_black_and_white(path: Path, values: np.ndarray) -> None:

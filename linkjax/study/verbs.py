@@ -57,12 +57,8 @@ def sweep(
     config = sweeping.Config(
         _HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given
     )
-    seen, raising, instead, width = (
-        study.classifier,
-        along(study.link, directions),
-        None,
-        study.classifier.spec.num_units,
-    )
+    seen, raising = study.classifier, along(study.link, directions)
+    instead, width = None, study.classifier.spec.num_units
     steered = _steered(study, directions)
     if readouts:
         instead = _reading(study, anchors, readouts, steered, trained)

@@ -11,7 +11,6 @@ or of a sparse autoencoder with a ReLU:
     encoder_bias  [K], decoder_bias [units], names [K]: optional
 """
 
-import importlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from linkjax.array_files import npy, safetensors
 from linkjax.errors import InputError
 
 SUFFIXES = (".npz", ".safetensors")
@@ -89,10 +89,9 @@ def of_rows(rows: Mapping[str, Any], units: int) -> File:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix.lower() == ".safetensors":
-        reader: Any = importlib.import_module("linkjax_converters.reader.safetensors")
         try:
             with open(path, "rb") as file:
-                return reader.read_arrays(file)
+                return safetensors.read_arrays(file)
         except OSError as error:
             raise InputError(f"{path}: cannot read these readouts ({error.strerror})") from None
         except InputError as error:
@@ -113,11 +112,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     if info.file_size > _MOST_BYTES:
         raise InputError(f"{info.filename[:40]!r} is said to have {info.file_size} bytes, more than any readouts need")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in header:
-            raise InputError(f"expected NumPy format 1 or 2, found {version}; save it again with np.savez")
-        shape, _, dtype = header[version](file)
+        shape, dtype = npy.read_header(file)
         if dtype.kind not in "fiubU":
             raise InputError(f"{info.filename[:40]!r}: expected numbers or text, found {dtype}")
         if int(np.prod(shape, dtype=object)) * dtype.itemsize > info.file_size:

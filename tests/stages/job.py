@@ -15,7 +15,6 @@ import orbax.checkpoint  # noqa: F401 - before the fork
 import zarr  # noqa: F401
 
 from linkjax.cli import main
-from linkjax.ops import chunked
 from linkjax.stages import PIPELINE
 
 for _stage in PIPELINE:
@@ -32,7 +31,6 @@ def work(commands: list[list[str]]) -> int:
 
 if __name__ == "__main__":
     gc.set_threshold(100_000, 50, 100)  # as the tests
-    chunked.share_of.__defaults__ = (2,)  # batches of one item fill a share of two, not of eight
     to_do, told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
     while True:
         child = os.fork()

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.errors import ConversionError, InputError
+from linkjax.errors import ConversionError, InputError, shown
 from linkjax_converters.preprocessing import Stated, read_preprocessing, stated_in
-from linkjax_converters.reader.records import shown
 
 #: What is taken of the record that timm's networks carry.
 _RECORD = ("mean", "std", "input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode", "interpolation")

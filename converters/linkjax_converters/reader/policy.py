@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from linkjax.errors import InputError, UnsafeFileError
-from linkjax_converters.reader.records import Call, Global, Persistent, Span, shown
+from linkjax.errors import InputError, UnsafeFileError, shown
+from linkjax_converters.reader.records import Call, Global, Persistent, Span
 
 MAX_NAME = 500  # characters of a dotted name
 

@@ -89,13 +89,6 @@ def as_key(value: Any) -> Hashable:
     return OpaqueKey(value)
 
 
-def shown(text: object, limit: int = 80) -> str:
-    """Text from a file made fit for a message: one line, printable ASCII, short."""
-    plain = str(text)[: limit + 1].encode("ascii", "backslashreplace").decode()
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in plain)
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
-
-
 def damaged(what: str, position: int) -> InputError:
     """The error for bytes that no pickle writer would have written."""
     return InputError(f"damaged pickle at byte {position}: {what}; get the file again")

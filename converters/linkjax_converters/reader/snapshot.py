@@ -8,10 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from linkjax.errors import InputError, LinkjaxError
+from linkjax.errors import InputError, LinkjaxError, shown
 from linkjax_converters.reader.machine import load
 from linkjax_converters.reader.plain_values import Allowance, NotPlain, mapping, plain
-from linkjax_converters.reader.records import Budget, Call, shown
+from linkjax_converters.reader.records import Budget, Call
 from linkjax_converters.reader.torch_storage import (
     MAGIC,
     Layout,

@@ -7,9 +7,9 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from linkjax.errors import InputError
+from linkjax.errors import InputError, shown
 from linkjax_converters.reader.machine import Machine, load
-from linkjax_converters.reader.records import Budget, Call, Global, Persistent, Span, shown
+from linkjax_converters.reader.records import Budget, Call, Global, Persistent, Span
 
 MAGIC = 0x1950A86A20F9469CFC6C
 MAX_NDIM = 32

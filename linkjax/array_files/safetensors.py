@@ -11,8 +11,7 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from linkjax.errors import InputError
-from linkjax_converters.reader.records import shown
+from linkjax.errors import InputError, shown
 
 MAX_HEADER = 1 << 24  # bytes of JSON: some hundred thousand tensors; parsed it takes twenty times as much memory
 MAX_NDIM = 32
