@@ -39,7 +39,7 @@ def directions(
     scaled = weights * of.std[:, None]  # in the units' σ
     push = scaled
     if wanted is not None:
-        live = (of.std > 0)[:, None]
+        live = of.std[:, None] > 0
         pushed = np.where(live, _of_units(of, wanted) / np.where(live, of.std[:, None], 1.0), 0.0)
         push = np.where(np.any(wanted, axis=0)[None], pushed, scaled)
     step = steering.weighted(of, lam, of.scores @ push)

@@ -2,31 +2,18 @@
 
 from collections.abc import Sequence
 
-#: Metric → (what a part is made when it grows, when it falls). `change` compares, so that its sign says little.
-WORDS = {
-    "luminance": ("brighter", "darker"),
-    "luminance_linear": ("brighter", "darker"),
-    "lightness": ("lighter", "darker"),
-    "red_green": ("redder", "greener"),
-    "yellow_blue": ("yellower", "bluer"),
-    "chroma": ("more colourful", "greyer"),
+from linkjax.report.words import WORDS as REPORTED
+
+#: Those of the report, longer where a metric stands without its neighbours.
+WORDS = REPORTED | {
     "saturation": ("more saturated", "paler"),
     "contrast": ("higher in contrast", "lower in contrast"),
-    "sharpness": ("sharper", "blurrier"),
     "entropy": ("richer in tones", "poorer in tones"),
-    "change": ("more changed", "less changed"),
+    "change": ("more changed", "less changed"),  # it compares, so that its sign says little
     "change_lab": ("more changed in colour", "less changed in colour"),
-    "area": ("larger", "smaller"),
     "area_share": ("larger in share", "smaller in share"),
     "centroid_y": ("lower in the image", "higher in the image"),
-    "centroid_x": ("further right", "further left"),
-    "eccentricity": ("more elongated", "rounder"),
-    "orientation": ("turned", "turned back"),
-    "axis_major": ("longer", "shorter"),
-    "axis_minor": ("thicker", "thinner"),
     "height": ("taller", "less tall"),
-    "width": ("wider", "narrower"),
-    "slant": ("falling to the right", "rising to the right"),
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from linkjax.report.numbers import number
 
-#: How a part is called that a metric raises, and one that it lowers.
-_WORDS = {
+#: Metric → (what a part is made when it grows, when it falls).
+WORDS = {
     "area": ("larger", "smaller"),
     "area_share": ("larger", "smaller"),
     "lightness": ("lighter", "darker"),
@@ -15,11 +15,15 @@ _WORDS = {
     "luminance_linear": ("brighter", "darker"),
     "red_green": ("redder", "greener"),
     "yellow_blue": ("yellower", "bluer"),
+    "chroma": ("more colourful", "greyer"),
     "saturation": ("more saturated", "greyer"),
     "contrast": ("of more contrast", "of less contrast"),
+    "sharpness": ("sharper", "blurrier"),
     "entropy": ("more varied", "plainer"),
     "centroid_y": ("lower", "higher"),
     "centroid_x": ("further right", "further left"),
+    "eccentricity": ("more elongated", "rounder"),
+    "orientation": ("turned", "turned back"),
     "height": ("taller", "shorter"),
     "width": ("wider", "narrower"),
     "axis_major": ("longer", "shorter"),
@@ -66,6 +70,6 @@ def sentence(unit: int | str, words: str, fidelity: float) -> str:
 
 
 def _word(metric: str, rises: bool) -> str:
-    if metric in _WORDS:
-        return _WORDS[metric][0 if rises else 1]
+    if metric in WORDS:
+        return WORDS[metric][0 if rises else 1]
     return f"{'more' if rises else 'less'} {metric.replace('_', ' ')}"
