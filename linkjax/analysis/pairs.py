@@ -78,9 +78,21 @@ def draw(models: tuple[Any, Any], items: dict[str, Array], truncation: float) ->
       truncation: ψ towards the mean w of the class, 0 … 1.
     Returns: the pairs, with the classifier's top class (−1 if it has no head) and that class's probability.
     """
-    generator, classifier = models
+    generator, _ = models
     label = items["label"] if generator.spec.num_classes else None
-    w = generator.mapping(items["z"], label, truncation)
+    return encode(models, {"w": generator.mapping(items["z"], label, truncation)})
+
+
+def encode(models: tuple[Any, Any], items: dict[str, Array]) -> Pairs:
+    """Draw latents and show them to the classifier: one pair an item.
+
+    Args:
+      models: (generator, classifier).
+      items: `w` [B, w_dim].
+    Returns: as `draw`, with the same w.
+    """
+    generator, classifier = models
+    w = items["w"]
     encoded = classifier(classifier.preprocess(generator.synthesis(w)))
     if encoded.logits is None:
         count = w.shape[0]

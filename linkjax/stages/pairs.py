@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linkjax import artifacts, class_map, coordinates, numerics, parallel
+from linkjax import artifacts, class_map, numerics, parallel
 from linkjax import manifest as manifests
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
@@ -19,10 +19,8 @@ from linkjax.config import PathName, positive
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
 from linkjax.progress import progress
-from linkjax.stages import Facts, Workload, inputs
+from linkjax.stages import Facts, Workload, inputs, of_latents
 
-ROWS = 1024  # samples per stored chunk, at most
-_CHUNK_BYTES = 16 << 20  # of activations in one: those of more than 4096 units are stored in smaller chunks
 _CHUNK = 8  # batches between two notes of what is done
 
 
@@ -36,6 +34,9 @@ class Config:
     """Folder of `linkjax convert generator`."""
     classifier: PathName
     """Folder of `linkjax convert classifier`."""
+    latents: PathName | None = None
+    """Folder of other pairs: instead of new samples, their stored latents are drawn again and shown to this classifier,
+    row by row; classes, counts, truncation, seeds and what was kept are theirs."""
     classes: tuple[int, ...] | Literal["all"] = "all"
     """Class ids to sample (ImageNet's 0 … 999 for the published models)."""
     class_names: tuple[str, ...] = ()
@@ -121,8 +122,11 @@ class _Group:
 
 def workload(config: Config, facts: Facts) -> Workload:
     """Images and bytes; how many candidates a class needs is known only afterwards."""
-    wanted = facts.classes * (config.n_train + config.n_val + config.n_test)
-    most = wanted * (config.max_attempts if config.keep == "recognised" else 1)
+    if config.latents is not None:
+        wanted = most = of_latents.count(config.latents)
+    else:
+        wanted = facts.classes * (config.n_train + config.n_val + config.n_test)
+        most = wanted * (config.max_attempts if config.keep == "recognised" else 1)
     row = 4 * (facts.classifier.num_units + facts.generator.w_dim)
     return Workload(wanted, most, wanted * row, config.batch_size * _CHUNK * row, programs=1)
 
@@ -132,6 +136,9 @@ def run(config: Config) -> None:
     """Write the pairs: arrays `w`, `r`, `label`, `sample_id`, `split`, `prediction`, `probability` by sample."""
     generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
+    if config.latents is not None:
+        of_latents.run(config, generator, classifier)
+        return
     sampled = labels(config, generator.model.spec, classifier.model.spec)
     seen_as = seen(config, sampled, generator.model.spec, classifier.model.spec)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256}
@@ -142,12 +149,12 @@ def run(config: Config) -> None:
         groups = _groups(config, sampled)
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
-        _make_arrays(writer, total, units, w_dim)
+        of_latents.make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
             called = dict(zip(sampled, seen_as, strict=True))
             sampler = _Sampler(config, writer, groups, generator.model, classifier.model, called)
             sampler.fill(advance)
-        named = _called(config, sampled, seen_as, classifier.model.spec)
+        named = of_latents.called(config.class_names, sampled, seen_as, classifier.model.spec)
         summary = {**named, **_summary(groups, units, w_dim), **sampler.tally.summary()}
         names = [group.split for group in groups]
         writer.put("split", ("sample",), np.repeat(np.array(names, object), [group.wanted for group in groups]))
@@ -252,6 +259,8 @@ class _Sampler:
 
 def labels(config: Config, generator: Any, classifier: Any) -> tuple[int, ...]:
     """The classes to sample, checked against both models; (−1,) for an unconditional generator."""
+    if config.latents is not None:
+        return of_latents.classes(config.latents)
     if config.keep == "recognised" and not (classifier.num_classes and generator.num_classes):
         which = "this classifier has no class head" if not classifier.num_classes else "this generator has no classes"
         raise InputError(
@@ -295,16 +304,6 @@ def _groups(config: Config, labels: tuple[int, ...]) -> list[_Group]:
     return groups
 
 
-def _make_arrays(writer: artifacts.Writer, total: int, units: int, w_dim: int) -> None:
-    rows = min(ROWS, total, max(_CHUNK_BYTES // (4 * units), 1))
-    writer.array("w", ("sample", "w"), (total, w_dim), np.float32, (rows, w_dim), long_name="latent, stored once")
-    writer.array("r", ("sample", "unit"), (total, units), np.float32, (rows, units), long_name="activation")
-    for name, dtype in (
-        ("label", np.int32), ("sample_id", np.int64), ("prediction", np.int32), ("probability", np.float32)
-    ):  # fmt: skip
-        writer.array(name, ("sample",), (total,), dtype, (rows,))
-
-
 def _hopeless(group: _Group, config: Config) -> LinkjaxError:
     return LinkjaxError(
         f"class {group.label}, split {group.split}: the classifier recognised {group.accepted} of {group.tried} "
@@ -312,25 +311,6 @@ def _hopeless(group: _Group, config: Config) -> LinkjaxError:
         f"(now {config.max_attempts}), or keep everything with --keep all"
         + (f" ({group.nonfinite} candidates were not finite)" if group.nonfinite else "")
     )
-
-
-def _called(config: Config, sampled: tuple[int, ...], seen_as: tuple[int, ...], classifier: Any) -> dict[str, Any]:
-    """The sampled classes and the classifier's: ids, names, and which is which."""
-    one_list = seen_as == sampled
-    if not (names := config.class_names):
-        theirs = classifier.class_names if one_list else ()
-        names = coordinates.called(sampled, dict(enumerate(theirs)))
-    seen_names = classifier.class_names or ()
-    seen_classes = tuple(range(len(seen_names)))
-    if not seen_names and one_list:
-        seen_classes, seen_names = sampled, names
-    return {
-        "classes": sampled,
-        "class_names": names,
-        "seen_as": seen_as,
-        "seen_classes": seen_classes,
-        "seen_class_names": seen_names,
-    }
 
 
 def _summary(groups: list[_Group], units: int, w_dim: int) -> dict[str, Any]:

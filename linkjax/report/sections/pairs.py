@@ -23,23 +23,29 @@ def section(source: Source, context: Context) -> Section:
     for group in groups:
         by_class[group["label"]].append(group)
     tried, accepted = (sum(group[key] for group in groups) for key in ("tried", "accepted"))
-    kept_all = source.settings.get("keep") == "all"
+    again = "latents" in source.inputs
+    kept_all = again or source.settings.get("keep") == "all"
     rate = summary.get("acceptance")
     text = (
         f"{number(accepted)} pairs of {number(len(by_class))} {'class' if len(by_class) == 1 else 'classes'}: "
         f"a latent w ({number(summary.get('w_dim'))} values) and "
         f"the classifier's activations r ({number(summary.get('units'))} units) of the image drawn from it. "
     )
-    text += (
-        "Every sample was kept, recognised or not."
-        if kept_all
-        else f"Of {number(tried)} candidates, {percent(rate)} were recognised as their class and kept."
-    )
+    if again:
+        text += "The samples are those of other pairs, all of them, drawn again and shown to this classifier"
+        seen = summary.get("recognised")
+        text += "." if seen is None else f", which recognises {percent(seen)} of them as their class."
+    elif kept_all:
+        text += "Every sample was kept, recognised or not."
+    else:
+        text += f"Of {number(tried)} candidates, {percent(rate)} were recognised as their class and kept."
     blocks: list[Any] = [Text(text), _table(by_class, context, kept_all)]
     if not kept_all and by_class:
         blocks.append(Row([_bars(by_class, context, rate)]))
     nonfinite = sum(group.get("nonfinite", 0) for group in groups)
-    if nonfinite:
+    if again and summary.get("nonfinite"):
+        blocks.append(Text(f"Kept, but not finite: {number(summary['nonfinite'])} of the samples."))
+    if nonfinite and not again:
         blocks.append(Text(f"Left out for numbers that are not finite: {number(nonfinite)} of the candidates."))
     return Section(
         key="pairs",
@@ -58,6 +64,11 @@ def section(source: Source, context: Context) -> Section:
             )
         ],
         limits=[
+            "Which samples there are was decided by other pairs, and so by what their classifier recognised, if they "
+            "kept no others."
+        ]
+        if again
+        else [
             "Only recognised images are kept: every later number describes images on which generator and classifier "
             "agree, not all that the generator draws."
         ]
