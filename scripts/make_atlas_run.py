@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from linkjax import artifacts, manifest
-from linkjax.analysis import measurements
+from linkjax.analysis import measurements, per_obtained
 from linkjax.atlas import pictures, run
 from linkjax.atlas.read import Results
 from linkjax.stages import select, sweep
@@ -108,6 +108,11 @@ def make_run(
             writer.put(name, ("unit", "part", "metric"), values.astype(np.float32))
         writer.put("spread", ("part", "metric"), spread)
         cluster = np.where(dead, -1, np.arange(units) - (np.arange(units) % 10 == 1)).astype(np.int32)
+        own = np.where(fidelity == 0, np.nan, fidelity)[:, None, None]
+        first_stage = np.where(np.arange(units) % 7 == 3, 5.0, 500.0).astype(np.float32)
+        writer.put("first_stage", ("unit",), np.where(dead, np.nan, first_stage))
+        for name, values in zip(per_obtained.STORED, (effect, effect - half, effect + half), strict=True):
+            writer.put(name, ("unit", "part", "metric"), (values / own).astype(np.float32))
         for name, values in columns.items():
             writer.put(name, ("unit",), values)
         writer.put("side_effect", ("unit",), side[:, 0])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import effect_map, selection
+from linkjax.analysis import effect_map, per_obtained, selection
 from linkjax.analysis import query as queries
 from linkjax.atlas import shards, words
 from linkjax.atlas.flips import Flips
@@ -32,17 +32,18 @@ def write(
     Returns: main numbers, for the manifest.
     """
     scaled = results.effects_in_sd()
-    index = _index(title, results, scaled, pictures)
+    known = _known(results)
+    index = {**_index(title, results, scaled, pictures), "known": shards.pack(known, "i4")}
     if flipped is not None:
         index["flips"] = flipped.index()
         flipped.write(folder)
     shards.write(folder, "index", index)
-    _write_effects(folder, results)
+    _write_effects(folder, results, known)
     _write_classes(folder, results)
     activations = results.activations()
     for start in range(0, len(results.units), UNITS_A_SHARD):
         rows = slice(start, min(start + UNITS_A_SHARD, len(results.units)))
-        content = _of_units(results, rows)
+        content = _of_units(results, rows, known)
         if activations is not None:
             content["activations"] = shards.pack(activations[rows], "f4")
         shards.write(folder, f"units/{start // UNITS_A_SHARD}", content)
@@ -58,6 +59,12 @@ def write(
 
 def _significant(results: Results) -> np.ndarray:
     return np.nan_to_num(results.table["q"].values, nan=np.inf) <= results.fdr
+
+
+def _known(results: Results) -> np.ndarray:
+    """Places, part · metrics + metric, of effects that some unit has: a part has no chroma, an image no centroid."""
+    effect = results.table["effect"].values
+    return np.flatnonzero(np.isfinite(effect).any(axis=0))
 
 
 def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str, Any] | None) -> dict[str, Any]:
@@ -102,6 +109,7 @@ def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str,
         "flag": shards.pack(results.flag, "u1"),
         "columns": {name: shards.pack(values, _kind(values)) for name, values in {**known, **extra}.items()},
         "query_names": ["unit", *known],
+        "obtained": "per_obtained" in results.table,
         "exact": {name: str(values.dtype) for name, values in {**columns, **extra}.items()},
         "largest": shards.pack(size.reshape(flat).max(axis=1), "f4"),
         "strength": shards.pack(strength, "f4"),
@@ -125,12 +133,13 @@ def _kind(values: np.ndarray) -> str:
     return {"f": "f4", "b": "u1"}.get(values.dtype.kind, "i4")
 
 
-def _write_effects(folder: Path, results: Results) -> None:
-    """A shard for each part and metric: its effect in all units."""
-    for part in range(len(results.parts)):
-        for metric in range(len(results.metrics)):
-            content = {name: shards.pack(results.table[name].values[:, part, metric], kind) for name, kind in _MEASURED}
-            shards.write(folder, f"effects/{part}-{metric}", content)
+def _write_effects(folder: Path, results: Results, known: np.ndarray) -> None:
+    """A shard for each known place: its effect in all units."""
+    for place in known.tolist():
+        part, metric = divmod(place, len(results.metrics))
+        names = [*_MEASURED, *((("per_obtained", "f4"),) if "per_obtained" in results.table else ())]
+        content = {name: shards.pack(results.table[name].values[:, part, metric], kind) for name, kind in names}
+        shards.write(folder, f"effects/{part}-{metric}", content)
 
 
 def _write_classes(folder: Path, results: Results) -> None:
@@ -151,16 +160,22 @@ def _write_classes(folder: Path, results: Results) -> None:
             shards.write(folder, f"classes/{label}", content)
 
 
-def _of_units(results: Results, rows: slice) -> dict[str, Any]:
-    """All that is known of a few units."""
-    content: dict[str, Any] = {name: shards.pack(results.table[name].values[rows], kind) for name, kind in _MEASURED}
+def _of_units(results: Results, rows: slice, known: np.ndarray) -> dict[str, Any]:
+    """All that is known of a few units; of what is by part and metric the known places, [units, …, places]."""
+
+    def packed(values: np.ndarray, kind: str) -> dict[str, Any]:
+        return shards.pack(values.reshape(*values.shape[:-2], -1)[..., known], kind)
+
+    content: dict[str, Any] = {name: packed(results.table[name].values[rows], kind) for name, kind in _MEASURED}
     content["tests"] = {
-        name: shards.pack(results.table[name].values[rows], "f2") for name in _TESTS if name in results.table
+        name: packed(results.table[name].values[rows], "f2") for name in _TESTS if name in results.table
     }
     spread = results.table["spread"].values
     by_class = results.rows("class_effect", rows)
     if by_class is not None:
-        content["class_effect"] = shards.pack(by_class / np.where(spread > 0, spread, np.nan)[None, None], "f2")
+        content["class_effect"] = packed(by_class / np.where(spread > 0, spread, np.nan)[None, None], "f2")
+    if "per_obtained" in results.table:
+        content["per_obtained"] = _obtained(results, rows)
     side_unit, side = results.side_effects()
     content["side_unit"], content["side"] = shards.pack(side_unit[rows], "i4"), shards.pack(side[rows], "f4")
     content["asked"] = shards.pack(results.asked[:, rows].swapaxes(0, 1), "f4")
@@ -176,3 +191,19 @@ def _of_units(results: Results, rows: slice) -> dict[str, Any]:
         for each in results.doubles(rows, _DOUBLES)
     ]
     return content
+
+
+def _obtained(results: Results, rows: slice) -> list[list[Any] | None]:
+    """Of each unit its significant effects per change obtained: place, value, interval (None: no end).
+
+    None for a unit that moves too little to divide by.
+    """
+    strong = per_obtained.strong(results.table["first_stage"].values[rows])
+    sure = _significant(results)[rows].reshape(len(strong), -1)
+    values = [results.table[name].values[rows].reshape(sure.shape) for name in per_obtained.STORED]
+    return [
+        [[place, *(shards.number(each[row, place]) for each in values)] for place in np.flatnonzero(sure[row]).tolist()]
+        if strong[row]
+        else None
+        for row in range(len(strong))
+    ]

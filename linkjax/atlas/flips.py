@@ -75,13 +75,13 @@ class Flips:
                 }  # fmt: skip
                 if self.walked:
                     flip, width = (self._of_pair(name)[place, pair, 1] for name in ("pair_flip", "pair_width"))
-                    row |= {"flip": _number(flip), "width": _number(width)}
+                    row |= {"flip": shards.number(flip), "width": shards.number(width)}
                 rows.append(row)
         units: list[list[Any]] = []
         if self.walked:
             count, q = (self.source.array(f"transition_{name}", "method", "pair", "unit") for name in ("count", "q"))
             for place, pair, unit in np.argwhere(np.nan_to_num(q, nan=1.0) <= self.fdr).tolist():
-                units.append([unit, pair, place, int(count[place, pair, unit]), _number(q[place, pair, unit])])
+                units.append([unit, pair, place, int(count[place, pair, unit]), shards.number(q[place, pair, unit])])
         names = {str(label): self.context.class_name(label) for label in np.unique(self.pairs).tolist()}
         return {"methods": self.methods, "rows": rows, "units": units, "class_names": names, "fdr": self.fdr}
 
@@ -112,7 +112,11 @@ class Flips:
             content["methods"].append({
                 "distance": shards.pack(distance[place], "f4"),
                 "profile": {name: shards.pack(values[place], "f4") for name, values in profile.items()},
-                "units": [[int(u), int(count[place, u]), _number(q[place, u])] for u in order if count[place, u] > 0],
+                "units": [
+                    [int(unit), int(count[place, unit]), shards.number(q[place, unit])]
+                    for unit in order
+                    if count[place, unit] > 0
+                ],
                 "parts": self._parts(done),
             })  # fmt: skip
         if film is not None:
@@ -135,7 +139,14 @@ class Flips:
         names = self.source.names("part"), self.source.names("metric")
         places = [np.unravel_index(place, size.shape) for place in np.argsort(-size, axis=None)[:_MOST_PARTS]]
         return [
-            [names[0][p], names[1][m], _number(mean[p, m]), _number(error[p, m]), int(known[p, m]), _number(size[p, m])]
+            [
+                names[0][p],
+                names[1][m],
+                shards.number(mean[p, m]),
+                shards.number(error[p, m]),
+                int(known[p, m]),
+                shards.number(size[p, m]),
+            ]
             for p, m in places
             if size[p, m] > 0
         ]
@@ -178,13 +189,8 @@ def draw(data: Path, flips: Flips, which: list[int], generator: Any, link: Any, 
 
 
 def _median(values: np.ndarray) -> float | None:
-    return _number(np.median(values)) if len(values) else None
+    return shards.number(np.median(values)) if len(values) else None
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _number(value: Any) -> float | None:
-    """Four digits are enough for a page; what is not finite is none."""
-    return float(f"{float(value):.4g}") if np.isfinite(value) else None
+    return [shards.number(value) for value in values]

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from linkjax import manifest as manifests
-from linkjax.analysis import measurements, selection
+from linkjax.analysis import measurements, per_obtained, selection
 from linkjax.analysis import query as queries
 from linkjax.errors import InputError
 from linkjax.report.source import Context, Source, check_together
@@ -22,6 +22,7 @@ ROLES = {
     "pairs": ("pairs",),
 }
 _DIMS = selection.DIMS
+_BLOCK = 512  # units read at once: a result may be one chunk, which is read as a whole
 
 
 def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
@@ -89,6 +90,7 @@ class Results:
         self.flag = self.sweep.array("flag", "unit")
         self.asked = self.sweep.asked()
         self.table = self._table()
+        self._blocks: dict[str, tuple[int, np.ndarray | None]] = {}
 
     @property
     def tested(self) -> bool:
@@ -125,7 +127,7 @@ class Results:
             spread = self.selection.array("spread", *_DIMS[1:])
         made["spread"] = (_DIMS[1:], spread.astype(np.float32))
         made["unit"] = ("unit", self.units)
-        for name in (*selection.COLUMNS, "fidelity_se", "caution"):
+        for name in (*selection.COLUMNS, "fidelity_se", "caution", *per_obtained.STORED):
             if name not in made and of.has(name):
                 dims = of.dims(name)
                 made[name] = (dims, of.array(name, *dims))
@@ -144,6 +146,16 @@ class Results:
 
     def rows(self, name: str, rows: slice) -> np.ndarray | None:
         """Some units' rows of an array of the selection, or of the sweep; None if neither has it."""
+        start, stop, _ = rows.indices(len(self.units))
+        first = start - start % _BLOCK
+        if stop > first + _BLOCK:
+            return self._read(name, slice(start, stop))
+        if self._blocks.get(name, (-1, None))[0] != first:
+            self._blocks[name] = (first, self._read(name, slice(first, min(first + _BLOCK, len(self.units)))))
+        block = self._blocks[name][1]
+        return None if block is None else block[start - first : stop - first]
+
+    def _read(self, name: str, rows: slice) -> np.ndarray | None:
         for of in (self.selection, self.sweep):
             if of is not None and of.has(name):
                 dims = of.dims(name)

@@ -28,6 +28,11 @@ def pack(values: Any, kind: str) -> dict[str, Any]:
     return {"t": kind, "s": list(content.shape), "d": base64.b64encode(content.tobytes()).decode("ascii")}
 
 
+def number(value: Any) -> float | None:
+    """Four digits are enough for a page; what is not finite is none."""
+    return float(f"{float(value):.4g}") if np.isfinite(value) else None
+
+
 def text(name: str, payload: Mapping[str, Any]) -> str:
     """The script that hands `payload` to the page; plain ASCII, whatever the names in it."""
     content = json.dumps(manifests.plain(payload), allow_nan=False, separators=(",", ":"))

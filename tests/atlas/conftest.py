@@ -13,7 +13,7 @@ UNITS = 60
 SHAPE = {
     "steps": 3,
     "parts": ("image", "ear", "hind leg"),
-    "metrics": ("luminance", "red_green", "area", "centroid_y", "axis_major"),
+    "metrics": ("luminance", "red_green", "area", "centroid_y", "axis_major", "chroma"),
     "classes": ("dachshund", "corgi", "<b>whippet</b>", "pug"),
     "fdr": 0.1,
 }

@@ -32,12 +32,17 @@ QUERIES = (
     "side_effect > 0.1 and step_w < 1",
     "1 < 2",
     "fidelity != fidelity",
+    "ear.area.per_obtained > 1",
+    "abs(ear.area.per_obtained) > 20 or hind_leg . area . per_obtained < 0 and first_stage > 10",
+    "ear.axis_major.per_obtained",
 )
 REFUSED = (
     "ear.are > 0", "ears.area > 0", "fidelity", "1", "ear > 0", "ear.area +", "ear.area > 0 and", "fidelity + 1 > 0",
     "abs(ear.area, 2) > 0", "max(ear.area) > 0", "ear.area.real > 0", "ear.area > 012", "ear.area > 1e40", "()",
     "ear.area > 0 ear.area", "ear.area is 1", "a < not b", "'x' < 1", "ear.area > 1__0", "not", "abs(ear.area)",
     "fidelity > nothing", "ear.area >> 1", "[ear.area] > 0",
+    "ear.area.per_obtained.per_obtained > 0", "ear.area.per_asked > 0", "ear.per_obtained > 0",
+    "ear.are.per_obtained > 0",
 )  # fmt: skip
 
 
@@ -124,6 +129,17 @@ def test_what_select_refuses_the_page_refuses(page, table):
     assert len(shown(browser)) == UNITS  # what was found before stays
 
 
+def test_a_card_tells_effects_per_change_obtained(page, table):
+    q = np.nan_to_num(table["q"].values, nan=1.0).reshape(UNITS, -1)
+    strong = np.nan_to_num(table["first_stage"].values) >= 10
+    cells = "[...document.querySelectorAll('#look tr:not(.unsure) td.obtained')].map((each) => each.innerText)"
+    for known, unit in ((True, np.flatnonzero((q.min(axis=1) <= 0.1) & strong)[0]),
+                        (False, np.flatnonzero((q.min(axis=1) <= 0.1) & ~strong)[0])):  # fmt: skip
+        browser = page(f"unit={unit}")
+        browser.wait("document.querySelectorAll('#look td.obtained').length > 3")
+        assert all(("…" in text) == known and ("too little" in text) != known for text in browser.run(cells)), unit
+
+
 def test_words_find_units_by_what_is_sure_of_them(page, table):
     browser = ask(page(), "ear larger")
     q, effect = (table[name].sel(part="ear", metric="area").values for name in ("q", "effect"))
@@ -205,7 +221,7 @@ def test_a_card_tells_what_is_known_and_when_nothing_is(page, table):
     assert page(f"unit={known}").run(sentence).startswith(f"Raising unit {known} makes")
     assert page(f"unit={unknown}").run(sentence).startswith(f"Nothing is known for sure of what unit {unknown} does")
     assert "was not swept" in page("unit=49").run(sentence)
-    place = np.unravel_index(np.nanargmax(np.where(q[known] <= 0.1, _in_sd(table)[known].ravel(), np.nan)), (3, 5))
+    place = np.unravel_index(np.nanargmax(np.where(q[known] <= 0.1, _in_sd(table)[known].ravel(), np.nan)), (3, 6))
     low = float(table["low"].values[known][place])
     assert f"{abs(low):.2g}"[:3] in page(f"unit={known}").run(sentence)
 

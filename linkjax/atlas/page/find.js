@@ -25,19 +25,24 @@
 
   Atlas.known = () => ({
     parts: Atlas.index.parts.map((part) => part.id), metrics: Atlas.index.metrics.map((metric) => metric.id), names: Atlas.index.query_names,
+    obtained: Atlas.index.obtained,
   });
 
   /** Whether a text means to be a query: it compares, or names an effect. */
   Atlas.looksLikeQuery = (text) => /[<>=!()]/.test(text) || /^\s*(not\s+)?(representative|caution)\b/.test(text) ||
     text.split(/\s+/).some((word) => word.includes(".") && Atlas.placeNamed(word) !== null);
 
+  const EFFECT = ["effect", "low", "high", "q", "consistency"];
+  const WEAK = 10; // F of the first stage below which effects per change obtained are not told (linkjax/analysis/per_obtained.py)
   const effectShards = new Map();
   /** Effect, interval, q and consistency of all units, of one place. */
   Atlas.loadEffect = async (place) => {
     if (!effectShards.has(place)) {
-      const count = Atlas.index.metrics.length;
-      const made = Atlas.load(`effects/${Math.floor(place / count)}-${place % count}`).then((shard) => {
-        const arrays = Object.fromEntries(Object.entries(shard).map(([name, packed]) => [name, Atlas.unpack(packed)]));
+      const { index } = Atlas, count = index.metrics.length;
+      const file = index.known.includes(place) ? Atlas.load(`effects/${Math.floor(place / count)}-${place % count}`) : Promise.resolve(null);
+      const made = file.then((shard) => {
+        const names = index.obtained ? [...EFFECT, "per_obtained"] : EFFECT;
+        const arrays = Object.fromEntries(names.map((name) => [name, shard ? Atlas.unpack(shard[name]) : new Float32Array(index.unit.length).fill(NaN)]));
         const sure = new Uint8Array(arrays.q.length);
         for (let i = 0; i < sure.length; i++) sure[i] = Atlas.index.tested ? arrays.q[i] <= Atlas.index.fdr32 : Number.isFinite(arrays.effect[i]);
         return { ...arrays, sure };
@@ -88,6 +93,8 @@
       const place = ([part, metric]) => part * index.metrics.length + metric;
       kept = Atlas.answerQuery(query, count, {
         effect: (at) => loaded.get(place(at)).effect,
+        obtained: (at) => loaded.get(place(at)).per_obtained,
+        strong: (row) => index.columns.first_stage[row] >= WEAK,
         significant: (at) => loaded.get(place(at)).sure,
         column: (name) => column(name, effects, loaded),
       });

@@ -94,8 +94,10 @@
         const metric = peek();
         if (metric?.kind !== "word") unexpected();
         at++;
+        const obtained = is(".") && all[at + 1]?.text === "per_obtained";
+        if (obtained) at += 2;
         if (is(".") || is("(")) unexpected();
-        return { kind: "effect", part: token.text, metric: metric.text };
+        return { kind: "effect", part: token.text, metric: metric.text, obtained };
       }
       return { kind: "name", name: token.text };
     };
@@ -129,6 +131,7 @@
       const part = known.parts.indexOf(node.part), metric = known.metrics.indexOf(node.metric);
       if (part < 0) fail(`unknown part ‘${node.part}’${hint(node.part, known.parts)}`);
       if (metric < 0) fail(`unknown metric ‘${node.metric}’${hint(node.metric, known.metrics)}`);
+      if (node.obtained && !known.obtained) fail("this selection has no effects per change obtained; make it again with linkjax select");
       node.place = [part, metric];
       if (!effects.some(([p, m]) => p === part && m === metric)) effects.push(node.place);
     } else if (node.kind === "name") {
@@ -143,7 +146,7 @@
     else fail(`${EXPECTED}, such as ear.area > 0`);
   };
 
-  /** Read a query and check its words. known: identifiers of parts and metrics, names of columns. */
+  /** Read a query and check its words. known: identifiers of parts and metrics, names of columns, whether effects per change obtained are there. */
   Atlas.parseQuery = (text, known) => {
     if ([...text].length > LONGEST) fail(`expected at most ${LONGEST} characters, found ${[...text].length}`);
     const effects = [], tree = read(text);
@@ -158,11 +161,15 @@
 
   /**
    * Which of `count` units a query holds for.
-   * at.effect([part, metric]) and at.significant([part, metric]): arrays by unit; at.column(name): {values, single}.
+   * at.effect, .obtained and .significant([part, metric]): arrays by unit; at.column(name): {values, single};
+   * at.strong(i): whether a unit moves enough to divide by what it obtains.
    * Precision is that of NumPy: a number written in a query is rounded to float32 where it meets a float32 column.
    */
   Atlas.answerQuery = (query, count, at) => {
     const value = (node) => {
+      if (node.kind === "effect" && node.obtained) {
+        return { of: at.obtained(node.place), single: true, sure: Uint8Array.from(at.significant(node.place), (sure, i) => sure && at.strong(i) ? 1 : 0) };
+      }
       if (node.kind === "effect") return { of: at.effect(node.place), single: true, sure: at.significant(node.place) };
       if (node.kind === "name") { const { values, single } = at.column(node.name); return { of: values, single }; }
       if (node.kind === "number") return { constant: node.value, weak: true };

@@ -3,6 +3,15 @@
 (() => {
   const { el, number } = Atlas;
   const FIRST = 12; // effects shown before "all"
+  const BY_PLACE = new Set(["effect", "low", "high", "q", "consistency", "class_effect"]), BY_UNIT = new Set(["doubles", "per_obtained"]);
+
+  /** An array [..., known places] as [..., all places], none where nothing is known. */
+  const atAllPlaces = (array) => {
+    const { known, parts, metrics } = Atlas.index, all = parts.length * metrics.length, rows = array.length / known.length;
+    const made = new Float32Array(rows * all).fill(NaN);
+    for (let row = 0; row < rows; row++) known.forEach((place, k) => { made[row * all + place] = array[row * known.length + k]; });
+    return made;
+  };
 
   Atlas.rowOf = (unit) => Atlas.index.row.get(unit);
   /** All that is known of one unit: name → array or list. */
@@ -11,8 +20,9 @@
     const one = (packed) => Atlas.row(Atlas.unpack(packed), row % size);
     const found = { tests: {} };
     for (const [name, value] of Object.entries(shard)) {
-      if (name === "tests") for (const [test, packed] of Object.entries(value)) found.tests[test] = one(packed);
-      else if (name === "doubles") found.doubles = value[row % size];
+      if (name === "tests") for (const [test, packed] of Object.entries(value)) found.tests[test] = atAllPlaces(one(packed));
+      else if (BY_PLACE.has(name)) found[name] = atAllPlaces(one(value));
+      else if (BY_UNIT.has(name)) found[name] = value[row % size];
       else found[name] = value?.d !== undefined ? one(value) : value;
     }
     return found;
@@ -94,7 +104,14 @@
         el("td", {}, Atlas.intervalChart(sd(place), sd(place, data.low), sd(place, data.high), most, `${id}: ${Atlas.perSigma(place, effect, data.low[place], data.high[place])}`)),
         el("td", {}, `${number(data.low[place], "", true)} … ${number(data.high[place], "", true)}`),
         el("td", { title: tests }, index.tested ? Atlas.q(data.q[place]) : "not tested"),
-        el("td", {}, Number.isNaN(data.consistency[place]) ? "–" : `${number(100 * data.consistency[place])} %`));
+        el("td", {}, Number.isNaN(data.consistency[place]) ? "–" : `${number(100 * data.consistency[place])} %`),
+        index.obtained ? el("td", { className: "obtained" }, ofObtained(place)) : null);
+    };
+    const ofObtained = (place) => {
+      if (!sure(place)) return "";
+      if (data.per_obtained === null) return "moves too little";
+      const [, value, low, high] = data.per_obtained.find(([each]) => each === place);
+      return `${number(value, Atlas.placeOf(place).metric.unit, true)} (${low === null ? "−∞" : number(low, "", true)} … ${high === null ? "∞" : number(high, "", true)})`;
     };
     const fill = () => {
       const mine = places.filter((place) => !part || Atlas.placeOf(place).part.name === part);
@@ -114,7 +131,7 @@
     const sures = places.filter(sure).length;
     return el("section", {}, el("div", { className: "line spread" }, el("h3", {}, "What raising it does"), el("label", {}, "Part ", choose)),
       el("p", { className: "remark" }, index.tested ? `${sures} of ${places.length} effects pass q ≤ ${index.fdr}; the others are grey. Intervals: bootstrap over classes and anchors. Drawn in standard deviations.` : "Nothing was tested: intervals are ± 1.96 standard errors."),
-      el("div", { className: "wide" }, el("table", {}, el("thead", {}, head("effect", "", "per σ", "interval", "", "q", "classes agree")), body)), more, classes);
+      el("div", { className: "wide" }, el("table", {}, el("thead", {}, head("effect", "", "per σ", "interval", "", "q", "classes agree", ...(index.obtained ? ["per σ obtained"] : []))), body)), more, classes);
   };
 
   const obedience = (row, data) => el("section", {}, el("h3", {}, "Does it do as asked?"), el("p", {}, Atlas.fidelityText(row)),
