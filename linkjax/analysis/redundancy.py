@@ -1,4 +1,4 @@
-"""Which units say the same thing: directions in W that are nearly parallel, and how many there are in truth."""
+"""Which units say the same thing: rows that are nearly parallel (directions in W, or what w says), and how many there are."""
 
 from typing import NamedTuple
 

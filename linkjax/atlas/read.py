@@ -197,7 +197,7 @@ class Results:
         return found
 
     def doubles(self, rows: slice, most: int) -> list[list[tuple[int, float]]]:
-        """Of some units, others with a nearly parallel direction: number and cosine, the most parallel first."""
+        """Of some units, others that say the same thing: number and cosine, the most alike first."""
         cosine = self.rows("cosine", rows)
         cluster = self.table["cluster"].values if "cluster" in self.table else None
         found: list[list[tuple[int, float]]] = []

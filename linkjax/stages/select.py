@@ -68,7 +68,8 @@ class Config:
     level: float = 0.95
     """Of the intervals, 0 … 1."""
     cosine: float = 0.9
-    """Units of one cluster have directions in W with at least this |cosine|, 0 … 1."""
+    """Units of one cluster have at least this |cosine|, 0 … 1: of their directions in W; along steering directions of
+    what w says of them within classes, which is the correlation of their predictions by w."""
     ablation: bool = True
     """Set each unit to 0 and to its mean, and look at logits and accuracy; no images are drawn."""
     ablation_samples: int = 20
@@ -358,14 +359,18 @@ class Selecting:
         std = self.read["unit_std"]
         directions = random_directions.unit_directions(self.link, r, self.units, std).astype(np.float64)
         directions[(self.read["flag"] != 0) | ~np.isfinite(directions).all(axis=1)] = 0.0
-        cosine = redundancy.cosines(directions)
+        said = directions
+        if self.steered is not None:  # steps in W are near parallel wherever two units share one factor of wide spread
+            said = np.where(directions.any(axis=1, keepdims=True), self.steered[0].scores.T[self.units], 0.0)
+        cosine = redundancy.cosines(said)
         found = redundancy.clusters(cosine, self.config.cosine, self.swept.read(self.data, "fidelity"))
         put = self.writer.put
         put("cluster", ("unit",), found.label, long_name="by falling size; −1 for a dead unit")
         put("representative", ("unit",), found.representative, long_name="of largest fidelity in its cluster")
         put("order", ("unit",), found.order.astype(np.int32), long_name="rows as the leaves of the tree")
         if len(cosine) <= _MOST_COSINES:
-            put("cosine", ("unit", "unit_other"), cosine.astype(np.float32), long_name="of two directions in W")
+            of_what = "two directions in W" if self.steered is None else "what w says of two units, within classes"
+            put("cosine", ("unit", "unit_other"), cosine.astype(np.float32), long_name=f"of {of_what}")
         sizes = np.bincount(found.label[found.label >= 0]) if (found.label >= 0).any() else np.zeros(0, int)
         return {
             "clusters": len(sizes),

@@ -68,6 +68,17 @@ def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made)
         assert accuracy[column] == pytest.approx(right[1] - right[0], abs=1e-6)
 
 
+def test_doubles_are_units_of_which_w_says_the_same(world, made):
+    """Along steering directions: the correlation, within classes, of what w predicts of two units."""
+    link, data = linkjax.load(world.link), made.open()
+    cosine, live = made.read(data, "cosine"), made.read(data, "cluster") >= 0
+    predicted = np.asarray(link.back, np.float64).T @ np.asarray(link.covariance, np.float64) @ link.back
+    spread = np.sqrt(predicted.diagonal())[live]
+    expected = predicted[np.ix_(live, live)] / (spread[:, None] * spread[None])
+    assert live.any() and np.isfinite(expected).all()
+    np.testing.assert_allclose(cosine[np.ix_(live, live)], expected, atol=1e-4)
+
+
 def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
     """A sweep with a segmenter: effects of its parts, asked for by name, hold what the sweep measured."""
     segmenter = worlds.segmenter(linkjax.load(world.generator), ("background", "left ear", "right"))

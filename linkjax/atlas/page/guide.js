@@ -11,7 +11,7 @@
     ["fidelity", "how far the unit's activation rises in the drawn image where it was asked to rise by 1; 1 is as asked."],
     ["off range", "share of the values asked that the class never shows in training."],
     ["side effect", "change of the other unit that changes most, in its own σ."],
-    ["doubles", "units whose directions in W are nearly parallel."],
+    ["doubles", "units that the picture can hardly tell apart: of which w says the same, or its opposite."],
     ["map", "units near each other change the image alike: principal components of their effects. Small pictures when zoomed."],
   ];
   Atlas.viewGuide = (look) => {

@@ -141,8 +141,8 @@
     const rows = [...data.side_unit].map((unit, k) => [unit, data.side[k]]).filter(([unit, value]) => unit >= 0 && Number.isFinite(value) && value !== 0);
     return table("Units it moves beside", ["unit", "change, in its σ, per σ"], rows.map(([unit, value]) => cells(Atlas.unitLink(unit), number(value, "", true))), rows.length ? null : "None is known.");
   };
-  const doubles = (row, data) => table("Doubles", ["unit", "cosine of directions in W"], (data.doubles ?? []).map(([unit, cosine]) => cells(Atlas.unitLink(unit), cosine === null ? "same cluster" : number(cosine, "", true))),
-    (data.doubles ?? []).length ? "Units whose direction is nearly parallel (or opposite, −): they say the same thing." : "No other unit has a nearly parallel direction.");
+  const doubles = (row, data) => table("Doubles", ["unit", "cosine"], (data.doubles ?? []).map(([unit, cosine]) => cells(Atlas.unitLink(unit), cosine === null ? "same cluster" : number(cosine, "", true))),
+    (data.doubles ?? []).length ? "Units that the picture can hardly tell from this one (or from its opposite, −): they say the same thing." : "No other unit says the same thing.");
 
   /** What the classifier loses when the unit is held at zero. */
   const lost = (data) => {

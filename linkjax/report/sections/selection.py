@@ -205,8 +205,10 @@ def _null(source: Source, found: _Selection) -> list[Plot]:
 def _doubles(source: Source, found: _Selection) -> list[Any]:
     summary = source.summary
     cosine = number(source.settings.get("cosine"))
+    steered = source.has("own_share")
     told = Text(
-        f"Directions in W: {number(summary['units_with_doubles'])} units lie in clusters of near-parallel ones "
+        f"Doubles: {number(summary['units_with_doubles'])} units lie in clusters of units "
+        f"{'of which w says the same' if steered else 'with near-parallel directions in W'} "
         f"({number(summary['clusters'])} clusters, |cosine| ≥ {cosine}); the steps of "
         f"all units have an effective rank of {number(summary['effective_rank'])}."
     )
@@ -218,11 +220,12 @@ def _doubles(source: Source, found: _Selection) -> list[Any]:
     names = [source.short(unit) for unit in found.unit[places]]
     shown_cosines = source.array("cosine", "unit", "unit_other")[np.ix_(places, places)]
     figure = figures.heat_map(
-        shown_cosines, rows=names, columns=names, xlabel="unit", ylabel="unit", colour_label="cosine of directions in W"
-    )
+        shown_cosines, rows=names, columns=names, xlabel="unit", ylabel="unit",
+        colour_label="cosine of what w says" if steered else "cosine of directions in W",
+    )  # fmt: skip
     shown = f"{len(places)} of {int(live.sum())} units" if len(places) < live.sum() else "All live units"
-    caption = f"{shown}, near-parallel ones side by side: red blocks are doubles, blue ones opposites."
-    return [told, Row([Plot("unit_cosines", figure, caption, "Heat map of cosines between units' directions in W.")])]
+    caption = f"{shown}, units alike side by side: red blocks are doubles, blue ones opposites."
+    return [told, Row([Plot("unit_cosines", figure, caption, "Heat map of cosines between units.")])]
 
 
 def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]:
@@ -279,7 +282,8 @@ def _terms() -> list[Term]:
         ),
         Term(
             "Doubles",
-            "Units whose directions in W are so near parallel that the picture cannot tell them apart: clusters of "
-            "|cosine| by complete linkage.",
+            "Units that the picture cannot tell apart: clusters of |cosine| by complete linkage. Along steering "
+            "directions it is that of what w says of two units, the correlation of their predictions from w within "
+            "classes; along the kernel that of their directions in W.",
         ),
     ]
