@@ -14,7 +14,7 @@ from PIL import Image
 
 from linkjax import artifacts, manifest
 from linkjax.analysis import measurements, per_obtained
-from linkjax.atlas import pictures, run
+from linkjax.atlas import examples, pictures, run
 from linkjax.atlas.read import Results
 from linkjax.stages import select, sweep
 
@@ -129,6 +129,37 @@ def make_run(
         writer.finish({"fdr": fdr, "units": units})
 
 
+def make_beside(folder: Path, units: int, share: float = 0.3) -> None:
+    """Write a sweep and a selection along the kernel beside those of `make_run`: of its first units.
+
+    Args:
+      share: of the effects and of the fidelity along the other directions; every other unit has no significant effect.
+    """
+    kernel: dict[str, str] = {}
+    for kind in ("sweep", "selection"):
+        source = artifacts.Artifact(folder / kind, kind)
+        data, inputs = source.open(), source.manifest["inputs"]
+        parts, metrics = (artifacts.names(data, name) for name in ("part", "metric"))
+        made = sweep.Config(
+            out=f"{kind}-kernel", generator="generator", classifier="classifier", pairs="pairs", link="link", samples=1,
+            steps=source.manifest["config"].get("steps", 5), directions="kernel",
+        )  # fmt: skip
+        config = made if kind == "sweep" else select.Config(out="selection-kernel", sweep="sweep-kernel")
+        with artifacts.Writer(folder / f"{kind}-kernel", kind, config, WEIGHTS, inputs | kernel) as writer:
+            _names(writer, units, parts, metrics)
+            for name in data.data_vars:
+                values, dims = source.read(data, name), data[name].dims
+                if "unit" in dims:
+                    values = np.take(values, np.arange(units), axis=dims.index("unit"))
+                if name in ("effect", "low", "high", "fidelity"):
+                    values = (share * values).astype(np.float32)
+                if name == "q":
+                    values = np.where(np.arange(units)[:, None, None] % 2 == 0, values, np.maximum(values, 0.9))
+                writer.put(name, dims, values)
+            writer.finish(dict(source.summary) | {"directions": "kernel"})
+        kernel = {"sweep": artifacts.Artifact(folder / "sweep-kernel", "sweep").id}
+
+
 def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0) -> None:
     """Store every unit's pictures where `linkjax atlas` looks for those that it drew before it was stopped.
 
@@ -136,17 +167,26 @@ def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0)
       resolution: of the images that pictures are made small from.
     """
     results = Results({role: Path(config.run) / role for role in ("sweep", "selection", "pairs")})
-    plan = run.plan(config, results)
+    beside = run.beside(config, results)
     data, rng = manifest.partial(out) / run.DATA, np.random.default_rng(seed)
-    animals = np.stack([_photograph(rng, resolution, plan.tile) for _ in plan.samples]).astype(np.float32)
-    change = _photograph(rng, resolution, plan.tile).astype(np.float32) - 128
-    size = np.linspace(-0.4, 0.4, len(plan.steps), dtype=np.float32)[None, :, None, None, None]
-    for row, key in enumerate(plan.keys()):
-        if not plan.live[row] or pictures.stored_key(data / f"{pictures.strip(plan.units[row])}.js") == key:
-            continue
-        turned = np.roll(change, (37 * row % plan.tile, 11 * row % plan.tile), axis=(0, 1))
-        images = np.clip(animals[:, None] + size * turned, 0, 255).astype(np.uint8)
-        pictures.store(data, pictures.strip(plan.units[row]), key, images, plan.tile, plan.quality)
+    for each, folder in [(results, ""), *([(beside, "beside/")] if beside is not None else [])]:
+        plan = run.plan(config, each, folder)
+        animals = np.stack([_photograph(rng, resolution, plan.tile) for _ in plan.samples]).astype(np.float32)
+        change = _photograph(rng, resolution, plan.tile).astype(np.float32) - 128
+        size = np.linspace(-0.4, 0.4, len(plan.steps), dtype=np.float32)[None, :, None, None, None]
+        for row, key in enumerate(plan.keys()):
+            if not plan.live[row] or pictures.stored_key(data / f"{plan.strip(plan.units[row])}.js") == key:
+                continue
+            turned = np.roll(change, (37 * row % plan.tile, 11 * row % plan.tile), axis=(0, 1))
+            images = np.clip(animals[:, None] + size * turned, 0, 255).astype(np.uint8)
+            pictures.store(data, plan.strip(plan.units[row]), key, images, plan.tile, plan.quality)
+    found, tile = examples.highest(results, config.examples), min(config.tile, examples.TILE)
+    if found is not None:
+        keys = examples.keys(results, found, tile, config.quality)
+        some = np.stack([_photograph(rng, resolution, tile) for _ in range(64)])
+        for place in examples.missing(data, results, found, keys, None):
+            images = some[found.rows[place] % len(some)][None]
+            pictures.store(data, examples.name(results.units[place]), keys[place], images, tile, config.quality)
 
 
 def _photograph(rng: np.random.Generator, side: int, small: int) -> np.ndarray:

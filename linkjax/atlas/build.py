@@ -1,13 +1,14 @@
 """Stored results to the shards of the page: an index of all units, a file for each effect, one for a few units each."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from linkjax.analysis import effect_map, per_obtained, selection
 from linkjax.analysis import query as queries
 from linkjax.atlas import shards, words
+from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips
 from linkjax.atlas.read import Results
 
@@ -18,22 +19,37 @@ _MEASURED = (("effect", "f4"), ("low", "f4"), ("high", "f4"), ("q", "f4"), ("con
 _TESTS = ("p_sign", "p_r", "p_w")
 
 
+class Shown(NamedTuple):
+    """What there are pictures of; of an atlas without any all is None."""
+
+    pictures: dict[str, Any] | None = None  # what `pictures.write_small` tells of them
+    beside: dict[str, Any] | None = None  # the same of those along the other directions
+    examples: Examples | None = None
+    example_tile: int = 0
+
+
 def write(
-    folder: Path, title: str, results: Results, pictures: dict[str, Any] | None, flipped: Flips | None = None
-) -> dict[str, Any]:
+    folder: Path, title: str, results: Results, shown: Shown, flipped: Flips | None = None,
+    beside: Results | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Write all shards but the pictures'.
 
     Args:
       folder: of the page's data.
       title: of the page.
       results: what to show.
-      pictures: what `pictures.write_small` tells of them; None: there are none.
+      shown: what there are pictures of.
       flipped: counterfactuals, if there are any.
+      beside: the same units along the other directions, if there are any.
     Returns: main numbers, for the manifest.
     """
     scaled = results.effects_in_sd()
-    known = _known(results)
-    index = {**_index(title, results, scaled, pictures), "known": shards.pack(known, "i4")}
+    known = _known(results) if beside is None else np.union1d(_known(results), _known(beside))
+    index = {**_index(title, results, scaled, shown.pictures), "known": shards.pack(known, "i4")}
+    if beside is not None:
+        index["beside"] = _beside(folder, beside, known) | {"pictures": shown.beside}
+    if shown.examples is not None:
+        index["examples"] = {"tile": shown.example_tile, "most": shown.examples.rows.shape[1]}
     if flipped is not None:
         index["flips"] = flipped.index()
         flipped.write(folder)
@@ -44,6 +60,12 @@ def write(
     for start in range(0, len(results.units), UNITS_A_SHARD):
         rows = slice(start, min(start + UNITS_A_SHARD, len(results.units)))
         content = _of_units(results, rows, known)
+        if shown.examples is not None:
+            labels, values = (each[rows].tolist() for each in (shown.examples.label, shown.examples.value))
+            content["examples"] = [
+                [[label, shards.number(value)] for label, value in zip(*pair, strict=True) if label >= 0]
+                for pair in zip(labels, values, strict=True)
+            ]
         if activations is not None:
             content["activations"] = shards.pack(activations[rows], "f4")
         shards.write(folder, f"units/{start // UNITS_A_SHARD}", content)
@@ -109,6 +131,7 @@ def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str,
         "flag": shards.pack(results.flag, "u1"),
         "columns": {name: shards.pack(values, _kind(values)) for name, values in {**known, **extra}.items()},
         "query_names": ["unit", *known],
+        "directions": results.directions,
         "obtained": "per_obtained" in results.table,
         "exact": {name: str(values.dtype) for name, values in {**columns, **extra}.items()},
         "largest": shards.pack(size.reshape(flat).max(axis=1), "f4"),
@@ -131,6 +154,21 @@ def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str,
 
 def _kind(values: np.ndarray) -> str:
     return {"f": "f4", "b": "u1"}.get(values.dtype.kind, "i4")
+
+
+def _beside(folder: Path, beside: Results, known: np.ndarray) -> dict[str, Any]:
+    """A shard for each unit that was raised along the other directions too; returns what the index tells of them."""
+    live = np.flatnonzero(beside.flag == 0)
+    for row in live.tolist():
+        values = ((name, beside.table[name].values[row].ravel()[known]) for name, _ in _MEASURED[:4])
+        content: dict[str, Any] = {name: shards.pack(each, "f4") for name, each in values}
+        for name in ("fidelity", "fidelity_se", "caution", "off_range"):
+            content[name] = shards.number(beside.table[name].values[row]) if name in beside.table else None
+        shards.write(folder, f"beside/units/{int(beside.units[row])}", content)
+    return {
+        "directions": beside.directions, "unit": shards.pack(beside.units[live], "i4"), "tested": beside.tested,
+        "fdr": beside.fdr,
+    }  # fmt: skip
 
 
 def _write_effects(folder: Path, results: Results, known: np.ndarray) -> None:

@@ -34,6 +34,15 @@ class Plan(NamedTuple):
     tile: int  # side of a stored picture, pixels
     quality: int  # of the compression, 1 … 100
     made_with: dict[str, Any]  # weights, pairs and settings: pictures of the same are the same
+    folder: str = ""  # of the strips, inside the page's data, ending in /
+
+    def strip(self, unit: Any) -> str:
+        """Name of a unit's shard of pictures."""
+        return f"{self.folder}strips/{int(unit)}"
+
+    def told(self) -> dict[str, Any]:
+        """What the page needs to know of the sheets."""
+        return {"tile": self.tile, "samples": self.samples, "steps": self.steps, "folder": self.folder}
 
     def keys(self) -> list[str]:
         """What each unit's pictures depend on, as a short fingerprint."""
@@ -86,13 +95,8 @@ def missing(folder: Path, plan: Plan, earlier: Path | None) -> np.ndarray:
       earlier: folder of the data of an earlier atlas, or None.
     """
     named = enumerate(zip(plan.units, plan.keys(), strict=True))
-    rows = [row for row, (unit, key) in named if plan.live[row] and not kept(folder, strip(unit), key, earlier)]
+    rows = [row for row, (unit, key) in named if plan.live[row] and not kept(folder, plan.strip(unit), key, earlier)]
     return np.array(rows, int)
-
-
-def strip(unit: Any) -> str:
-    """Name of a unit's shard of pictures."""
-    return f"strips/{int(unit)}"
 
 
 def draw(
@@ -127,7 +131,7 @@ def draw(
         drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, on, share=share)
         images = drawn["image"].reshape(len(some), *shape, *drawn["image"].shape[1:])
         for place, each in enumerate(some):
-            store(folder, strip(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
+            store(folder, plan.strip(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
         advance(len(row))
 
 
@@ -162,7 +166,7 @@ def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
     for start in range(0, len(plan.units), a_sheet):
         sheet = Image.new("RGB", (2 * _SMALL * _SMALL_COLUMNS, _SMALL * _SMALL_ROWS), (128, 128, 128))
         for place, row in enumerate(range(start, min(start + a_sheet, len(plan.units)))):
-            sheet_of_unit = read_sheet(data, strip(plan.units[row])) if plan.live[row] else None
+            sheet_of_unit = read_sheet(data, plan.strip(plan.units[row])) if plan.live[row] else None
             if sheet_of_unit is None:
                 continue
             has[row] = True
@@ -174,9 +178,7 @@ def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
         with open(folder / "small" / f"{start // a_sheet}.{suffix}", "wb") as file:
             file.write(base64.b64decode(_encoded(sheet, plan.quality)))
     return {
-        "tile": plan.tile,
-        "samples": plan.samples,
-        "steps": plan.steps,
+        **plan.told(),
         "small": {"tile": _SMALL, "columns": _SMALL_COLUMNS, "rows": _SMALL_ROWS, "suffix": suffix},
         "has": shards.pack(has, "u1"),
     }

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -35,10 +35,7 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     if (folder / manifests.FILE).is_file():
         kind = manifests.read(folder)["kind"]
         raise InputError(f"{folder}: expected a folder with results in it, found a {kind}; give the folder around it")
-    kinds: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if (path / manifests.FILE).is_file():
-            kinds.setdefault(manifests.read(path)["kind"], []).append(path)
+    kinds = _kinds(folder)
     found = {}
     for role, (kind, *_) in ROLES.items():
         inside = kinds.get(kind, [])
@@ -54,6 +51,54 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     if "sweep" not in found:
         raise InputError(f"{folder}: expected a sweep in it, found none; run linkjax sweep, or give --sweep")
     return found
+
+
+def _kinds(folder: Path) -> dict[str, list[Path]]:
+    """Kind → finished folders of it inside a folder, by name."""
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if (path / manifests.FILE).is_file():
+            kinds.setdefault(manifests.read(path)["kind"], []).append(path)
+    return kinds
+
+
+def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Path]:
+    """A sweep of the same pairs and weights along the other directions, and its selection: role → folder.
+
+    Args:
+      folder: to look in.
+      of: the results that it would be shown beside.
+      given: the sweep's folder, where it was named.
+    Returns: empty where there is none.
+    Raises: InputError if the one given is of other pairs or models or along the same directions, or if several fit.
+    """
+    kinds = _kinds(folder)
+    fitting = [path for path in ([Path(given)] if given else kinds.get("sweep", [])) if _goes_beside(path, of)]
+    if given and not fitting:
+        raise InputError(
+            f"{given}: expected a sweep of the same pairs and models as {of.sweep.path}, along other directions than "
+            f"{of.directions}, found another; give one, or leave --beside out"
+        )
+    if len(fitting) > 1:
+        names = ", ".join(path.name for path in fitting)
+        raise InputError(f"{folder}: expected one sweep along other directions, found {names}; choose with --beside")
+    if not fitting:
+        return {}
+    own = manifests.read(fitting[0], ("sweep",))["id"]
+    of_it = [path for path in kinds.get("selection", []) if manifests.read(path)["inputs"].get("sweep") == own]
+    return {"sweep": fitting[0], **({"selection": of_it[0]} if len(of_it) == 1 else {})}
+
+
+def _goes_beside(path: Path, of: "Results") -> bool:
+    other = Source("beside", path, ROLES["sweep"])
+    alike = other.weights == of.sweep.weights and other.inputs.get("pairs") == of.sweep.inputs.get("pairs")
+    named = not other.has("unit_out_name") and all(other.names(name) == of.sweep.names(name) for name in _DIMS[1:])
+    return alike and named and directions_of(other) != of.directions
+
+
+def directions_of(sweep: Source) -> Literal["kernel", "steer"]:
+    """Along what a sweep raised units, "steer" or "kernel"; an older linkjax does not say: the kernel."""
+    return sweep.summary.get("directions", "kernel")
 
 
 class Results:
@@ -91,6 +136,11 @@ class Results:
         self.asked = self.sweep.asked()
         self.table = self._table()
         self._blocks: dict[str, tuple[int, np.ndarray | None]] = {}
+
+    @property
+    def directions(self) -> Literal["kernel", "steer"]:
+        """Along what units were raised."""
+        return directions_of(self.sweep)
 
     @property
     def tested(self) -> bool:

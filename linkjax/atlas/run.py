@@ -12,12 +12,12 @@ import numpy as np
 from linkjax import artifacts, numerics
 from linkjax import claim as claims
 from linkjax import manifest as manifests
-from linkjax.atlas import build, flips, pictures
-from linkjax.atlas.read import ROLES, Results, find
+from linkjax.atlas import build, examples, flips, pictures
+from linkjax.atlas.build import Shown
+from linkjax.atlas.read import ROLES, Results, find, find_beside
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.progress import progress
-from linkjax.report.source import Source
 from linkjax.stages import inputs
 from linkjax.sweeping import chunks
 
@@ -39,6 +39,9 @@ class Config:
     """Folder of `linkjax select`; none: the one in the run's folder. Without it no effect is tested."""
     counterfactual: PathName | None = None
     """Folder of `linkjax counterfactual`; none: the one in the run's folder."""
+    beside: PathName | None = None
+    """Folder of a sweep of the same units along the other directions (kernel, steer), shown beside on a unit's card;
+    none: the one in the run's folder, if there is one."""
     pairs: PathName | None = None
     """Folder of `linkjax pairs`; none: the one the sweep was made with."""
     generator: PathName | None = None
@@ -55,6 +58,8 @@ class Config:
     """Anchors shown of every unit, spread over those of the sweep."""
     steps: int = 5
     """Steps shown of every unit, at most."""
+    examples: int = 4
+    """Samples of the pairs shown of every unit, those in which it is highest, drawn again; 0: none."""
     tile: int = 96
     """Side of a picture in pixels, at most that of the generator's."""
     quality: int = 75
@@ -66,6 +71,8 @@ class Config:
 
     def __post_init__(self) -> None:
         positive(samples=self.samples, steps=self.steps, tile=self.tile)
+        if self.examples < 0:
+            raise InputError(f"examples: expected 0 or more, found {self.examples}")
         positive(batch_size=1 if self.batch_size == "auto" else self.batch_size)
         if not 1 <= self.quality <= 100:
             raise InputError(f"quality: expected 1 … 100, found {self.quality}")
@@ -75,15 +82,16 @@ class Config:
 def run(config: Config) -> None:
     """Write the folder: pictures that are missing, data, the page."""
     results = Results(_paths(config))
+    other = beside(config, results)
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
         found = results.sources.get("counterfactual")
         flipped = flips.Flips(found, results.context) if found is not None else None
-        shown = _draw(config, results, flipped, claim.partial) if config.pictures else None
-        summary = build.write(data, config.title, results, shown, flipped)
+        shown = _draw(config, results, other, flipped, claim.partial) if config.pictures else Shown()
+        summary = build.write(data, config.title, results, shown, flipped, other)
         copy_page(claim.partial)
-        made_from = {role: source.id for role, source in results.sources.items()}
+        made_from = _ids(results, other)
         content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
         identity = manifests.fingerprint({**made_from, "title": config.title, "pictures": config.pictures})
         manifests.write(claim.partial, manifests.build("atlas", computed=False, **content, id=identity))
@@ -102,6 +110,20 @@ def _paths(config: Config) -> dict[str, Path]:
     return paths
 
 
+def beside(config: Config, results: Results) -> Results | None:
+    """A sweep along the other directions, if there is one."""
+    found = find_beside(Path(config.run), results, config.beside)
+    pairs = results.sources.get("pairs")
+    return Results({**found, **({"pairs": pairs.path} if pairs is not None else {})}) if found else None
+
+
+def _ids(results: Results, other: Results | None) -> dict[str, str]:
+    """What an atlas is made from: role → id."""
+    ids = {role: source.id for role, source in results.sources.items()}
+    others = {} if other is None else {f"beside_{role}": source.id for role, source in other.sources.items()}
+    return ids | {role: each for role, each in others.items() if role != "beside_pairs"}
+
+
 def refresh(config: Config) -> bool:
     """The atlas of a run's folder, made if none is there, and made anew if it is of other results.
 
@@ -110,8 +132,8 @@ def refresh(config: Config) -> bool:
     out = Path(config.out)
     earlier = out.with_name(f"{out.name}.earlier")
     if out.exists():
-        inputs_now = {role: Source(role, path, ROLES[role]).id for role, path in _paths(config).items()}
-        if manifests.read(out, ("atlas",))["inputs"] == inputs_now:
+        results = Results(_paths(config))
+        if manifests.read(out, ("atlas",))["inputs"] == _ids(results, beside(config, results)):
             return False
         if earlier.exists():
             manifests.read(earlier, ("atlas",))
@@ -143,41 +165,50 @@ def _check_own(partial: Path) -> None:
     manifests.write_whole(path, json.dumps({"kind": "atlas"}))
 
 
-def _draw(config: Config, results: Results, flipped: flips.Flips | None, folder: Path) -> dict[str, Any]:
+def _draw(config: Config, results: Results, other: Results | None, flipped: flips.Flips | None, folder: Path) -> Shown:
     """Draw what is missing, and say what there is; no model is loaded where nothing is."""
     settings, data = results.sweep.settings, folder / DATA
-    planned = plan(config, results)
     earlier = None if config.pictures_from is None else Path(config.pictures_from)
     if earlier is not None:
         manifests.read(earlier, ("atlas",))
         earlier = earlier / DATA
-    rows = pictures.missing(data, planned, earlier)
-    films = flips.missing(data, flipped, planned.tile, planned.quality, earlier) if flipped else []
-    if len(rows) or films:
+    both = [(results, ""), *([(other, "beside/")] if other is not None else [])]
+    plans = [(each, plan(config, each, name)) for each, name in both]
+    strips = [(each, planned, pictures.missing(data, planned, earlier)) for each, planned in plans]
+    tile, quality = plans[0][1].tile, config.quality
+    films = flips.missing(data, flipped, tile, quality, earlier) if flipped else []
+    found, small = examples.highest(results, config.examples), min(tile, examples.TILE)
+    keys = [] if found is None else examples.keys(results, found, small, quality)
+    places = np.zeros(0, int) if found is None else examples.missing(data, results, found, keys, earlier)
+    if films or len(places) or any(len(rows) for _, _, rows in strips):
         generator = inputs.model(_folder(config, settings, "generator"), "generator", settings["precision"])
         link_path = _folder(config, settings, "link")
         link = inputs.model(link_path, "link")
         for role, model in (("generator", generator), ("link", link)):
             artifacts.check_weights(results.sweep.manifest, role, model.sha256, f"the sweep in {results.sweep.path}")
+        most = chunks.batch_on_cpu(generator.model.spec.resolution)
+        size = most if config.batch_size == "auto" else config.batch_size
         if flipped and films:
-            flips.draw(data, flipped, films, generator.model, link.model, planned.tile, planned.quality)
-        if len(rows):
-            swept = artifacts.Artifact(results.sweep.path, "sweep")
-            along = inputs.raising(link, link_path, inputs.directions_of(swept))
-            anchors = _anchors(config, results)
-            most = chunks.batch_on_cpu(generator.model.spec.resolution)
-            size = most if config.batch_size == "auto" else config.batch_size
-            with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
-                pictures.draw(
-                    data, planned, rows, generator.model, along, anchors, mode=settings["mode"], batch_size=size,
-                    advance=advance,
-                )  # fmt: skip
+            flips.draw(data, flipped, films, generator.model, link.model, tile, quality)
+        if found is not None and len(places):
+            with progress("examples of units", len(places)) as advance:
+                how = {"tile": small, "quality": quality, "batch_size": size, "advance": advance}
+                examples.draw(data, results, found, keys, places, generator.model, **how)
+        for each, planned, rows in strips:
+            if len(rows):
+                along = inputs.raising(link, link_path, each.directions)
+                with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
+                    pictures.draw(
+                        data, planned, rows, generator.model, along, _anchors(config, each),
+                        mode=each.sweep.settings["mode"], batch_size=size, advance=advance,
+                    )  # fmt: skip
     shutil.rmtree(folder / "small", ignore_errors=True)
-    return pictures.write_small(folder, data, planned)
+    shown = pictures.write_small(folder, data, plans[0][1])
+    return Shown(shown, plans[1][1].told() if other is not None else None, found, small)
 
 
-def plan(config: Config, results: Results) -> pictures.Plan:
-    """What is to be drawn of these results."""
+def plan(config: Config, results: Results, folder: str = "") -> pictures.Plan:
+    """What is to be drawn of these results, and in which folder of the page's data."""
     settings = results.sweep.settings
     samples = pictures.chosen_samples(results.labels.tolist(), config.samples)
     steps = pictures.plan_steps(results.asked.shape[2], config.steps)
@@ -189,7 +220,7 @@ def plan(config: Config, results: Results) -> pictures.Plan:
     }
     return pictures.Plan(
         results.units, results.flag == 0, results.asked, samples, steps, _tile(config, settings), config.quality,
-        made_with,
+        made_with, folder,
     )  # fmt: skip
 
 

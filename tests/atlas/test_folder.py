@@ -7,7 +7,7 @@ import pytest
 
 from linkjax import artifacts, cli, manifest
 from linkjax.analysis.effect_map import effect_map
-from linkjax.atlas import pictures, run, shards
+from linkjax.atlas import examples, pictures, run, shards
 from linkjax.atlas.read import Results, find
 from scripts import make_atlas_run
 from tests.atlas.conftest import SHAPE, UNITS
@@ -102,7 +102,7 @@ def test_what_cannot_be_shown_is_named(made, tmp_path, capsys, case, words):
     elif case == "stage":
         folder = made / "run" / "sweep"
     elif case in ("two", "other"):
-        shutil.copytree(made / "run", folder)
+        shutil.copytree(made / "run", folder, ignore=shutil.ignore_patterns("*-kernel"))
         shutil.move(folder / "selection", folder / "first")
     if case == "two":
         shutil.copytree(folder / "first", folder / "second")
@@ -112,6 +112,33 @@ def test_what_cannot_be_shown_is_named(made, tmp_path, capsys, case, words):
     assert cli.main(["atlas", str(folder), "--out", str(tmp_path / "out")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_along_the_kernel_is_told_beside(made, tmp_path, capsys):
+    index = content(made / "atlas" / "data" / "index.js")
+    assert index["directions"] == "steer" and index["beside"]["directions"] == "kernel"
+    units = unpack(index["beside"]["unit"]).tolist()
+    assert units == list(range(8)) and (made / "atlas" / "data" / "beside" / "strips" / "3.js").is_file()
+    kernel = Results({"sweep": made / "run" / "sweep-kernel", "selection": made / "run" / "selection-kernel"})
+    one, known = content(made / "atlas" / "data" / "beside" / "units" / "3.js"), unpack(index["known"])
+    for name in ("effect", "q"):
+        np.testing.assert_array_equal(unpack(one[name]), kernel.table[name].values[3].ravel()[known])
+    assert one["fidelity"] == pytest.approx(float(kernel.table["fidelity"].values[3]), rel=1e-3)
+    given = ("--no-pictures", "--beside", str(made / "run" / "sweep"))  # along the same directions
+    assert again(made, tmp_path / "again", *given) == 2
+    assert "along other directions than steer, found another" in capsys.readouterr().err
+
+
+def test_examples_are_the_samples_in_which_a_unit_is_highest(made):
+    pairs = artifacts.Artifact(made / "run" / "pairs", "pairs")
+    r, label = (pairs.read(pairs.open(), name) for name in ("r", "label"))
+    found = examples.highest(Results(find(made / "run", {})), 4)
+    order = np.argsort(-r, axis=0, kind="stable")[:4].T
+    np.testing.assert_array_equal(found.rows, order)
+    np.testing.assert_array_equal(found.value, np.take_along_axis(r.T, order, axis=1))
+    told = content(made / "atlas" / "data" / "units" / "0.js")["examples"][3]
+    assert [each for each, _ in told] == label[order[3]].tolist()
+    assert pictures.read_sheet(made / "atlas" / "data", examples.name(3)).size == (4 * 16, 16)
 
 
 def test_names_cannot_break_out_of_a_shard():

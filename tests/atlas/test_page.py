@@ -140,6 +140,20 @@ def test_a_card_tells_effects_per_change_obtained(page, table):
         assert all(("…" in text) == known and ("too little" in text) != known for text in browser.run(cells)), unit
 
 
+def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_highest(page):
+    browser = page("unit=0")
+    browser.wait("document.querySelectorAll('.beside .tile').length === 6")
+    text = browser.run("document.querySelector('.beside').innerText")
+    assert "Along the link’s kernel, beside" in text and "and by" in text and "along steering directions" in text
+    aloud = browser.run(
+        "[...document.querySelectorAll('.beside .tile')].map((each) => each.getAttribute('aria-label'))"
+    )
+    assert aloud[0].startswith("dachshund with unit 0 at step 1 of 3") and aloud[3].endswith("along the link’s kernel")
+    browser.wait("document.querySelectorAll('.film .tile').length === 4")
+    assert "in which unit 0 is" in browser.run("document.querySelector('.film .tile').getAttribute('aria-label')")
+    page("unit=20").wait("document.querySelector('#look').innerText.includes('was not raised along the link’s kernel')")
+
+
 def test_words_find_units_by_what_is_sure_of_them(page, table):
     browser = ask(page(), "ear larger")
     q, effect = (table[name].sel(part="ear", metric="area").values for name in ("q", "effect"))

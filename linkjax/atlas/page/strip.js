@@ -24,29 +24,31 @@
     return box;
   };
 
-  /** A unit's sheet as a data address. */
-  Atlas.sheet = async (row) => {
-    const shard = await Atlas.load(`strips/${Atlas.index.unit[row]}`);
+  /** Pictures in a data file as a data address. */
+  Atlas.stored = async (name) => {
+    const shard = await Atlas.load(name);
     return `data:${shard.type};base64,${shard.data}`;
   };
+  /** A unit's sheet; of: which pictures, those of the run or those along the other directions. */
+  Atlas.sheet = (row, of = Atlas.index.pictures) => Atlas.stored(`${of.folder}strips/${Atlas.index.unit[row]}`);
 
   /** One picture of a sheet, which can be changed: .show(step). */
-  Atlas.tile = (row, anchor, step, side, described = true) => {
-    const { steps, samples } = Atlas.index.pictures;
+  Atlas.tile = (row, anchor, step, side, described = true, of = Atlas.index.pictures) => {
+    const { steps, samples } = of;
     const box = el("span", described ? { className: "tile", role: "img" } : { className: "tile", "aria-hidden": "true" });
     box.style.width = box.style.height = `${side}px`;
     box.style.backgroundSize = `${steps.length * side}px ${samples.length * side}px`;
     box.show = (at) => {
       box.style.backgroundPosition = `${-at * side}px ${-anchor * side}px`;
-      if (described) box.setAttribute("aria-label", Atlas.pictureText(row, anchor, at));
+      if (described) box.setAttribute("aria-label", Atlas.pictureText(row, anchor, at, of));
     };
     box.show(step);
-    Atlas.sheet(row).then((url) => { box.style.backgroundImage = `url("${url}")`; }, (error) => Atlas.say(error.message));
+    Atlas.sheet(row, of).then((url) => { box.style.backgroundImage = `url("${url}")`; }, (error) => Atlas.say(error.message));
     return box;
   };
-  Atlas.pictureText = (row, anchor, step) => {
-    const { steps, samples } = Atlas.index.pictures, label = Atlas.index.labels[samples[anchor]];
-    return `${Atlas.className(label)} with unit ${Atlas.index.unit[row]} at step ${step + 1} of ${steps.length}, from low to high`;
+  Atlas.pictureText = (row, anchor, step, of = Atlas.index.pictures) => {
+    const { steps, samples } = of, label = Atlas.index.labels[samples[anchor]], along = of.folder ? `, along ${Atlas.alongWords(Atlas.index.beside.directions)}` : "";
+    return `${Atlas.className(label)} with unit ${Atlas.index.unit[row]} at step ${step + 1} of ${steps.length}, from low to high${along}`;
   };
 
   /** Let a tile run through its steps while it is hovered or focused. */

@@ -3,10 +3,10 @@
 (() => {
   const { el, number } = Atlas;
   const FIRST = 12; // effects shown before "all"
-  const BY_PLACE = new Set(["effect", "low", "high", "q", "consistency", "class_effect"]), BY_UNIT = new Set(["doubles", "per_obtained"]);
+  const BY_PLACE = new Set(["effect", "low", "high", "q", "consistency", "class_effect"]), BY_UNIT = new Set(["doubles", "per_obtained", "examples"]);
 
   /** An array [..., known places] as [..., all places], none where nothing is known. */
-  const atAllPlaces = (array) => {
+  Atlas.atAllPlaces = (array) => {
     const { known, parts, metrics } = Atlas.index, all = parts.length * metrics.length, rows = array.length / known.length;
     const made = new Float32Array(rows * all).fill(NaN);
     for (let row = 0; row < rows; row++) known.forEach((place, k) => { made[row * all + place] = array[row * known.length + k]; });
@@ -20,8 +20,8 @@
     const one = (packed) => Atlas.row(Atlas.unpack(packed), row % size);
     const found = { tests: {} };
     for (const [name, value] of Object.entries(shard)) {
-      if (name === "tests") for (const [test, packed] of Object.entries(value)) found.tests[test] = atAllPlaces(one(packed));
-      else if (BY_PLACE.has(name)) found[name] = atAllPlaces(one(value));
+      if (name === "tests") for (const [test, packed] of Object.entries(value)) found.tests[test] = Atlas.atAllPlaces(one(packed));
+      else if (BY_PLACE.has(name)) found[name] = Atlas.atAllPlaces(one(value));
       else if (BY_UNIT.has(name)) found[name] = value[row % size];
       else found[name] = value?.d !== undefined ? one(value) : value;
     }
@@ -47,8 +47,8 @@
     const data = await Atlas.loadUnit(row);
     if (Atlas.state.view !== "unit" || Atlas.state.unit !== unit) return;
     look.lastChild.remove();
-    if (!Atlas.index.flag[row]) look.append(effects(row, data), obedience(row, data));
-    look.append(sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.flipsOf(row));
+    if (!Atlas.index.flag[row]) look.append(effects(row, data), obedience(row, data), await Atlas.otherDirections(row, data));
+    look.append(Atlas.examplesOf(row, data), sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.flipsOf(row));
   };
 
   const pinButton = (unit) => {

@@ -76,6 +76,7 @@
     if (code & 2) texts.push(CAUTIONS[2]);
     return texts;
   };
+  Atlas.alongWords = (directions) => ({ steer: "steering directions", kernel: "the link’s kernel" })[directions] ?? directions;
   Atlas.className = (label) => Atlas.index.class_names[label] ?? `class ${label}`;
 
   /** What free text is looked for in: what is true of the unit as a whole, and each of its findings. Lower case. */

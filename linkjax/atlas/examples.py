@@ -1,0 +1,92 @@
+"""The samples of the pairs in which each unit is highest: what it answers to, beside what raising it does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linkjax import drawing, parallel
+from linkjax import manifest as manifests
+from linkjax.atlas import pictures
+from linkjax.atlas.read import Results
+
+TILE = 56  # pixels, at most
+_BLOCK = 4096  # samples read at once
+_UNITS = 16  # whose pictures are drawn together
+
+
+class Examples(NamedTuple):
+    """By unit of a sweep, the highest first."""
+
+    rows: np.ndarray  # [K, most] of the pairs; −1: none, since the unit is the same in all of them
+    value: np.ndarray  # [K, most] activations
+    label: np.ndarray  # [K, most] classes
+
+
+def highest(results: Results, most: int) -> Examples | None:
+    """The samples of the pairs, of all splits, in which each unit is highest.
+
+    Args:
+      most: how many of each unit.
+    Returns: None without pairs that hold activations, or with none asked for.
+    """
+    pairs = results.pairs
+    if pairs is None or not pairs.has("r") or most < 1:
+        return None
+    label, units = pairs.array("label", "sample"), results.units
+    most = min(most, len(label))
+    rows = np.full((0, len(units)), -1)
+    value, lowest = np.zeros((0, len(units)), np.float32), np.full(len(units), np.inf)
+    for start in range(0, len(label), _BLOCK):
+        r = pairs.array("r", "sample", "unit", rows=slice(start, min(start + _BLOCK, len(label))))[:, units]
+        r = np.where(np.isfinite(r), r, -np.inf)
+        lowest = np.minimum(lowest, r.min(axis=0))
+        value = np.concatenate([value, r])
+        rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + len(r))[:, None], r.shape)])
+        best = np.argsort(-value, axis=0, kind="stable")[:most]
+        value, rows = (np.take_along_axis(each, best, axis=0) for each in (value, rows))
+    known = np.isfinite(value) & (value > lowest)
+    rows = np.where(known, rows, -1)
+    return Examples(rows.T, np.where(known, value, np.nan).T, np.where(known, label[rows], -1).T)
+
+
+def name(unit: Any) -> str:
+    """Name of the shard of a unit's examples."""
+    return f"examples/{int(unit)}"
+
+
+def keys(results: Results, found: Examples, tile: int, quality: int) -> list[str]:
+    """What each unit's pictures depend on, as a short fingerprint."""
+    assert results.pairs is not None
+    made_with = [results.sweep.weights.get("generator"), results.pairs.id, results.sweep.settings.get("precision")]
+    stem = manifests.fingerprint([made_with, tile, quality, pictures.image_format()])
+    return [manifests.fingerprint([stem, rows.tolist()])[:12] for rows in found.rows]
+
+
+def missing(data: Path, results: Results, found: Examples, keys: list[str], earlier: Path | None) -> np.ndarray:
+    """Places of units whose pictures are neither in `data` nor in an earlier atlas, from which they are taken over."""
+    places = np.flatnonzero((found.rows >= 0).any(axis=1)).tolist()
+    units = results.units
+    return np.array([k for k in places if not pictures.kept(data, name(units[k]), keys[k], earlier)], int)
+
+
+def draw(
+    data: Path, results: Results, found: Examples, keys: list[str], places: np.ndarray, generator: Any, *,
+    tile: int, quality: int, batch_size: int, advance: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Draw the examples of some units again from their w, and store a row of pictures of each."""
+    assert results.pairs is not None
+    on, pairs = parallel.mesh(), results.pairs
+    size, model = parallel.round_up(batch_size, on), parallel.replicate(generator, on)
+    for start in range(0, len(places), _UNITS):
+        some = places[start : start + _UNITS]
+        rows, where = np.unique(found.rows[some], return_inverse=True)
+        known = rows >= 0
+        w = pairs.array("w", *pairs.dims("w"), rows=rows[known])
+        drawn = drawing.pictures(model, w, size, on)
+        images = np.full((len(rows), *drawn.shape[1:]), 128, np.uint8)
+        images[known] = drawn
+        for place, each in zip(some, where.reshape(len(some), -1), strict=True):
+            pictures.store(data, name(results.units[place]), keys[place], images[each][None], tile, quality)
+        advance(len(some))

@@ -1,0 +1,60 @@
+// Beside what raising a unit does: the same unit along the other directions, and the images in which it is highest.
+"use strict";
+(() => {
+  const { el, number } = Atlas;
+  const MOST = 10; // effects told
+  const rowOf = () => new Map([...Atlas.index.beside.unit].map((unit, k) => [unit, k]));
+
+  /** The unit raised along the kernel where the run raised it along steering directions, or the other way round. */
+  Atlas.otherDirections = async (row, data) => {
+    const { index } = Atlas, { beside } = index, unit = index.unit[row];
+    if (!beside) return "";
+    const title = `Along ${Atlas.alongWords(beside.directions)}, beside`;
+    if (!rowOf().has(unit)) return el("section", {}, el("h3", {}, title), el("p", { className: "remark" }, `This unit was not raised along ${Atlas.alongWords(beside.directions)}; ${beside.unit.length} units were.`));
+    const shard = await Atlas.load(`beside/units/${unit}`), other = { ...shard };
+    for (const name of ["effect", "low", "high", "q"]) other[name] = Atlas.atAllPlaces(Atlas.unpack(shard[name]));
+    const own = Atlas.alongWords(index.directions), theirs = Atlas.alongWords(beside.directions);
+    const sure = (of, tested, fdr, place) => tested && of.q[place] <= Math.fround(fdr);
+    const mine = (place) => sure(data, index.tested, index.fdr, place), yours = (place) => sure(other, beside.tested, beside.fdr, place);
+    const sd = (of, place) => index.spread[place] > 0 ? Math.abs(of.effect[place] / index.spread[place]) || 0 : 0;
+    const size = (place) => Math.max(mine(place) ? sd(data, place) : 0, yours(place) ? sd(other, place) : 0);
+    const places = [...index.known].filter((place) => mine(place) || yours(place)).sort((a, b) => size(b) - size(a));
+    const cell = (of, place, known, tested) => el("td", { className: known ? of.effect[place] >= 0 ? "up" : "down" : "none", title: `${Atlas.perSigma(place, of.effect[place], of.low[place], of.high[place])}, ${tested ? Atlas.q(of.q[place]) : "not tested"}` },
+      `${number(of.effect[place], Atlas.placeOf(place).metric.unit, true)}${known ? "" : ", not sure"}`);
+    const lines = places.slice(0, MOST).map((place) => {
+      const { part, metric } = Atlas.placeOf(place);
+      return el("tr", {}, el("th", { scope: "row" }, `${part.name} ${metric.name.replaceAll("_", " ")}`), cell(data, place, mine(place), index.tested), cell(other, place, yours(place), beside.tested));
+    });
+    const ownFidelity = index.columns.fidelity?.[row];
+    const counts = [mine, yours].map((each) => places.filter(each).length);
+    return el("section", { className: "beside" }, el("h3", {}, title),
+      el("p", {}, `Asked to rise by 1, it rises by ${number(ownFidelity)} along ${own}, and by ${number(other.fidelity)} along ${theirs}; ${counts[0]} effects pass along the first, ${counts[1]} along the second.`),
+      strips(row),
+      lines.length ? el("div", { className: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ["effect per σ asked", own, theirs].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, lines))) : null,
+      places.length > MOST ? el("p", { className: "remark" }, `The strongest ${MOST} of ${places.length} that pass along either.`) : null);
+  };
+  /** The first anchor's strip along both, under each other. */
+  const strips = (row) => {
+    const { pictures, beside } = Atlas.index;
+    if (!beside.pictures || !Atlas.hasPictures(row)) return null;
+    const strip = (of, words) => el("div", { className: "strip" }, el("span", { className: "remark" }, words), el("div", { className: "tiles" }, of.steps.map((_, at) => Atlas.tile(row, 0, at, Math.min(of.tile, 80), true, of))));
+    return el("div", { className: "strips" }, strip(pictures, `along ${Atlas.alongWords(Atlas.index.directions)}`), strip(beside.pictures, `along ${Atlas.alongWords(beside.directions)}`));
+  };
+
+  /** Samples of the pairs in which the unit is highest, drawn again. */
+  Atlas.examplesOf = (row, data) => {
+    const about = Atlas.index.examples, unit = Atlas.index.unit[row];
+    if (!about) return "";
+    const shown = data.examples ?? [], side = Math.max(64, Math.min(about.tile, 80));
+    const box = el("div", { className: "tiles film" });
+    if (shown.length) Atlas.stored(`examples/${unit}`).then((url) => box.replaceChildren(...shown.map(([label, value], k) => {
+      const tile = el("span", { className: "tile", role: "img", "aria-label": `${Atlas.className(label)}, in which unit ${unit} is ${number(value)}` });
+      tile.style.width = tile.style.height = `${side}px`;
+      tile.style.backgroundImage = `url("${url}")`;
+      tile.style.backgroundSize = `${about.most * side}px ${side}px`;
+      tile.style.backgroundPosition = `${-k * side}px 0`;
+      return el("figure", {}, tile, el("figcaption", { className: "remark" }, Atlas.className(label), el("br"), number(value)));
+    })), (error) => Atlas.say(error.message));
+    return el("section", {}, el("h3", {}, "Images in which it is highest"), el("p", { className: "remark" }, shown.length ? "Samples of the pairs, drawn again, with its activation in them. It says what the unit answers to; what raising it changes is above." : "It is the same in all samples of the pairs."), box);
+  };
+})();
