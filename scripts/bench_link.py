@@ -2,6 +2,7 @@
 
   python scripts/bench_link.py [--samples 30000] [--units 2048] [--w-dim 512] [--repeats 3]
     [--json docs/figures/link_cpu.json]
+  python scripts/bench_link.py --steering [--json docs/figures/link_steering.json]   # what steering adds
 
 About three minutes and 2 GB at the defaults on 2 cores. Every line is the best of the repeats, taken in turns so that
 other work on the machine falls on all alike; "cpu" is processor seconds over the number of cores, which such work
@@ -19,7 +20,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from linkjax.analysis import elastic_net, linear
+from linkjax.analysis import class_sums, elastic_net, linear, moments, steering
 from linkjax.analysis.fit import accumulate, fit_link
 
 
@@ -56,20 +57,70 @@ def report(candidates: dict, repeats: int) -> dict:
     return found
 
 
+def steering_share(r: np.ndarray, w: np.ndarray, repeats: int) -> dict:
+    """Seconds of what steering directions need, and their share of a fit, by processor seconds; ten equal classes.
+
+    A fit of one given penalty is moments and a Cholesky solution; `linkjax link` with penalties to choose from has
+    moments, a decomposition, and the held-out errors of 25 penalties.
+    """
+    place = np.arange(len(r)) * 10 // len(r)
+    total = accumulate(r, w)
+    decomposed, alphas = linear.decompose(total), np.logspace(-2, 4, 25)
+    within = class_sums.within_of(r, w, place, total)
+    assert within is not None
+    spectrum = steering.spectrum(within)
+    parts = {"solve": lambda: linear.solve_ridge(total, 1.0), "decomposition": lambda: linear.decompose(total),
+             "validation errors": lambda: linear.validation_errors(total, total, alphas, decomposed),
+             "spectrum": lambda: steering.spectrum(within), "lambda": lambda: steering.choose(spectrum, within),
+             "directions": lambda: steering.arrays(spectrum, within, 1.0)}  # fmt: skip
+    for products in ("float64", "float32"):
+        parts[f"moments, {products}"] = lambda products=products: accumulate(r, w, products)
+        parts[f"sums by class, {products}"] = lambda products=products: class_sums.within_of(
+            r, w, place, total, products
+        )
+    found = report(parts, repeats)
+    cpu = {name: spent for name, (_, spent, _) in found.items()}
+    shares = {}
+    for products in ("float64", "float32"):
+        steered = cpu[f"sums by class, {products}"] + cpu["spectrum"] + cpu["lambda"] + cpu["directions"]
+        summed = cpu[f"moments, {products}"]
+        chosen = summed + cpu["decomposition"] + cpu["validation errors"]
+        shares |= {f"{products}, one penalty": steered / (summed + cpu["solve"]),
+                   f"{products}, a penalty chosen of 25": steered / chosen}  # fmt: skip
+    sizes = (r.shape[1], w.shape[1])
+    summary = {
+        "cpu seconds": {name: round(spent, 4) for name, spent in cpu.items()},
+        "steering adds": {name: round(share, 4) for name, share in shares.items()},
+        "bytes of moments": moments.nbytes(*sizes),
+        "bytes of sums by class": {str(classes): class_sums.nbytes(classes, *sizes) for classes in (10, 1000)},
+    }
+    for name, value in summary.items():
+        print(f"{name}: {value}")
+    return summary
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("samples", 30_000), ("units", 2048), ("w-dim", 512), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--steering", action="store_true", help="measure what steering directions add, and no more")
     options = parser.parse_args()
     for name in {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ):
         print(f"{name} is set: OpenBLAS, which both sides use, is tuned for another processor than this one")
     r, w = data(options.samples, options.units, options.w_dim)
+    device = jax.devices()[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {device.platform}"
+    shape = {"samples": options.samples, "units": options.units, "w_dim": options.w_dim}
+    if options.steering:
+        found = {"machine": machine, **shape, "load average": os.getloadavg(), **steering_share(r, w, options.repeats)}
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return
     total = accumulate(r, w)
     spectrum = linear.decompose(total)
     alphas = np.logspace(-2, 4, 25)
 
-    device = jax.devices()[0]
     print(f"{options.samples} samples, {options.units} units → {options.w_dim}, float32 data, {device.platform}")
     print(f"{'':40} {'wall s':>8} {'cpu s':>8}", flush=True)
 
@@ -106,11 +157,9 @@ def main() -> None:
     }
     found |= report(parts, 3)
     if options.json:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, {device.platform}"
         seconds = {
             name.strip(): {"wall": round(wall, 3), "cpu": round(cpu, 3)} for name, (wall, cpu, _) in found.items()
         }
-        shape = {"samples": options.samples, "units": options.units, "w_dim": options.w_dim}
         options.json.write_text(json.dumps({"machine": machine, **shape, "seconds": seconds}, indent=1) + "\n")
     if "scikit-learn Ridge" in found:
         print(f"\n{'scikit-learn over linkjax':40} {'wall':>8} {'cpu':>8}  largest difference of the kernels")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from linkjax.analysis.moments import Moments, Rows
+from linkjax.analysis.moments import Moments, Products, Rows
 
 #: Runs of equal labels shorter than this on average are sorted first: one sum for each run.
 _SHORT = 32
@@ -70,21 +70,36 @@ def add(
     )
 
 
-def add_on_host(sums: ClassSums, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:
-    """The same in place, by the host's BLAS; fastest where rows lie class by class, as pairs do."""
+def add_on_host(
+    sums: ClassSums, r: np.ndarray, w: np.ndarray, place: np.ndarray, products: Products = "float64"
+) -> None:
+    """The same in place, by the host's BLAS; fastest where rows lie class by class, as pairs do.
+
+    Args:
+      products: "float32": Σ w wᵀ from a product in float32 of deviations from a shift near the mean, which round as
+        those of `host_moments.Sums` do. Plain sums are float64 in any case.
+    """
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     if len(starts) * _SHORT > len(place):
         order = np.argsort(place, kind="stable")
         r, w, place = r[order], w[order], place[order]
         starts = np.flatnonzero(np.diff(place, prepend=-1))
-    w = w.astype(np.float64)
     total: np.ndarray = sums.ww  # pyright: ignore[reportAssignmentType]
-    total += w.T @ w  # the same array twice: NumPy calls xSYRK
+    if products == "float32":
+        shift = w[:: max(len(w) // 256, 1)].mean(axis=0, dtype=np.float64).astype(np.float32)
+        apart = w - shift
+        total += apart.T @ apart  # the same array twice: NumPy calls xSYRK
+        shift = shift.astype(np.float64)
+        across = np.outer(shift, w.sum(axis=0, dtype=np.float64) - len(w) / 2 * shift)
+        total += across + across.T
+    else:
+        w = w.astype(np.float64)
+        total += w.T @ w
     np.add.at(sums.count, place, 1.0)
     for start, stop in zip(starts, [*starts[1:], len(place)], strict=True):
         row = place[start]
         sums.r[row] += r[start:stop].sum(axis=0, dtype=np.float64)  # pyright: ignore[reportIndexIssue]
-        sums.w[row] += w[start:stop].sum(axis=0)  # pyright: ignore[reportIndexIssue]
+        sums.w[row] += w[start:stop].sum(axis=0, dtype=np.float64)  # pyright: ignore[reportIndexIssue]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +138,20 @@ def within(total: Moments, sums: ClassSums) -> Within | None:
 
 
 def within_of(
-    r: Float[np.ndarray, "n units"], w: Float[np.ndarray, "n w_dim"], place: Int[np.ndarray, "n"], total: Moments | None
-) -> Within | None:
+    r: Float[np.ndarray, "n units"], w: Float[np.ndarray, "n w_dim"], place: Int[np.ndarray, "n"],
+    total: Moments | None, products: Products = "float64",
+) -> Within | None:  # fmt: skip
     """Moments within classes of arrays in memory; None where no class has two samples.
 
     Args:
       place: of each row's class, 0 … classes − 1.
       total: their moments over all classes, where they are known; else the rows are gone through class by class.
+      products: as `add_on_host`.
     """
     classes = int(place.max(initial=-1)) + 1
     if total is not None:
         sums = jax.tree.map(np.array, empty(classes, r.shape[1], w.shape[1]))
-        add_on_host(sums, r, w, place)
+        add_on_host(sums, r, w, place, products)
         return within(total, sums)
     freedom = float(len(place) - len(np.unique(place)))
     if freedom < 1:

@@ -83,7 +83,7 @@ def fit_link(
     r, w = fit_checks.pairs(r, w, "")
     place = fit_checks.labels(labels, r.shape[0])
     link, total = _fitted(r, w, method, alpha, l1_ratio, validation, alphas, products, training, seed, rank)
-    within = class_sums.within_of(np.asarray(r), np.asarray(w), place, total)
+    within = class_sums.within_of(np.asarray(r), np.asarray(w), place, total, products)
     if within is None:
         return link
     spectrum = steering.spectrum(within)

@@ -1,4 +1,4 @@
-"""Which units say the same thing: rows that are nearly parallel (directions in W, or what w says), and how many there are."""
+"""Which units say the same thing, by rows that are nearly parallel (steps in W, or what w says); how many there are."""
 
 from typing import NamedTuple
 

@@ -74,7 +74,7 @@ class HostSums:
 
     def __init__(self, like: Summed, products: Products):
         units, w_dim = like.moments.S_rw.shape
-        self._moments = Sums(units, w_dim, products, like.moments)
+        self._moments, self._products = Sums(units, w_dim, products, like.moments), products
         self._classes = jax.tree.map(lambda leaf: np.array(leaf), like.classes)
 
     @property
@@ -85,7 +85,7 @@ class HostSums:
     def add(self, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:
         """As `Summing`."""
         self._moments.add(r, w)
-        class_sums.add_on_host(self._classes, r, w, place)
+        class_sums.add_on_host(self._classes, r, w, place, self._products)
 
     def summed(self) -> Summed:
         """Shares memory with this object."""

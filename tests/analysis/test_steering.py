@@ -107,6 +107,27 @@ def test_lambda_is_the_smallest_of_short_steps_and_exclusive_goes_further():
         steering.directions(found, -1.0)
 
 
+def test_the_curve_of_all_lambdas_is_what_each_measures():
+    found, other = steering.spectrum(_within()), _within(seed=1)
+    for held_out in (None, other):
+        for row in steering.choose(found, held_out).curve:
+            expected = steering.measure(found, row["lambda"], held_out)._asdict()
+            for name, values in expected.items():
+                assert row[name] == pytest.approx(np.nanmedian(values), rel=1e-5, abs=1e-6), (name, row["lambda"])
+
+
+def test_sums_of_float32_products_are_those_of_float64_but_for_rounding():
+    r, w, label = (np.asarray(each) for each in _world())
+    w = (w + 30 * w.std()).astype(np.float32)  # far from zero: plain squares in float32 would leave little
+    total = fit.accumulate(r.astype(np.float32), w)
+    exact, near = (
+        class_sums.within_of(r.astype(np.float32), w, label, total, products) for products in ("float64", "float32")
+    )
+    scale = np.abs(exact.covariance).max()
+    np.testing.assert_allclose(near.covariance, exact.covariance, atol=3e-6 * scale)
+    np.testing.assert_allclose(near.cross, exact.cross, rtol=1e-6, atol=1e-9)
+
+
 def test_a_link_fitted_in_memory_steers():
     r, w, label = _world()
     link = linkjax.fit_link(r, w, method="ridge", labels=label, steer_lambda=1.0)
