@@ -63,9 +63,10 @@ def read_toml(path: Path, stage: str, stages: Mapping[str, type], *, alone: bool
     shared = content.get(SHARED, {})
     settings = {**{key: value for key, value in shared.items() if key in known}, **content.get(stage, {})}
     paths, lists = path_settings(stages[stage]), _lists_with_paths(stages[stage])
+    folders = _lists_of_paths(stages[stage])
     return {
-        key: [_from_if_there(path, word) for word in value]
-        if isinstance(value, list) and key in lists
+        key: [_from(path, word) if key in folders else _from_if_there(path, word) for word in value]
+        if isinstance(value, list) and key in lists | folders
         else _from(path, value)
         if isinstance(value, str) and value not in paths.get(key, {value})
         else value
@@ -123,9 +124,16 @@ def _lists_with_paths(cls: type) -> set[str]:
     return {name for name, hint in hints if any(typing.get_args(kind)[:1] == (PathOrWord,) for kind in _kinds(hint))}
 
 
+def _lists_of_paths(cls: type) -> set[str]:
+    """A dataclass's settings that are lists of `PathName`."""
+    hints = typing.get_type_hints(cls, include_extras=True).items()
+    return {name for name, hint in hints if any(typing.get_args(kind)[:1] == (PathName,) for kind in _kinds(hint))}
+
+
 def write_toml(path: Path, stage: str, config: Any) -> None:
     """Write resolved settings as a file that `read_toml` takes back; settings that are None are left out."""
     lines, paths, lists = [f"[{stage}]"], path_settings(type(config)), _lists_with_paths(type(config))
+    folders = _lists_of_paths(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is not None and field.name != "out":
@@ -133,6 +141,8 @@ def write_toml(path: Path, stage: str, config: Any) -> None:
                 value = _seen_from(path, value)
             elif field.name in lists:
                 value = [_seen_from(path, word) if os.path.isfile(word) else word for word in value]
+            elif field.name in folders:
+                value = [_seen_from(path, word) for word in value]
             lines.append(f"{field.name} = {_toml(value)}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -85,6 +85,12 @@ PIPELINE = (
         "selection",
     ),
     Stage(
+        "compare",
+        "hold classifiers that saw the same images against each other: units shared and private, similarity",
+        ("pairs", "sweep"),
+        "side_by_side",
+    ),
+    Stage(
         "counterfactual",
         "shift r until the drawn image flips its class; follow the way there, its boundary, units and parts",
         ("models", "pairs", "link", "segmenter"),

@@ -23,6 +23,7 @@ _RESULTS = (
     "sweep",
     "selection",
     "counterfactual",
+    "side_by_side",
     "recovery",
     "comparison",
     "planted_comparison",
@@ -56,6 +57,8 @@ class Config:
     """Folder of `linkjax select`."""
     counterfactual: PathName | None = None
     """Folder of `linkjax counterfactual`."""
+    side_by_side: PathName | None = None
+    """Folder of `linkjax compare`."""
     recovery: PathName | None = None
     """Folder of the demo's score on planted units."""
     comparison: PathName | None = None

@@ -19,6 +19,7 @@ from linkjax.report.sections import (
     screening,
     segmenter,
     selection,
+    side_by_side,
     sweep,
 )
 from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
@@ -41,6 +42,7 @@ SECTIONS = (
     Kind("screening", ("screening",), screening.section),
     Kind("counterfactual", ("counterfactual",), counterfactual.section),
     Kind("encoding", ("encoding",), encode.section),
+    Kind("side_by_side", ("side_by_side",), side_by_side.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
     Kind("congruence", ("congruence",), congruence.section),
     Kind("segmenter", SEGMENTERS, segmenter.section),

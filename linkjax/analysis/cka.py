@@ -1,0 +1,115 @@
+"""How alike two networks arrange the same samples: linear CKA, without the bias of few samples and many units."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linkjax.errors import InputError
+
+#: Samples of a block below which the unbiased estimate does not exist.
+LEAST = 4
+
+
+class Hsic(NamedTuple):
+    """Sums over blocks of the dependence of every two networks, each block times its number of samples."""
+
+    value: np.ndarray  # [networks, networks]
+    resampled: np.ndarray  # [draws, networks, networks], blocks weighed anew in every draw
+    shuffled: np.ndarray  # [shuffles, networks, networks], samples of the second of the two in random order
+
+
+class Similarity(NamedTuple):
+    """Linear CKA of every two networks: 1 for equal up to rotation and scale, 0 for independent, [networks, networks].
+
+    Unbiased sums may leave 0 … 1 a little.
+    """
+
+    value: np.ndarray
+    low: np.ndarray  # interval by resampled blocks
+    high: np.ndarray
+    shuffled_low: np.ndarray  # range of the same share of the shuffles
+    shuffled_high: np.ndarray
+
+
+def unbiased_hsic(k: Float[np.ndarray, "m m"], l: Float[np.ndarray, "m m"]) -> float:  # noqa: E741
+    """Hilbert–Schmidt independence criterion of two Gram matrices of the same samples, without bias.
+
+    HSIC₁ = [tr(K̃L̃) + 1ᵀK̃1 · 1ᵀL̃1 / ((m−1)(m−2)) − 2/(m−2) · 1ᵀK̃L̃1] / (m(m−3)), K̃ being K with a diagonal of 0. It does
+    not change where all samples are moved together, and its mean is 0 for independent samples, however many units.
+
+    Raises: InputError for fewer than 4 samples.
+    Reference: Song, Smola, Gretton, Bedo, Borgwardt, "Feature selection via dependence maximization", 2012, equation 5.
+    """
+    m = len(k)
+    if m < LEAST:
+        raise InputError(f"expected {LEAST} samples or more in a block, found {m}")
+    k, l = (np.array(each, np.float64) for each in (k, l))  # noqa: E741
+    np.fill_diagonal(k, 0.0)
+    np.fill_diagonal(l, 0.0)
+    of_k, of_l = k.sum(axis=0), l.sum(axis=0)
+    crossed = of_k.sum() * of_l.sum() / ((m - 1) * (m - 2)) - 2.0 / (m - 2) * (of_k @ of_l)
+    return float((np.vdot(k, l) + crossed) / (m * (m - 3)))
+
+
+def empty(networks: int, draws: int, shuffles: int) -> Hsic:
+    """Sums of no blocks."""
+    shape = (networks, networks)
+    return Hsic(np.zeros(shape), np.zeros((draws, *shape)), np.zeros((shuffles, *shape)))
+
+
+def add(
+    sums: Hsic,
+    rows: Sequence[Float[np.ndarray, "m units"]],
+    weight: Float[np.ndarray, "draws"],
+    rng: np.random.Generator,
+) -> Hsic:
+    """Sums with one more block of samples.
+
+    Args:
+      rows: activations of the same m samples by every network, whose units differ in number.
+      weight: of this block in every draw.
+      rng: randomness of the shuffles of this block.
+    Memory: Gram matrices of the block, [m, m] a network, whatever the number of samples in all.
+    """
+    grams = []
+    for x in rows:
+        x = np.asarray(x, np.float64)
+        x = x - x.mean(axis=0, keepdims=True)  # changes nothing but the rounding
+        grams.append(x @ x.T)
+    m = len(grams[0])
+    orders = [rng.permutation(m) for _ in range(len(sums.shuffled))]
+    value, shuffled = np.zeros_like(sums.value), np.zeros_like(sums.shuffled)
+    for a, k in enumerate(grams):
+        for b, l in enumerate(grams[a:], start=a):  # noqa: E741
+            value[a, b] = value[b, a] = m * unbiased_hsic(k, l)
+            for place, order in enumerate(orders if a != b else ()):
+                shuffled[place, a, b] = shuffled[place, b, a] = m * unbiased_hsic(k, l[np.ix_(order, order)])
+    return Hsic(sums.value + value, sums.resampled + weight[:, None, None] * value, sums.shuffled + shuffled)
+
+
+def similarity(sums: Hsic, level: float = 0.95) -> Similarity:
+    """Linear CKA from the sums: mean HSIC of two networks over the root of those of each with itself.
+
+    CKA = Σ_b HSIC₁(K_b, L_b) / √(Σ_b HSIC₁(K_b, K_b) · Σ_b HSIC₁(L_b, L_b)), b over blocks of samples.
+
+    Args:
+      level: of the intervals, in (0, 1).
+    Returns: NaN where a network does not vary.
+    Reference: Kornblith, Norouzi, Lee, Hinton, "Similarity of neural network representations revisited", 2019; with the
+      unbiased estimate over blocks: Nguyen, Raghu, Kornblith, "Do wide and deep networks learn the same things?", 2021.
+    """
+    tails = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
+    value, resampled = _ratio(sums.value, sums.value), _ratio(sums.resampled, sums.resampled)
+    shuffled = _ratio(sums.shuffled, np.broadcast_to(sums.value, sums.shuffled.shape))
+    with np.errstate(all="ignore"):
+        low, high = np.nanpercentile(resampled, tails, axis=0)
+        shuffled_low, shuffled_high = np.percentile(shuffled, tails, axis=0)
+    return Similarity(value, low, high, shuffled_low, shuffled_high)
+
+
+def _ratio(of: np.ndarray, own: np.ndarray) -> np.ndarray:
+    size = np.einsum("...aa->...a", own)
+    size = np.sqrt(np.where(size > 0, size, np.nan))
+    return of / (size[..., :, None] * size[..., None, :])

@@ -1,0 +1,339 @@
+"""compare: hold classifiers that saw the same images against each other, unit by unit and as a whole."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from linkjax import artifacts, numerics
+from linkjax.analysis import cka, finite, matching, selectivity
+from linkjax.config import PathName, positive
+from linkjax.errors import InputError
+from linkjax.progress import progress
+from linkjax.stages import compared_effects, inputs
+
+KIND = "side_by_side"
+_BLOCK = 256  # samples of one class worked on at once
+_MIXED = 4096  # samples of all classes whose similarity is told, at most, evenly spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Match the units of classifiers that saw the same images: what they share, and what only one of them has."""
+
+    out: PathName
+    """Folder to make."""
+    pairs: PathName
+    """Folder of `linkjax pairs`: the first classifier's."""
+    other_pairs: tuple[PathName, ...] = ()
+    """Folders of pairs of the same latents: other classifiers', made with `linkjax pairs --latents`."""
+    sweep: PathName | None = None
+    """Folder of `linkjax sweep` of the first classifier, to compare what units do in the image."""
+    other_sweeps: tuple[PathName, ...] = ()
+    """Folders of sweeps of the other classifiers from the same anchors, in the order of their pairs."""
+    names: tuple[str, ...] = ()
+    """What to call the classifiers, the first one first; none: as their folders."""
+    split: Literal["train", "val", "test"] = "test"
+    """Samples to compare on: one half of each class to match units, the other to measure."""
+    least: float = 0.5
+    """|Correlation| within classes from which two units are said to share what they say, 0 … 1."""
+    draws: int = 200
+    """Resamples of classes and samples, for intervals."""
+    shuffles: int = 100
+    """Shuffles of the samples within their classes, for what chance gives."""
+    level: float = 0.95
+    """Of intervals, 0 … 1; of the units said to be shared at most the rest may be so by chance."""
+    seed: int = 0
+    """Random seed of resamples and shuffles."""
+
+    def __post_init__(self) -> None:
+        positive(draws=self.draws, shuffles=self.shuffles)
+        for name, value in (("least", self.least), ("level", self.level)):
+            if not 0 < value < 1:
+                raise InputError(f"{name}: expected a number above 0 and below 1, found {value}")
+        count = 1 + len(self.other_pairs)
+        if self.names and (len(self.names) != count or len(set(self.names)) != count):
+            raise InputError(f"names: expected {count} different ones, found {' '.join(self.names)}")
+        swept = (self.sweep is not None) + len(self.other_sweeps)
+        if swept not in (0, count) or (self.sweep is None and self.other_sweeps):
+            raise InputError(
+                f"sweep, other-sweeps: expected one of each of the {count} classifiers, or none, found {swept}"
+            )
+
+
+class Direction(NamedTuple):
+    """Units of one network matched with those of another, or of the same: rows of the joint table."""
+
+    network: int
+    other: int
+    unit: np.ndarray  # [K] of the network
+    partner: np.ndarray  # [K] of the other; −1 for none
+    found: np.ndarray  # [K] the correlation by which it was matched
+
+
+@numerics.float32_default()
+def run(config: Config) -> None:
+    """Write the matches of every two classifiers, units alike within each, and the similarity of the whole."""
+    if not config.other_pairs:
+        raise InputError("other-pairs: expected one or more, found none; linkjax pairs --latents makes them")
+    runs = [inputs.pairs(path) for path in (config.pairs, *config.other_pairs)]
+    for path, other in zip(config.other_pairs, runs[1:], strict=True):
+        _check_same(path, other, runs[0])
+    names = _names(config, runs)
+    sweeps = compared_effects.open_sweeps(config, runs)
+    told = lambda stem, made: {  # noqa: E731
+        stem if not place else f"other_{stem}_{place}": each for place, each in enumerate(made)
+    }
+    weights = {"generator": runs[0].manifest["weights"]["generator"]}
+    weights |= told("classifier", [each.manifest["weights"]["classifier"] for each in runs])
+    made_from = told("pairs", [each.id for each in runs]) | told("sweep", [each.id for each in sweeps])
+    with artifacts.Writer(
+        Path(config.out), KIND, config, weights, made_from, free=("other_pairs", "other_sweeps"),
+        precision=runs[0].manifest["precision"], classes=inputs.class_names(runs[0], None),
+    ) as writer:  # fmt: skip
+        Comparing(config, writer, runs, sweeps, names).run()
+
+
+def _check_same(path: str, other: artifacts.Artifact, first: artifacts.Artifact) -> None:
+    """Raises: InputError if pairs are of another generator, precision or list of samples; latents are seen later."""
+    made_with = first.manifest["weights"]["generator"]
+    artifacts.check_weights(other.manifest, "generator", made_with, f"the pairs in {path}")
+    artifacts.check_precision(other.manifest, first.manifest["precision"], f"the pairs in {path}")
+    listed = [[(g["split"], g["label"], g["first_row"], g["wanted"]) for g in each.summary["groups"]]
+              for each in (first, other)]  # fmt: skip
+    if listed[0] != listed[1]:
+        raise _other_samples(path, first)
+
+
+def _other_samples(path: str, first: artifacts.Artifact) -> InputError:
+    return InputError(
+        f"the pairs in {path} are of other samples than those in {first.path}; make them of the same latents: "
+        f"linkjax pairs --latents {first.path}"
+    )
+
+
+def _names(config: Config, runs: Sequence[artifacts.Artifact]) -> list[str]:
+    """What the classifiers are called, no two alike."""
+    if config.names:
+        return list(config.names)
+    folders = [Path(each.manifest["config"]["classifier"]).name for each in runs]
+    return [name if folders.count(name) == 1 else f"{name} {place}" for place, name in enumerate(folders, start=1)]
+
+
+class Comparing:
+    """Matches on one half of each class, measures on the other, then sums up."""
+
+    def __init__(
+        self,
+        config: Config,
+        writer: artifacts.Writer,
+        runs: Sequence[artifacts.Artifact],
+        sweeps: Sequence[artifacts.Artifact],
+        names: list[str],
+    ):
+        self.config, self.writer, self.runs, self.names = config, writer, runs, names
+        level = config.level
+        self.effects = compared_effects.Effects(sweeps, config.seed, level) if sweeps else None
+        self.data = [each.open() for each in runs]
+        self.units = [each.summary["units"] for each in runs]
+        self.starts = np.concatenate([[0], np.cumsum(self.units)])
+        self.groups = [g for g in runs[0].summary["groups"] if g["split"] == config.split and g["accepted"]]
+        if not self.groups or min(group["accepted"] for group in self.groups) < 2 * cka.LEAST:
+            raise InputError(
+                f"split: expected {2 * cka.LEAST} samples or more of each class in the {config.split} split of "
+                f"{runs[0].path}, found fewer; compare on another split"
+            )
+        classes = len(self.groups)
+        # of every draw, how often each class is in it
+        self.weight = self._rng(0).multinomial(classes, np.full(classes, 1 / classes), config.draws).astype(np.float64)
+        self.tally = finite.Tally("exclude", "samples")
+
+    def _rng(self, *what: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, *what])
+
+    def run(self) -> None:
+        """Everything; of several processes each does the same."""
+        with progress("samples", 2 * sum(group["accepted"] for group in self.groups)) as advance:
+            within = matching.WithinClasses(int(self.starts[-1]))
+            for group, _, x in self._blocks(0):
+                within.add(x, group["label"])
+                advance(len(x))
+            correlation = within.correlations()
+            del within
+            directions = self._directions(correlation)
+            sums, alike = self._measure(directions, advance)
+        found = matching.agreement(
+            sums, np.sign(np.concatenate([each.found for each in directions])), self.config.level
+        )
+        self._finish(directions, found, {"within classes": alike, "all": self._mixed()})
+
+    def _blocks(self, half: int) -> Iterator[tuple[dict[str, Any], int, np.ndarray]]:
+        """Class, number and joint activations [n, units of all] of blocks of one half of each class."""
+        for group in self.groups:
+            count, start = group["accepted"], group["first_row"]
+            ends = (start, start + count // 2, start + count)
+            first, last = ends[half], ends[half + 1]
+            # blocks of nearly equal size, none too small for the estimates
+            edges = np.linspace(first, last, 1 + max(1, -(-(last - first) // _BLOCK))).round().astype(int)
+            for number, (begin, stop) in enumerate(itertools.pairwise(edges)):
+                yield group, number, self._read(slice(int(begin), int(stop)))
+
+    def _read(self, rows: Any) -> np.ndarray:
+        """What all networks say of the same samples; those that are not finite for one are left out for all.
+
+        Raises: InputError if the latents differ.
+        """
+        own = {name: self.runs[0].read(self.data[0], name, rows) for name in ("w", "label", "sample_id")}
+        for path, other, data in zip(self.config.other_pairs, self.runs[1:], self.data[1:], strict=True):
+            if any(not np.array_equal(other.read(data, name, rows), values) for name, values in own.items()):
+                raise _other_samples(path, self.runs[0])
+        x = np.concatenate([run.read(data, "r", rows) for run, data in zip(self.runs, self.data, strict=True)], axis=1)
+        good = finite.rows(x)
+        self.tally.add(finite.note(good, own["label"], own["sample_id"]))
+        return x[good]
+
+    def _split(self, x: np.ndarray) -> list[np.ndarray]:
+        return np.split(x, self.starts[1:-1], axis=1)
+
+    def _directions(self, correlation: np.ndarray) -> list[Direction]:
+        found = []
+        for a in range(len(self.runs)):
+            for b in range(len(self.runs)):
+                part = correlation[self.starts[a] : self.starts[a + 1], self.starts[b] : self.starts[b + 1]]
+                unit, r = matching.strongest(part, itself=a == b)
+                found.append(Direction(a, b, np.arange(len(unit)), unit, r))
+        return found
+
+    def _measure(self, directions: Sequence[Direction], advance: Any) -> tuple[matching.PairSums, cka.Hsic]:
+        """Sums of the matched pairs over the other half, and the similarity within classes."""
+        config = self.config
+        first = np.concatenate([self.starts[each.network] + each.unit for each in directions])
+        second = np.concatenate([self.starts[each.other] + np.maximum(each.partner, 0) for each in directions])
+        sums = matching.empty_pairs(len(first), config.draws, config.shuffles)
+        alike = cka.empty(len(self.runs), config.draws, config.shuffles)
+        places = {group["label"]: place for place, group in enumerate(self.groups)}
+        for group, number, x in self._blocks(1):
+            weight, named = self.weight[:, places[group["label"]]], (group["label"] + 1, number)
+            matching.add_block(sums, x[:, first], x[:, second], weight, self._rng(1, *named))
+            if len(x) >= cka.LEAST:
+                drawn = weight * self._rng(3, *named).poisson(1.0, config.draws)
+                alike = cka.add(alike, self._split(x), drawn, self._rng(2, *named))
+            advance(len(x))
+        return sums, alike
+
+    def _mixed(self) -> cka.Hsic:
+        """Similarity over samples of all classes together, of a number that does not grow."""
+        config = self.config
+        rows = np.concatenate([np.arange(g["first_row"], g["first_row"] + g["accepted"]) for g in self.groups])
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MIXED)).round().astype(int))]
+        order = self._rng(4).permutation(len(rows))
+        alike = cka.empty(len(self.runs), config.draws, config.shuffles)
+        for number, some in enumerate(np.array_split(order, max(1, len(rows) // _BLOCK))):
+            x = self._read(np.sort(rows[some]))
+            if len(x) >= cka.LEAST:
+                rng = self._rng(5, number)
+                alike = cka.add(alike, self._split(x), rng.poisson(1.0, config.draws).astype(np.float64), rng)
+        return alike
+
+    def _finish(self, directions: Sequence[Direction], found: matching.Agreement, alike: dict[str, cka.Hsic]) -> None:
+        put, lengths = self.writer.put, [len(each.unit) for each in directions]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        kinds, adjusted, rows, lines = [], [], [], []
+        partners = {(each.network, each.other): each.partner for each in directions}
+        effects = [
+            {} if self.effects is None else self.effects.of((each.network, each.other), each.unit, each.partner)
+            for each in directions
+        ]
+        for number, each in enumerate(directions):
+            part = slice(ends[number], ends[number + 1])
+            mine = matching.Agreement(found.r[part], found.low[part], found.high[part], found.shuffled[:, part])
+            by_chance = _number(matching.chance(mine.shuffled, self.config.level))
+            q = np.asarray(selectivity.benjamini_hochberg(jnp.asarray(matching.p_values(mine), jnp.float32)))
+            kind = matching.decide(mine, self.config.least, q, 1 - self.config.level)
+            both = matching.mutual(each.partner, partners[each.other, each.network])
+            kinds.append(kind)
+            adjusted.append(q)
+            lines.append(both)
+            counted = {name: int((kind == code).sum()) for code, name in enumerate(matching.KINDS)}
+            rows.append({
+                "network": self.names[each.network], "other": self.names[each.other], **counted, "chance": by_chance,
+                "mutual": int((both & (kind == matching.SHARED)).sum()),
+                "median": float(np.nanmedian(mine.r)) if np.isfinite(mine.r).any() else None,
+                **self._effects(each, kind, effects[number]),
+            })  # fmt: skip
+        text = np.array(self.names, object)
+        put("network", ("match",), np.repeat(text[[each.network for each in directions]], lengths))
+        put("other", ("match",), np.repeat(text[[each.other for each in directions]], lengths))
+        put("unit", ("match",), np.concatenate([each.unit for each in directions]).astype(np.int32))
+        put("partner", ("match",), np.concatenate([each.partner for each in directions]).astype(np.int32))
+        for name, values, what in (
+            ("matched_by", np.concatenate([each.found for each in directions]),
+             "correlation within classes on the half that matched them"),
+            ("r", np.sign(np.concatenate([each.found for each in directions])) * found.r, "the same on the other half"),
+            ("agreement", found.r, "the same, > 0 where it has the sign of the match"),
+            ("low", found.low, "low end of its interval"), ("high", found.high, "high end of its interval"),
+            ("q", np.concatenate(adjusted), "chance that samples in random order agree as well, adjusted over units"),
+            ("shuffled", found.shuffled[0], "what one shuffle within classes gives"),
+            *((name, np.concatenate([each[name] for each in effects]), what) for name, what in (
+                ("effect_cosine", "cosine of the two units' effects in the image"),
+                ("effect_low", "low end of its interval"), ("effect_high", "high end of its interval"),
+            ) if self.effects is not None),
+        ):  # fmt: skip
+            put(name, ("match",), values.astype(np.float32), long_name=what)
+        if self.effects is not None:
+            nearest = np.concatenate([each["nearest"] for each in effects]).astype(np.int32)
+            put("nearest_by_effect", ("match",), nearest, long_name="unit of the other that does most nearly the same")
+        put("kind", ("match",), np.concatenate(kinds).astype(np.int8), meanings="0 shared 1 private 2 undecided 3 dead")
+        put("mutual", ("match",), np.concatenate(lines), long_name="each is the other's partner")
+        samples = sum(group["accepted"] for group in self.groups)
+        summary = {
+            "networks": self.names, "units": self.units, "samples": samples, "classes_compared": len(self.groups),
+            "split": self.config.split, "least": self.config.least, "level": self.config.level, "rows": rows,
+            "similarity": self._similarities(alike), **self.tally.summary(),
+        }  # fmt: skip
+        self.writer.finish(summary)
+        self.tally.tell()
+        _tell(summary)
+
+    def _similarities(self, alike: dict[str, cka.Hsic]) -> list[dict[str, Any]]:
+        made = []
+        for scope, sums in alike.items():
+            found = cka.similarity(sums, self.config.level)
+            for a in range(len(self.names)):
+                for b in range(a + 1, len(self.names)):
+                    numbers = {name: _number(values[a, b]) for name, values in found._asdict().items()}
+                    made.append({"network": self.names[a], "other": self.names[b], "scope": scope, **numbers})
+        return made
+
+    def _effects(self, direction: Direction, kind: np.ndarray, found: dict[str, Any]) -> dict[str, Any]:
+        """For the summary: whether shared units do the same in the image."""
+        if self.effects is None:
+            return {}
+        rng = self._rng(6, direction.network, direction.other)
+        told = self.effects.together(
+            found, kind == matching.SHARED, np.sign(direction.found), rng, 10 * self.config.shuffles
+        )
+        return {name: _number(value) for name, value in told.items()}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    for row in summary["rows"]:
+        if row["network"] != row["other"]:
+            print(
+                f"{row['network']} beside {row['other']}: {row['shared']} units shared, {row['private']} private, "
+                f"{row['undecided']} undecided, {row['dead']} never vary"
+            )
+    for row in summary["similarity"]:
+        if row["value"] is not None:
+            print(
+                f"linear CKA of {row['network']} and {row['other']}, {row['scope']}: {row['value']:.3f} "
+                f"({row['low']:.3f} … {row['high']:.3f})"
+            )

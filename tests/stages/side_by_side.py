@@ -1,0 +1,28 @@
+"""Pairs of a second network whose units are planted: made from those of a first."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from linkjax import artifacts
+from linkjax.stages import pairs as stage
+
+
+def planted(path: Path, like: str, r: np.ndarray, name: str = "planted") -> str:
+    """Pairs at `path`: the samples of others, and activations r [samples, units]."""
+    others = artifacts.Artifact(Path(like), "pairs")
+    data, known = others.open(), others.summary
+    config = stage.Config(str(path), others.manifest["config"]["generator"], name, latents=like)
+    weights = {**others.manifest["weights"], "classifier": name}
+    with artifacts.Writer(path, "pairs", config, weights, {"latents": others.id}) as writer:
+        for each in ("w", "label", "sample_id", "prediction", "probability", "split"):
+            writer.put(each, data[each].dims, others.read(data, each))
+        writer.put("r", ("sample", "unit"), r.astype(np.float32))
+        writer.finish({**known, "units": r.shape[1]})
+    return str(path)
+
+
+def told(path: Path) -> dict:
+    """What the manifest of a comparison sums up."""
+    return json.loads((path / "manifest.json").read_text())["summary"]
