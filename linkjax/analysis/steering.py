@@ -232,9 +232,10 @@ def choose(of: Spectrum, held_out: Within | None, lam: float | None = None, excl
     """λ by the length of the steps: the smallest, most a unit's own, whose steps go hardly further than they must.
 
     A step goes the further the less else it may move, and the further it goes the more the images' curvature bends it
-    away from what is predicted. Of `LAMBDAS` the smallest is taken whose median length is at most 1.05 times the
-    shortest there is, the pattern's (λ → ∞), and whose median own change by held-out pairs is at least 0.95 of the
-    best λ's. `exclusive` asks for more of what is a unit's own: lengths up to twice the shortest, own changes from 0.9.
+    away from what is predicted. Of `LAMBDAS` those are short whose median length is at most 1.05 times the shortest
+    there is, the pattern's (λ → ∞); of these the smallest is taken whose median own change by held-out pairs is at
+    least 0.95 of the best of them. (Not of all: own changes of long steps are told with as long an error.) `exclusive`
+    asks for more of what is a unit's own: lengths up to twice the shortest, own changes from 0.9.
 
     Args:
       held_out: moments within classes of other pairs; None: lengths alone decide.
@@ -246,8 +247,10 @@ def choose(of: Spectrum, held_out: Within | None, lam: float | None = None, excl
     if lam is not None:
         return Choice(lam, "as asked", curve)
     longest, least = (2.0, 0.9) if exclusive else (1.05, 0.95)
-    far, best = longest * curve[-1]["length"], least * max(row["own"] for row in curve)
-    held = "" if held_out is None else f", own change on held-out pairs at least {least:g} of the best"
-    fitting = [row["lambda"] for row in curve if row["length"] <= far and (held_out is None or row["own"] >= best)]
+    short = [row for row in curve if row["length"] <= longest * curve[-1]["length"]]
+    best = least * max(row["own"] for row in short)
+    held = "" if held_out is None else f", own change on held-out pairs at least {least:g} of the best of those"
+    fitting = [row["lambda"] for row in short if held_out is None or row["own"] >= best]
     criterion = f"smallest with a median length of at most {longest:g} times the shortest{held}"
+    # Where no step raises its unit on other pairs, the shortest ones.
     return Choice(min(fitting, default=LAMBDAS[-1]), criterion, curve)

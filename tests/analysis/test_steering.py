@@ -128,6 +128,15 @@ def test_sums_of_float32_products_are_those_of_float64_but_for_rounding():
     np.testing.assert_allclose(near.cross, exact.cross, rtol=1e-6, atol=1e-9)
 
 
+def test_long_steps_that_seem_to_hold_up_do_not_choose_the_other_end(monkeypatch):
+    """Own changes of long steps are told with a large error: a lucky one must not choose."""
+    own = {steering.LAMBDAS[0]: 1.0, 1.0: 0.84}
+    length = {lam: 3.0 if lam < 1 else 1.0 for lam in steering.LAMBDAS}
+    rows = [{"lambda": lam, "own": own.get(lam, 0.83), "side": 0.1, "length": length[lam]} for lam in steering.LAMBDAS]
+    monkeypatch.setattr(steering, "_curve", lambda of, held_out: rows)
+    assert steering.choose(steering.spectrum(_within()), _within(seed=1)).lam == 1.0
+
+
 def test_a_link_fitted_in_memory_steers():
     r, w, label = _world()
     link = linkjax.fit_link(r, w, method="ridge", labels=label, steer_lambda=1.0)
