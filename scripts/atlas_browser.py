@@ -128,8 +128,16 @@ class Browser:
         """What is seen, as a PNG."""
         return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
-    def renderer_memory(self) -> int:
-        """Bytes of memory that the page's process holds (Linux)."""
+    def open_beside(self, address: str, seconds: float = 20.0) -> None:
+        """Open a page in a tab of its own and leave it there; this object goes on with the first."""
+        self._session, own = None, self._session
+        target = self.send("Target.createTarget", url=address)["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.wait("document.body && document.body.dataset.ready === '1'", seconds)
+        self._session = own
+
+    def renderer_memory(self, all_pages: bool = False) -> int:
+        """Bytes of memory that the page's process holds (Linux), or those of all pages together."""
         self._session, own = None, self._session
         processes = self.send("SystemInfo.getProcessInfo")["processInfo"]
         self._session = own
@@ -138,7 +146,7 @@ class Browser:
             if process["type"] == "renderer":
                 lines = Path(f"/proc/{process['id']}/status").read_text().splitlines()
                 held += [1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")]
-        return max(held)
+        return sum(held) if all_pages else max(held)
 
     def close(self) -> None:
         """End the browser."""

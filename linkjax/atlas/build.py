@@ -11,9 +11,10 @@ from linkjax.atlas import shards, words
 from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips
 from linkjax.atlas.read import Results
+from linkjax.report.words import alike
 
 UNITS_A_SHARD = 16
-_TOP = 6  # findings told in the list and found by words
+_TOP = 12  # findings told in the list and in sentences, where metrics that say the same are told once
 _DOUBLES = 8
 _MEASURED = (("effect", "f4"), ("low", "f4"), ("high", "f4"), ("q", "f4"), ("consistency", "f2"))
 _TESTS = ("p_sign", "p_r", "p_w")
@@ -117,9 +118,13 @@ def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str,
         "fdr": results.fdr,
         "parts": [{"name": name, "id": queries.identifier(name)} for name in results.parts],
         "metrics": [
-            {"name": name, "id": queries.identifier(name), **text, "up": up, "down": down}
-            for name, text, (up, down) in zip(
-                results.metrics, results.metric_texts(), words.of_metrics(results.metrics), strict=True
+            {"name": name, "id": queries.identifier(name), **text, "up": up, "down": down, "alike": group}
+            for name, text, (up, down), group in zip(
+                results.metrics,
+                results.metric_texts(),
+                words.of_metrics(results.metrics),
+                alike(results.metrics),
+                strict=True,
             )
         ],
         "spread": shards.pack(results.table["spread"].values, "f4"),
@@ -144,12 +149,25 @@ def _index(title: str, results: Results, scaled: np.ndarray, pictures: dict[str,
             **{name: shards.pack(top(name), "f4") for name in ("effect", "low", "high", "q")},
         },
         "counts": shards.pack(significant.sum(axis=0), "i4"),
+        "findings": _findings(significant.reshape(flat), results.table["effect"].values.reshape(flat)),
         "map": {"places": shards.pack(plane.places, "f4"), "share": plane.share},
         "pictures": pictures,
         "units_a_shard": UNITS_A_SHARD,
         "sources": results.summary(),
         "query_columns": list(selection.COLUMNS),
     }
+
+
+def _findings(significant: np.ndarray, effect: np.ndarray) -> dict[str, Any]:
+    """All significant effects, for words to be looked for in: 2 · place + (1 if it rises), unit after unit.
+
+    Args:
+      significant, effect: [units, places].
+    Returns: `first` [units + 1], where each unit's begin, and `code`.
+    """
+    unit, place = np.nonzero(significant)
+    first = np.searchsorted(unit, np.arange(len(significant) + 1))
+    return {"first": shards.pack(first, "i4"), "code": shards.pack(2 * place + (effect[unit, place] >= 0), "i4")}
 
 
 def _kind(values: np.ndarray) -> str:

@@ -30,8 +30,8 @@ WORDS = {
     "axis_minor": ("thicker", "thinner"),
     "slant": ("falling to the right", "rising to the right"),
 }
-# Metrics that say nearly the same of a part: the first that is significant speaks for all.
-_ALIKE = (
+#: Metrics that say nearly the same of a part: the first that is significant speaks for all.
+ALIKE = (
     ("area", "area_share"),
     ("lightness", "luminance", "luminance_linear"),
     ("height", "width", "axis_major", "axis_minor", "slant", "eccentricity", "orientation"),
@@ -51,16 +51,23 @@ def effects_in_words(
     size = np.where(significant & np.isfinite(effect_sd), np.abs(effect_sd), -1.0)
     told: dict[str, list[str]] = {}
     said: set[tuple[int, int]] = set()
+    groups = alike(metrics)
     for place in np.argsort(-size, axis=None, kind="stable"):
         part, metric = divmod(int(place), size.shape[1])
         if size[part, metric] < 0 or len(said) == most:
             break
-        group = next((i for i, alike in enumerate(_ALIKE) if metrics[metric] in alike), len(_ALIKE) + metric)
+        group = groups[metric]
         if (part, group) in said:
             continue
         said.add((part, group))
         told.setdefault(parts[part], []).append(_word(metrics[metric], bool(effect_sd[part, metric] > 0)))
     return ", ".join(f"{part} {' and '.join(words)}" for part, words in told.items())
+
+
+def alike(metrics: Sequence[str]) -> list[int]:
+    """A number of each metric that those have in common which say nearly the same of a part."""
+    first = {name: place for place, names in enumerate(ALIKE) for name in names}
+    return [first.get(name, len(ALIKE) + place) for place, name in enumerate(metrics)]
 
 
 def sentence(unit: int | str, words: str, fidelity: float) -> str:

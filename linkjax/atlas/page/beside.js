@@ -3,6 +3,7 @@
 (() => {
   const { el, number } = Atlas;
   const MOST = 10; // effects told
+  const LINKED = 12; // units linked
   const rowOf = () => new Map([...Atlas.index.beside.unit].map((unit, k) => [unit, k]));
 
   /** The unit raised along the kernel where the run raised it along steering directions, or the other way round. */
@@ -10,7 +11,7 @@
     const { index } = Atlas, { beside } = index, unit = index.unit[row];
     if (!beside) return "";
     const title = `Along ${Atlas.alongWords(beside.directions)}, beside`;
-    if (!rowOf().has(unit)) return el("section", {}, el("h3", {}, title), el("p", { className: "remark" }, `This unit was not raised along ${Atlas.alongWords(beside.directions)}; ${beside.unit.length} units were.`));
+    if (!rowOf().has(unit)) return el("section", {}, el("h3", {}, title), el("p", { className: "remark" }, `This unit was not raised along ${Atlas.alongWords(beside.directions)}; ${beside.unit.length} units were: `, [...beside.unit.slice(0, LINKED)].flatMap((each, k) => [k ? ", " : "", Atlas.unitLink(each)]), beside.unit.length > LINKED ? ", …" : "."));
     const shard = await Atlas.load(`beside/units/${unit}`), other = { ...shard };
     for (const name of ["effect", "low", "high", "q"]) other[name] = Atlas.atAllPlaces(Atlas.unpack(shard[name]));
     const own = Atlas.alongWords(index.directions), theirs = Atlas.alongWords(beside.directions);

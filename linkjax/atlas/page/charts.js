@@ -6,7 +6,7 @@
 
   /** An effect with its interval on a line around zero. most: what the ends of the line stand for. */
   Atlas.intervalChart = (effect, low, high, most, text) => {
-    const width = 150, height = 16, place = (value) => width / 2 + Math.max(-1, Math.min(1, value / most)) * (width / 2 - 4);
+    const width = 110, height = 16, place = (value) => width / 2 + Math.max(-1, Math.min(1, value / most)) * (width / 2 - 4);
     const kind = effect >= 0 ? "up" : "down";
     return sheet(width, height, text,
       svg("line", { x1: width / 2, x2: width / 2, y1: 0, y2: height, class: "axis" }),

@@ -102,5 +102,10 @@ window.Atlas = {};
     const named = { pixel: "px", radian: "rad", 1: "", "": "" }[unit] ?? unit;
     return sign + text + (named ? `\u00a0${named}` : "");
   };
-  Atlas.q = (value) => Number.isNaN(value) ? "not tested" : value < 0.001 ? "q < 0.001" : `q = ${Atlas.number(value)}`;
+  Atlas.q = (value) => {
+    if (Number.isNaN(value)) return "not tested";
+    const text = Atlas.number(value), { fdr } = Atlas.index;
+    // a digit more where two would put it on the wrong side of the threshold
+    return value < 0.001 ? "q < 0.001" : `q = ${value > fdr && Number(text) <= fdr ? value.toPrecision(3) : text}`;
+  };
 })();

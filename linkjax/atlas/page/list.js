@@ -26,7 +26,7 @@
   };
   const findingLines = (row) => {
     if (Atlas.index.flag[row]) return [el("span", { className: "finding none" }, "not swept")];
-    const tops = Atlas.topOf(row), sure = tops.filter((each) => each.sure);
+    const tops = Atlas.oneOfAlike(Atlas.topOf(row)), sure = tops.filter((each) => each.sure);
     if (Atlas.index.tested && !sure.length) return [el("span", { className: "finding none" }, "nothing known for sure")];
     return (Atlas.index.tested ? sure : tops).slice(0, 3).map(({ place, effect }) =>
       el("span", { className: effect >= 0 ? "finding up" : "finding down" }, `${Atlas.change(place, effect)} ${number(effect, Atlas.placeOf(place).metric.unit, true)}`));

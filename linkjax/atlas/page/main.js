@@ -14,7 +14,7 @@
   };
   const foot = () => {
     const { sources } = Atlas.index;
-    $("foot").textContent = `${Atlas.index.unit.length} units · ${Object.keys(sources).join(", ")} · ${sources.sweep.id.slice(0, 12)}`;
+    $("foot").textContent = `${Atlas.index.unit.length} units · made from ${Object.keys(sources).join(", ")}`;
   };
 
   const options = (select, pairs) => select.replaceChildren(...pairs.map(([value, text]) => el("option", { value }, text)));

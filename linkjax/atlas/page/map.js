@@ -136,7 +136,7 @@
     const button = (text, name, onclick) => el("button", { type: "button", "aria-label": name, onclick }, text);
     const parts = (k) => `${Math.round(100 * share[k])} %`;
     look.replaceChildren(el("div", { className: "line spread" }, el("h2", {}, "Map"), el("div", { className: "line" }, button("+", "Zoom in", () => zoomBy(1.5)), button("−", "Zoom out", () => zoomBy(1 / 1.5)), button("all", "Show all", () => { zoom = 1; middle = [0, 0]; draw(); }))),
-      el("p", { className: "remark" }, `Near each other: units that change the image alike (principal components of all effects; these two show ${parts(0)} and ${parts(1)} of the differences). Filled: something is sure. Faint: not among those found. Lines join doubles (${doubles.length} cluster${doubles.length === 1 ? "" : "s"}).`), told, canvas);
+      el("p", { className: "remark" }, `Near each other: units that change the image alike (principal components of all effects; these two show ${parts(0)} and ${parts(1)} of the differences). Filled, or in a whole frame: something is sure; a ring, or a dashed frame: nothing. Faint: not among those found. Lines join doubles (${doubles.length} cluster${doubles.length === 1 ? "" : "s"}).`), told, canvas);
     canvas.style.width = "100%";
     canvas.style.height = "max(320px, calc(100vh - 260px))";
     new ResizeObserver(() => canvas.isConnected && draw()).observe(canvas);

@@ -89,7 +89,8 @@
     const sure = (place) => index.tested && data.q[place] <= index.fdr32;
     const places = Array.from({ length: count }, (_, place) => place).filter((place) => !Number.isNaN(data.effect[place]));
     places.sort((a, b) => sure(b) - sure(a) || Math.abs(sd(b) || 0) - Math.abs(sd(a) || 0));
-    const most = Math.max(0.1, ...places.slice(0, FIRST).flatMap((place) => [sd(place, data.low), sd(place, data.high), sd(place)].map(Math.abs).filter(Number.isFinite)));
+    const scaled = places.some(sure) ? places.filter(sure) : places; // grey ones may go beyond the ends of the line
+    const most = Math.max(0.1, ...scaled.slice(0, FIRST).flatMap((place) => [sd(place, data.low), sd(place, data.high), sd(place)].map(Math.abs).filter(Number.isFinite)));
     let shown = FIRST, part = "";
     const body = el("tbody"), classes = el("div", { className: "by-class" });
     const more = el("button", { type: "button", onclick: () => { shown = shown === FIRST ? count : FIRST; fill(); } });
@@ -103,7 +104,7 @@
         el("td", {}, number(effect, metric.unit, true)),
         el("td", {}, Atlas.intervalChart(sd(place), sd(place, data.low), sd(place, data.high), most, `${id}: ${Atlas.perSigma(place, effect, data.low[place], data.high[place])}`)),
         el("td", {}, `${number(data.low[place], "", true)} … ${number(data.high[place], "", true)}`),
-        el("td", { title: tests }, index.tested ? Atlas.q(data.q[place]) : "not tested"),
+        el("td", { title: tests }, index.tested ? Atlas.q(data.q[place]).replace("q = ", "") : "not tested"),
         el("td", {}, Number.isNaN(data.consistency[place]) ? "–" : `${number(100 * data.consistency[place])} %`),
         index.obtained ? el("td", { className: "obtained" }, ofObtained(place)) : null);
     };
@@ -141,8 +142,14 @@
     const rows = [...data.side_unit].map((unit, k) => [unit, data.side[k]]).filter(([unit, value]) => unit >= 0 && Number.isFinite(value) && value !== 0);
     return table("Units it moves beside", ["unit", "change, in its σ, per σ"], rows.map(([unit, value]) => cells(Atlas.unitLink(unit), number(value, "", true))), rows.length ? null : "None is known.");
   };
-  const doubles = (row, data) => table("Doubles", ["unit", "cosine"], (data.doubles ?? []).map(([unit, cosine]) => cells(Atlas.unitLink(unit), cosine === null ? "same cluster" : number(cosine, "", true))),
-    (data.doubles ?? []).length ? "Units that the picture can hardly tell from this one (or from its opposite, −): they say the same thing." : "No other unit says the same thing.");
+  /** Units near in what they say; those of its cluster are doubles. */
+  const doubles = (row, data) => {
+    const { cluster } = Atlas.index.columns, own = cluster?.[row] ?? -1;
+    const isDouble = (unit) => { const other = Atlas.rowOf(unit); return own >= 0 && other !== undefined && cluster[other] === own; };
+    const near = data.doubles ?? [], some = near.some(([unit]) => isDouble(unit));
+    const note = some ? "A double is a unit that the picture can hardly tell from this one (or from its opposite, −): they say the same thing, and are one finding." : near.length ? "No other unit says the same thing; these come nearest." : "No other unit says the same thing, or nearly.";
+    return table(some || !near.length ? "Doubles" : "Nearest units", ["unit", "cosine", ""], near.map(([unit, cosine]) => cells(Atlas.unitLink(unit), cosine === null ? "–" : number(cosine, "", true), isDouble(unit) ? "double" : "")), note);
+  };
 
   /** What the classifier loses when the unit is held at zero. */
   const lost = (data) => {

@@ -38,6 +38,15 @@
     return found.filter((each) => !Number.isNaN(each.effect));
   };
 
+  /** The first of those that say nearly the same of a part, as area and share of the area do. */
+  Atlas.oneOfAlike = (tops) => {
+    const said = new Set();
+    return tops.filter(({ place }) => {
+      const { part, metric } = Atlas.placeOf(place), group = `${part.id} ${metric.alike}`;
+      return !said.has(group) && said.add(group);
+    });
+  };
+
   const made = (place, effect) => {
     const { part, metric } = Atlas.placeOf(place);
     return `the ${part.name} ${effect >= 0 ? metric.up : metric.down}`;
@@ -49,7 +58,7 @@
   Atlas.sentence = (row) => {
     const unit = Atlas.index.unit[row];
     if (Atlas.index.flag[row]) return `Unit ${unit} was not swept: it hardly varies, or no direction raises it. Nothing is known of it.`;
-    const all = Atlas.topOf(row), sure = all.filter((each) => each.sure);
+    const all = Atlas.oneOfAlike(Atlas.topOf(row)), sure = all.filter((each) => each.sure);
     if (!Atlas.index.tested) {
       return all.length
         ? `Nothing was tested in this run (there is no selection). The largest effects of raising unit ${unit}: ${all.slice(0, 3).map(clause).join("; ")}.`
@@ -81,15 +90,15 @@
 
   /** What free text is looked for in: what is true of the unit as a whole, and each of its findings. Lower case. */
   Atlas.textOf = (row) => {
-    const { index } = Atlas, whole = [`unit ${index.unit[row]}`], sure = Atlas.topOf(row).filter((each) => each.sure);
+    const { index } = Atlas, { first, code } = index.findings, whole = [`unit ${index.unit[row]}`], sure = [...code.subarray(first[row], first[row + 1])];
     if (index.flag[row]) whole.push("dead not swept");
     else if (!sure.length) whole.push("nothing known");
     const caution = index.columns.caution?.[row] ?? 0;
     if (caution & 1) whole.push("caution off range");
     if (caution & 2) whole.push("caution disobedient");
-    const findings = sure.map(({ place, effect }) => {
-      const { part, metric, id } = Atlas.placeOf(place);
-      return ` ${part.name} ${effect >= 0 ? metric.up : metric.down} ${metric.name} ${id}`.toLowerCase();
+    const findings = sure.map((each) => {
+      const { part, metric, id } = Atlas.placeOf(each >> 1);
+      return ` ${part.name} ${each & 1 ? metric.up : metric.down} ${metric.name} ${id}`.toLowerCase();
     });
     return { unit: index.unit[row], whole: ` ${whole.join(" ")}`.toLowerCase(), findings };
   };
