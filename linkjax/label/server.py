@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from linkjax.errors import InputError
 from linkjax.label.store import Store
@@ -20,8 +20,9 @@ TOKEN = "X-Linkjax-Token"
 class Server(http.server.ThreadingHTTPServer):
     """Serves one `Store`; `url` opens the page.
 
-    Every request must carry the token (the page's address in its query, everything else in a header, which a page of
-    another site cannot send) and name this host, so that no name of another site can be made to point here.
+    Every request must name this host, so that no name of another site can be made to point here, and all but the bare
+    page must carry the token in a header, which a page of another site cannot send. The page itself holds no secret: it
+    takes the token from the address that was printed and keeps it for its tab, so that it may be loaded again.
 
     Args:
       port: 0 takes a free one.
@@ -54,7 +55,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The page, its state, a picture or a mask."""
         path, store = urlsplit(self.path), self.server.store
         if path.path == "/":
-            if self._allowed(parse_qs(path.query).get("token", [""])[0]):
+            if self._here():
                 self._page()
         elif self._allowed(self.headers.get(TOKEN, "")):
             kind, _, stem = path.path.removeprefix("/").partition("/")
@@ -97,7 +98,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def _allowed(self, token: str) -> bool:
-        known = secrets.compare_digest(token.encode(), self.server.token.encode())
+        return self._here(secrets.compare_digest(token.encode(), self.server.token.encode()))
+
+    def _here(self, known: bool = True) -> bool:
+        """Whether this host was asked, by one who is known."""
         if known and self.headers.get("Host", "") in self.server.hosts:
             return True
         self._fail(HTTPStatus.FORBIDDEN, "open the address that linkjax label printed")
@@ -118,7 +122,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _page(self) -> None:
         nonce = secrets.token_urlsafe(16)
         page = importlib.resources.files("linkjax.label").joinpath("page.html").read_text(encoding="utf-8")
-        page = page.replace("{{nonce}}", nonce).replace("{{token}}", self.server.token)
+        page = page.replace("{{nonce}}", nonce)
         policy = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
         self._send(page.encode(), "text/html; charset=utf-8", policy + "; base-uri 'none'; frame-ancestors 'none'")
 

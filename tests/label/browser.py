@@ -60,6 +60,11 @@ class Browser:
         keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         call(f"{self.session}/actions", {"actions": [{"type": "key", "id": "keys", "actions": keys}]})
 
+    def narrow(self, width: int, height: int) -> None:
+        """A page of this size, as on a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        call(f"{self.session}/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+
     def errors(self) -> list[str]:
         """What the page wrote to its console as errors."""
         return [

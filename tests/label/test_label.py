@@ -71,13 +71,15 @@ def test_a_stored_mask_is_an_indexed_png_that_the_segment_stage_reads(server, st
 
 
 def test_nothing_is_served_without_the_token_or_under_another_name(server):
-    for path in ("/", "/state", "/picture/000000", "/mask/000000"):
+    for path in ("/state", "/picture/000000", "/mask/000000"):
         assert ask(server, path, token="")[0] == 403
         assert ask(server, path, token="wrong")[0] == 403
     assert ask(server, "/mask/000000", "PUT", labels().tobytes(), token="wrong")[0] == 403
     assert ask(server, "/mask/000000", "DELETE", token="wrong")[0] == 403
     assert ask(server, "/state", host="evil.example")[0] == 403
-    assert ask(server, f"/?token={server.token}", token="")[0] == 200
+    assert ask(server, "/", host="evil.example")[0] == 403
+    status, page = ask(server, "/", token="")  # holds no secret: it is for a tab that was given the token before
+    assert status == 200 and server.token.encode() not in page
     assert server.server_address[0] == "127.0.0.1" and len(server.token) >= 32
 
 
@@ -143,6 +145,35 @@ def test_a_stroke_painted_in_a_browser_becomes_a_mask(server, store, tmp_path):
         page.press("\ue012")  # left arrow
         page.until("place === 0 && labels[4 * size + 2] === 2")
         np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
+
+        # undone before the other picture was looked at, and done again after it
+        page.press("y")
+        page.until("labels[0] === 1")
+        page.press("z")
+        page.until("labels[0] === 0")
+
+        # the page is loaded again without the token in its address
+        page.run("location.reload();")
+        page.until(
+            "document.querySelectorAll('nav button').length === 2 && labels !== null && labels[4 * size + 2] === 2"
+        )
+
+        # a polygon, corner by corner: its pixels are those whose centres lie inside
+        page.press("1")
+        page.press("g")
+        corners = [(4.0, 8.0), (10.0, 8.0), (10.0, 12.0), (4.0, 12.0)]
+        for x, y in corners:
+            page.drag([(left + x * cell, top + y * cell)] * 2)
+        page.until("corners.length === 4")
+        page.press("\ue007")  # Enter
+        page.until("state.pictures[0].labelled && corners.length === 0 && labels[8 * size + 4] === 1")
+        page.run("return saving.then(() => 0);")
+        expected[8:12, 4:10] = 1
+        np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
+
+        # on a narrow window nothing is cut off
+        page.narrow(400, 800)
+        page.until("document.documentElement.scrollWidth <= 400 && canvas.getBoundingClientRect().width > 300")
         assert page.errors() == []
 
 
