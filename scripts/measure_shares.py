@@ -1,7 +1,7 @@
 """What it costs to work on shares of one size: processor seconds an image, by share, of programs of the embedded world.
 
-`python scripts/measure_shares.py [--out FILE.json] [--repeats 5]`: a sweep's program (64 images) and a screening's
-(8 images) on one CPU device, in turns. Processor time is user and system time of this process, the least of its turns,
+`python scripts/measure_shares.py [--out FILE.json] [--repeats 5]`: a sweep's program (96 images) and a screening's
+(12 images) on one CPU device, in turns. Processor time is user and system time of this process, the least of its turns,
 so it depends little on what else the machine does. Share 0 is the whole batch at once, as on other devices than CPUs.
 """
 
@@ -44,20 +44,20 @@ def _programs(rng: np.random.Generator) -> dict[str, tuple[Any, Any, dict[str, n
     r = classifier(classifier.preprocess(generator.synthesis(w))).penultimate
     anchors = {"w": w, "r": r, "image": drawn["image"]}
     items = {
-        "unit": rng.integers(len(kernel), size=64).astype(np.int32),
-        "anchor": rng.integers(_ANCHORS, size=64).astype(np.int32),
-        "value": rng.normal(size=64).astype(np.float32),
+        "unit": rng.integers(len(kernel), size=96).astype(np.int32),
+        "anchor": rng.integers(_ANCHORS, size=96).astype(np.int32),
+        "value": rng.normal(size=96).astype(np.float32),
     }
     swept = functools.partial(programs.draw_items, mode="residual", definitions="standard")
     plan = screening.choose_products(kernel, len(segmenter.spec.part_names), "fewest")
     derived = functools.partial(screen.differentiate, mode=plan.mode, temperature=screening.TEMPERATURE)
     return {
-        "sweep": (swept, (generator, classifier, link, segmenter, None, anchors), items, (0, 16, 8, 1)),
+        "sweep": (swept, (generator, classifier, link, segmenter, None, anchors), items, (0, 32, 12, 8, 1)),
         "screen": (
             derived,
             (generator, segmenter, plan.directions, plan.coefficients.astype(np.float32)),
-            {"w": np.asarray(w[:8])},
-            (0, 4),
+            {"w": np.asarray(w[:12])},
+            (0, 12, 4, 1),
         ),
     }
 

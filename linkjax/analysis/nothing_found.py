@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy.special import ndtri
 
 from linkjax.analysis import query as queries
 from linkjax.analysis import selection
@@ -129,6 +129,6 @@ def _anchors_enough(p: float, anchors: int, wanted: float, flips: int) -> int | 
     if 1.0 / (flips + 1.0) > wanted:
         return None
     tosses = 1 + math.ceil(math.log2(1.0 / wanted))
-    needed, seen = (float(stats.norm.isf(each / 2.0)) for each in (wanted, min(p, 0.999)))
+    needed, seen = (-float(ndtri(each / 2.0)) for each in (wanted, min(p, 0.999)))
     found = max(tosses, math.ceil(anchors * (needed / max(seen, 1e-6)) ** 2), anchors + 1)
     return found if found <= _MOST_ANCHORS else None

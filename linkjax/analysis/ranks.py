@@ -1,7 +1,6 @@
 """Order, and nothing else: rank correlation and the area under the ROC curve."""
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 
@@ -17,7 +16,9 @@ def standard_ranks(values: Float[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*
 
     The mean product of two of these is Spearman's ρ. NaN in a row whose values are all equal.
     """
-    ranks = scipy.stats.rankdata(values, axis=-1)
+    from scipy.stats import rankdata  # here: it takes half a second, and most of linkjax imports this file
+
+    ranks = rankdata(values, axis=-1)
     ranks -= ranks.mean(axis=-1, keepdims=True)
     spread = ranks.std(axis=-1, keepdims=True)
     return ranks / np.where(spread > 0, spread, np.nan)

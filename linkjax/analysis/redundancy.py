@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from linkjax.analysis.linear import effective_rank
 from linkjax.errors import InputError
@@ -44,6 +42,9 @@ def clusters(cosine: Float[np.ndarray, "K K"], least: float, merit: Float[np.nda
     label = np.full(len(cosine), -1, np.int32)
     order = usable
     if len(usable) > 1:
+        from scipy.cluster import hierarchy  # here: it takes a seventh of a second
+        from scipy.spatial.distance import squareform
+
         distance = 1.0 - np.abs(cosine[np.ix_(usable, usable)])
         np.fill_diagonal(distance, 0.0)
         tree = hierarchy.linkage(squareform((distance + distance.T) / 2.0, checks=False), "complete")

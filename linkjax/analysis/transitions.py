@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from linkjax.analysis.selectivity import benjamini_hochberg
@@ -111,7 +110,9 @@ def overlap(member: Bool[np.ndarray, "pairs units"], live: int) -> Overlap:
     union = size[:, None] + size[None] - shared
     known = (size[:, None] > 0) & (size[None] > 0) & ~np.eye(len(size), dtype=bool)
     jaccard = np.where(known, shared / np.maximum(union, 1.0), np.nan)
-    p = np.where(known, scipy.stats.hypergeom.sf(shared - 1, live, size[:, None], size[None]), np.nan)
+    from scipy.stats import hypergeom  # here: it takes half a second
+
+    p = np.where(known, hypergeom.sf(shared - 1, live, size[:, None], size[None]), np.nan)
     upper = np.triu_indices(len(size), 1)
     q = np.full_like(p, np.nan)
     if len(upper[0]):

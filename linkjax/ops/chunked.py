@@ -17,19 +17,22 @@ CACHE_BYTES = 12 << 20
 CLASSIFIED = 16
 #: Pixels of the images that a CPU measures together: 16 of 64 × 64, one of 256 × 256.
 MEASURED_PIXELS = 16 * 64 * 64
-#: Pixels of the images of one share of a stage's batch on a CPU: eight of 64 × 64, one of 256 × 256.
-SHARED_PIXELS, MOST_SHARED = 8 * 64 * 64, 8
+#: Images of one share of a stage's batch on a CPU, and their pixels: 12 of up to 64 × 64. XLA multiplies by oneDNN's
+#: kernels, which sum columns in groups, of 8 with AVX-512 and 6 without, and those that are left over in another order:
+#: with 2, 6 or 8 images it would depend on an image's place among them how it is summed; not with 12, nor with one.
+MOST_SHARED, SHARED_PIXELS = 12, 12 * 64 * 64
 
 
 def share_of(resolution: int, most: int = MOST_SHARED) -> int:
     """Images that a stage computes together on a CPU, always so many, whatever the batch (see `in_shares`).
 
-    XLA on a CPU orders sums by how many images there are, and a byte that flips moves an activation by 1e-4. Of large
-    images each is computed alone. Elsewhere than on a CPU nothing is promised, and the answer is 0: all at once.
+    XLA on a CPU orders sums by how many images there are, and a byte that flips moves an activation by 1e-4. Of images
+    larger than 64 × 64 each is computed alone. Elsewhere than on a CPU nothing is promised, and the answer is 0: all at
+    once.
     """
     if jax.default_backend() != "cpu":
         return 0
-    return max(1, min(most, SHARED_PIXELS // resolution**2))
+    return most if most * resolution**2 <= SHARED_PIXELS else 1
 
 
 def in_shares(function: Callable[[Any, Any], Any], shared: Any, items: Any, share: int, count: jax.Array) -> Any:

@@ -22,8 +22,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
 from linkjax import numerics
@@ -124,6 +122,9 @@ def in_one_pass(
     interpret: bool = False,
 ) -> Float[Array, "B h w C"]:
     """The kernel alone: not differentiable, arrays of fewer than 2^31 values; `interpret` runs it anywhere, slowly."""
+    from jax.experimental import pallas as pl  # here and below: a sixth of a second, of use on GPUs alone
+    from jax.experimental.pallas import triton
+
     batch, height, width, depth = x.shape
     sizes = [
         resampling.downsampled_size(
@@ -173,6 +174,9 @@ def _kernel(
     down: int, tile: int, first: tuple[int, int], slope: float, clamp: float,
 ) -> None:  # fmt: skip
     """One tile, from the top to the bottom of one image."""
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
     (_, height, width, depth), (_, out_height, out_width, _) = x_ref.shape, out_ref.shape
     count, up = rows_ref.shape
     length = down_ref.shape[0]
