@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linkjax import figures
-    from linkjax.analysis.fit import fit_link
-    from linkjax.analysis.regions import measure_regions
+    from linkjax.analysis.links.fit import fit_link
+    from linkjax.analysis.metrics.regions import measure_regions
     from linkjax.demo.study import demo_study, demo_truth
-    from linkjax.loading import load
     from linkjax.models.classifier_spec import Preprocessing
     from linkjax.models.foreign import Foreign
     from linkjax.numerics import from_uint8, to_uint8
-    from linkjax.opening import open
+    from linkjax.storage.loading import load
+    from linkjax.storage.opening import open
     from linkjax.study.models import Study
     from linkjax.study.starts import anchors, sample
     from linkjax.study.verbs import counterfactual, draw, screen, select, sweep
@@ -30,11 +30,11 @@ _HOMES = {
     "demo_truth": "linkjax.demo.study",
     "draw": "linkjax.study.verbs",
     "figures": "linkjax",
-    "fit_link": "linkjax.analysis.fit",
+    "fit_link": "linkjax.analysis.links.fit",
     "from_uint8": "linkjax.numerics",
-    "load": "linkjax.loading",
-    "measure_regions": "linkjax.analysis.regions",
-    "open": "linkjax.opening",
+    "load": "linkjax.storage.loading",
+    "measure_regions": "linkjax.analysis.metrics.regions",
+    "open": "linkjax.storage.opening",
     "sample": "linkjax.study.starts",
     "screen": "linkjax.study.verbs",
     "select": "linkjax.study.verbs",

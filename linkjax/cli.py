@@ -16,9 +16,9 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
-from linkjax import cluster, surroundings
 from linkjax import config as configs
-from linkjax.cluster import joining
+from linkjax.devices import cluster, surroundings
+from linkjax.devices.cluster import joining
 from linkjax.errors import NO_ROOM, InputError, LinkjaxError
 from linkjax.models.classifier_spec import Pool
 from linkjax.ops.resize import Interpolation
@@ -200,7 +200,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in commands:
         raise InputError(f"unknown command '{command}'{configs.nearest(command, commands)}; see linkjax --help")
     if not {"-h", "--help"} & set(arguments):  # help starts no device
-        from linkjax import compile_cache
+        from linkjax.devices import compile_cache
 
         surroundings.allow_nans()
         compile_cache.enable()
@@ -306,7 +306,7 @@ def _atlas(arguments: list[str]) -> None:
 
 
 def _label(arguments: list[str]) -> None:
-    from linkjax.label import run
+    from linkjax.outside.label import run
 
     run.run(configs.from_command_line(run.Config, arguments, {}, prog="linkjax label"))
 

@@ -19,15 +19,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import loading, manifest, numerics
-from linkjax.analysis.fit import fit_link
-from linkjax.analysis.regions import measure_regions
+from linkjax import numerics
+from linkjax.analysis.links.fit import fit_link
+from linkjax.analysis.metrics.regions import measure_regions
 from linkjax.errors import LinkjaxError
 from linkjax.models import build
 from linkjax.models.classifier import Classifier
 from linkjax.models.classifier_spec import ClassifierSpec, Preprocessing
 from linkjax.models.generator_spec import Progression, stem_spec
 from linkjax.models.stylegan_xl import Generator
+from linkjax.storage import loading, manifest
 
 #: Of the largest stored value. Float32 in another order of sums stays below 1e-5; TF32 or bfloat16 products do not.
 TOLERANCE = 5e-5

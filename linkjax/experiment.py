@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from linkjax import cluster, progress
 from linkjax import config as configs
-from linkjax import manifest as manifests
 from linkjax.atlas import run as atlas
 from linkjax.config import PathName
+from linkjax.devices import cluster, progress
 from linkjax.errors import InputError
 from linkjax.report.source import LINKS, SEGMENTERS, Source
 from linkjax.stages import PIPELINE, settings_of_stages
+from linkjax.storage import manifest as manifests
 
 # Stage → the folder that it makes in the run's, by the name that other stages' settings have for it.
 _FOLDERS = {

@@ -3,9 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from linkjax.analysis import asked, candidates, measurements
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import asked, candidates
 from linkjax.errors import InputError
-from linkjax.masks.overlay import tint
+from linkjax.outside.masks.overlay import tint
 from linkjax.report import figures
 from linkjax.report.figures import Figure
 

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from demo.architecture import generator_spec
 
-from linkjax.analysis import parts, screening
+from linkjax.analysis.metrics import parts
+from linkjax.analysis.units import screening
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.stylegan_xl import Generator

@@ -20,8 +20,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from linkjax.analysis import class_sums, elastic_net, linear, moments, steering
-from linkjax.analysis.fit import accumulate, fit_link
+from linkjax.analysis.links import class_sums, elastic_net, linear, moments, steering
+from linkjax.analysis.links.fit import accumulate, fit_link
 
 
 def data(samples: int, units: int, w_dim: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import linkjax
-from linkjax.artifacts import Writer
+from linkjax.storage.artifacts import Writer
 
 CLASSES, VAL = 10, 512
 CHUNK = 1024

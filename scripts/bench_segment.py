@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 import linkjax
-from linkjax.analysis import overlap, parts, segmentation
+from linkjax.analysis.metrics import parts
+from linkjax.analysis.segmenters import overlap, segmentation
 from linkjax.demo import factors, world
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec, Progression, imagenet_spec, stem_spec

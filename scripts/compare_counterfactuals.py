@@ -27,9 +27,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import artifacts, cli
-from linkjax.analysis import counterfactual, minimal
-from linkjax.analysis.counterfactual import Outcome
+from linkjax import cli
+from linkjax.analysis.counterfactuals import counterfactual, minimal
+from linkjax.analysis.counterfactuals.counterfactual import Outcome
 from linkjax.demo.bundle import open_bundle
 from linkjax.demo.factors import BREEDS
 from linkjax.models import build
@@ -38,7 +38,8 @@ from linkjax.models.classifier_spec import classifier_spec
 from linkjax.models.generator_spec import imagenet_spec
 from linkjax.models.link import Link, LinkSpec
 from linkjax.models.stylegan_xl import Generator
-from linkjax.stages.counterfactual import MINIMAL
+from linkjax.stages.counterfactual.stage import MINIMAL
+from linkjax.storage import artifacts
 
 _SHOWN = ("images", "distance_l1", "distance_r", "distance_whitened", "distance_w", "units_most", "probability_target")
 _OWN = {"l1": "distance_l1", "l2": "distance_r", "whitened": "distance_whitened"}  # what each penalty keeps small

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 import linkjax
-from linkjax import parallel
-from linkjax.analysis.mlp import Training
-from linkjax.artifacts import Artifact
+from linkjax.analysis.links.mlp import Training
 from linkjax.cli import main as command
 from linkjax.demo.bundle import open_bundle
 from linkjax.demo.factors import BREEDS
+from linkjax.devices import parallel
 from linkjax.stages.evaluate import cycle
+from linkjax.storage.artifacts import Artifact
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 3, 13))
 NET_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-4, -1, 7))

@@ -26,8 +26,8 @@ from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import linkjax
-from linkjax.analysis.motion import measure_motion
-from linkjax.analysis.optical_flow import optical_flow
+from linkjax.analysis.metrics.motion import measure_motion
+from linkjax.analysis.metrics.optical_flow import optical_flow
 from linkjax.demo.bundle import EMBEDDED, open_bundle
 from tests.reference.warped_textures import Case, cases, errors
 

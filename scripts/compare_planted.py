@@ -28,7 +28,7 @@ import numpy as np
 from demo import planted
 
 import linkjax
-from linkjax.analysis import matching
+from linkjax.analysis.comparisons import matching
 from linkjax.analysis.pairs import named_latents
 from linkjax.cli import main as command
 from linkjax.demo.bundle import EMBEDDED

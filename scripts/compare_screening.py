@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts
-from linkjax.analysis import candidates, measurements
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import rank_correlation
+from linkjax.analysis.units import candidates
+from linkjax.storage import artifacts
 
 _TOP = 20  # units of the two lists that are compared
 

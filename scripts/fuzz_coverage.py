@@ -20,8 +20,8 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-with atheris.instrument_imports(include=["linkjax_converters", "linkjax.masks", "linkjax.class_map"]):
-    from linkjax import class_map, masks
+with atheris.instrument_imports(include=["linkjax_converters", "linkjax.outside.masks", "linkjax.outside.class_map"]):
+    from linkjax.outside import class_map, masks
     from linkjax_converters import class_names, preprocessing, state_dict
     from linkjax_converters.reader import snapshot
 

@@ -27,8 +27,8 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
 import fuzz_weight_files
 
-from linkjax import class_map, masks
 from linkjax.errors import InputError
+from linkjax.outside import class_map, masks
 from tests.masks import test_fuzz as damages
 
 SIZE = 16

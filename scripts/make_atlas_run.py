@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linkjax import artifacts, manifest
-from linkjax.analysis import measurements, per_obtained
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import per_obtained
 from linkjax.atlas import examples, pictures, run
 from linkjax.atlas.read import Results
 from linkjax.stages import select, sweep
+from linkjax.storage import artifacts, manifest
 
 WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32, "link": "c3" * 32, "segmenter": "d4" * 32}
 PARTS = ("image", "background", "leg", "body", "tail", "tongue", "eye", "nose", "snout", "ear", "head")

@@ -21,14 +21,17 @@ from compare_screening import compare
 from measure_screening import chain, stage
 
 import linkjax
-from linkjax import artifacts, compile_cache, manifest
-from linkjax.analysis import measurements, screening, stability
 from linkjax.analysis.finite import finite_mean
+from linkjax.analysis.links import stability
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import rank_correlation
-from linkjax.analysis.selectivity import anchor_slopes
+from linkjax.analysis.units import screening
+from linkjax.analysis.units.selectivity import anchor_slopes
 from linkjax.demo.bundle import open_bundle
+from linkjax.devices import compile_cache
 from linkjax.stages import inputs
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, manifest
+from linkjax.storage.swept_values import read_asked
 
 
 def halves(sweep: artifacts.Artifact) -> float:

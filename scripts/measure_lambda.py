@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from linkjax import artifacts
-from linkjax.analysis import class_sums, steering
+from linkjax.analysis.links import class_sums, steering
+from linkjax.storage import artifacts
 
 
 def before(curve: list[dict[str, float]]) -> float | None:

@@ -31,9 +31,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-from linkjax import manifest
 from linkjax.models import build as models
 from linkjax.models.graph.classifier import GraphClassifier
+from linkjax.storage import manifest
 from linkjax_converters.classifier import classifier_from_state_dict
 from linkjax_converters.graph.build import build
 from linkjax_converters.graph.export import export

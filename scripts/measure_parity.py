@@ -26,9 +26,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-from linkjax.analysis import counterfactual, elastic_net, linear
-from linkjax.analysis.fit import accumulate
-from linkjax.analysis.regions import measure_region_batch
+from linkjax.analysis.counterfactuals import counterfactual
+from linkjax.analysis.links import elastic_net, linear
+from linkjax.analysis.links.fit import accumulate
+from linkjax.analysis.metrics.regions import measure_region_batch
 from linkjax.models import build
 from linkjax.models.generator_spec import Progression, stem_spec
 from linkjax.models.stylegan_xl import Generator, layer_outputs

@@ -25,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import linkjax
 from linkjax import numerics
-from linkjax.analysis import asked, measurements, screening, sweep
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.ranks import rank_correlation
-from linkjax.analysis.selectivity import anchor_slopes
+from linkjax.analysis.units import asked, screening, sweep
+from linkjax.analysis.units.selectivity import anchor_slopes
 from linkjax.demo import factors
 from linkjax.demo.bundle import open_bundle
 from linkjax.models import build

@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 
 import linkjax
-from linkjax import compile_cache
 from linkjax.demo.factors import BREEDS
+from linkjax.devices import compile_cache
 
 
 def told(swept: xr.Dataset) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from compare_screening import compare
 
-from linkjax import compile_cache
 from linkjax.demo.bundle import Bundle, open_bundle
 from linkjax.demo.factors import BREEDS
+from linkjax.devices import compile_cache
 from linkjax.stages import PIPELINE
 
 _NARROW = ((25.0, 75.0), (40.0, 60.0))

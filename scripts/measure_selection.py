@@ -19,11 +19,12 @@ import numpy as np
 from measure_screening import chain, stage
 
 import linkjax
-from linkjax import artifacts, compile_cache
-from linkjax.analysis.sweep_table import of_sweep
+from linkjax.analysis.units.sweep_table import of_sweep
 from linkjax.demo import recovery, score
 from linkjax.demo.bundle import Bundle, open_bundle
+from linkjax.devices import compile_cache
 from linkjax.report.figures import style
+from linkjax.storage import artifacts
 
 _FDR = 0.05
 _WAYS = {"steer": "along steering directions", "kernel": "along the kernel"}

@@ -16,11 +16,11 @@ import jax
 import numpy as np
 
 import linkjax
-from linkjax import parallel
-from linkjax.analysis import screening
+from linkjax.analysis.units import screening
 from linkjax.demo.bundle import open_bundle
+from linkjax.devices import parallel
 from linkjax.stages import screen
-from linkjax.sweeping import programs
+from linkjax.stages.sweep import programs
 
 _ANCHORS = 16
 

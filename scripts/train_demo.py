@@ -42,10 +42,10 @@ from demo import (
     segmentation_training,
 )
 
-from linkjax import manifest as manifests
-from linkjax.checkpoint import load_model, save_model
 from linkjax.demo import bundle, factors, world
 from linkjax.errors import InputError
+from linkjax.storage import manifest as manifests
+from linkjax.storage.checkpoint import load_model, save_model
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ def parity() -> Path:
 @pytest.fixture
 def on_devices(monkeypatch):
     """`on_devices(n)`: from now on, all stages run on n devices."""
-    from linkjax import parallel
+    from linkjax.devices import parallel
 
     def use(count: int) -> None:
         few = meshes.mesh_of(count)

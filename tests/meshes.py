@@ -2,7 +2,7 @@
 
 import jax
 
-from linkjax import parallel
+from linkjax.devices import parallel
 
 _every = parallel.mesh
 

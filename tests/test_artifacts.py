@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 import zarr
 
-from linkjax import artifacts, manifest
 from linkjax.errors import InputError
+from linkjax.storage import artifacts, manifest
 
 
 @dataclasses.dataclass(frozen=True)

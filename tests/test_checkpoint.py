@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import checkpoint, errors
+from linkjax import errors
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
+from linkjax.storage import checkpoint
 from tests import compiling
 
 # Orbax leaves the reads of a restore that failed un-awaited, and Python complains when it collects them; these tests
@@ -244,7 +245,7 @@ def test_a_path_without_a_model_says_what_was_found(tmp_path, make, said):
 
 
 def test_nothing_half_written_is_left_when_saving_fails(tmp_path, monkeypatch):
-    from linkjax import manifest
+    from linkjax.storage import manifest
 
     monkeypatch.setattr(manifest, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

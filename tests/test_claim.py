@@ -6,9 +6,9 @@ import sys
 import filelock
 import pytest
 
-from linkjax import claim, manifest
-from linkjax.claim import Claim
 from linkjax.errors import InputError
+from linkjax.storage import claim, manifest
+from linkjax.storage.claim import Claim
 
 
 @pytest.mark.parametrize("resumable", [True, False])
@@ -95,5 +95,5 @@ def test_a_folder_that_exists_is_held_by_one_run(tmp_path):
 
 def test_models_can_be_loaded_where_there_is_no_fcntl():
     """As on Windows."""
-    program = "import sys; sys.modules['fcntl'] = None; import linkjax.loading, linkjax.artifacts"
+    program = "import sys; sys.modules['fcntl'] = None; import linkjax.storage.loading, linkjax.storage.artifacts"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from linkjax import class_map
 from linkjax.errors import InputError
+from linkjax.outside import class_map
 
 SEEN = ("cat", "Collie, Border", "pug")
 

@@ -6,12 +6,12 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax import cluster
 from linkjax.cli import main
-from linkjax.cluster import joining, lost
-from linkjax.cluster.joining import Job
+from linkjax.devices import cluster
+from linkjax.devices.cluster import joining, lost
+from linkjax.devices.cluster.joining import Job
 from linkjax.errors import InputError
-from linkjax.shared_arrays import SharedGroup, write_share
+from linkjax.storage.shared_arrays import SharedGroup, write_share
 
 SLURM = {
     "SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "4", "SLURM_LOCALID": "0", "SLURM_NODEID": "2",

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from linkjax import compile_cache
+from linkjax.devices import compile_cache
 
 PROGRAM = """
 import sys

@@ -3,8 +3,8 @@
 import shutil
 import socket
 
-from linkjax.artifacts import Artifact
 from linkjax.cli import main
+from linkjax.storage.artifacts import Artifact
 
 COMPILED = "as shipped"
 

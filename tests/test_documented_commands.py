@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 import linkjax
-from linkjax import cli, compile_cache
+from linkjax import cli
+from linkjax.devices import compile_cache
 from linkjax.stages import PIPELINE
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 CONFIGS = [f"configs/{file.name}" for file in sorted((ROOT / "configs").glob("*.toml"))]
 PLACEHOLDERS = re.compile(r"[…\[]|\b(STAGE|FILE|SOURCE|HOST|OUT|DIR)\b")
-RUNS = ("linkjax.experiment", "linkjax.label.run", "linkjax.atlas.run", "linkjax.demo.run", "linkjax.doctor")
+RUNS = ("linkjax.experiment", "linkjax.outside.label.run", "linkjax.atlas.run", "linkjax.demo.run", "linkjax.doctor")
 
 
 def commands(path):

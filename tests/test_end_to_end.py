@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, experiment, manifest
+from linkjax import experiment
 from linkjax.atlas import run as atlas
 from linkjax.cli import main
 from linkjax.report.source import Source
 from linkjax.stages import report
+from linkjax.storage import artifacts, manifest
 from tests.stages.conftest import do
 
 COMPILED, DEVICES = "for many runs", 2

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax import memory, parallel
+from linkjax.devices import memory, parallel
 
 SIZE = 256
 

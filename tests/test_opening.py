@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, manifest
 from linkjax.errors import InputError
+from linkjax.storage import artifacts, manifest
 from tests.test_artifacts import WEIGHTS, Config, make
 
 NAMED = {"classes": [4, 5], "class_names": ["pug", "corgi"]}
@@ -43,7 +43,7 @@ def test_missing_chunks_are_named_when_a_result_is_opened(tmp_path):
 
 
 def test_a_link_is_opened_as_its_arrays(tmp_path):
-    from linkjax import checkpoint
+    from linkjax.storage import checkpoint
 
     r, w = (np.random.default_rng(0).normal(size=(9, size)).astype(np.float32) for size in (3, 2))
     link = linkjax.fit_link(r, w, method="ridge", alpha=1.0)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from linkjax.analysis.measurements import METRICS
+from linkjax.analysis.metrics.measurements import METRICS
 from linkjax.atlas.words import WORDS
 
 ROOT = Path(__file__).parents[1]

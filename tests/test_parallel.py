@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax import parallel
+from linkjax.devices import parallel
 
 
 def square(scale, items):

@@ -14,11 +14,11 @@ from PIL import Image
 from linkjax.errors import InputError
 from linkjax.models.classifier_spec import Preprocessing
 from linkjax.ops import resize
-from linkjax.photographs import decode
-from linkjax.photographs.decode import Framing, Item
-from linkjax.photographs.folder import Folder
-from linkjax.photographs.prepared import Prepared
-from linkjax.stages.encode import Encoding
+from linkjax.outside.photographs import decode
+from linkjax.outside.photographs.decode import Framing, Item
+from linkjax.outside.photographs.folder import Folder
+from linkjax.outside.photographs.prepared import Prepared
+from linkjax.stages.encode.stage import Encoding
 from tests.stages.photographs import folder, picture
 
 WHOLE = Framing(40, 40)

@@ -8,9 +8,9 @@ import sys
 import jax
 import pytest
 
-from linkjax import compile_cache, surroundings
 from linkjax.cli import READER_LEFT, main
 from linkjax.config import read_toml
+from linkjax.devices import compile_cache, surroundings
 from linkjax.errors import InputError
 from linkjax.stages import settings_of_stages
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import checkpoint
-from linkjax.analysis.parts import linear_spec
+from linkjax.analysis.metrics.parts import linear_spec
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.generator_spec import Progression, stem_spec
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.stylegan_xl import Generator
+from linkjax.storage import checkpoint
 
 CLASSES = 5
 

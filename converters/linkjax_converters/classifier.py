@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import checkpoint, manifest
-from linkjax.claim import Claim
 from linkjax.errors import InputError, shown
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, ClassifierSpec, classifier_spec
+from linkjax.storage import checkpoint, manifest
+from linkjax.storage.claim import Claim
 from linkjax_converters import classifier_rules, recognise
 from linkjax_converters.bijection import convert
 from linkjax_converters.class_names import read_class_names

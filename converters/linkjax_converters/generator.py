@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.checkpoint import save_model
-from linkjax.claim import Claim
 from linkjax.errors import ConversionError
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec, LayerSpec
 from linkjax.models.stylegan_xl import Generator
+from linkjax.storage.checkpoint import save_model
+from linkjax.storage.claim import Claim
 from linkjax_converters.bijection import Ignore, Rule, convert, oi_to_io, oihw_to_hwio
 from linkjax_converters.reader.snapshot import ModuleRecord, Snapshot, read_snapshot
 

@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from linkjax import checkpoint, manifest
-from linkjax.claim import Claim
 from linkjax.errors import InputError
 from linkjax.models.classifier_spec import Pool, Preprocessing
 from linkjax.models.graph import reference
+from linkjax.storage import checkpoint, manifest
+from linkjax.storage.claim import Claim
 from linkjax_converters.class_names import read_class_names
 from linkjax_converters.preprocessing import read_preprocessing, resolve
 from linkjax_converters.state_dict import read_weights

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from linkjax import checkpoint, manifest
-from linkjax.claim import Claim
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.segmenter import DILATIONS, WIDTHS, Segmenter, SegmenterSpec
+from linkjax.storage import checkpoint, manifest
+from linkjax.storage.claim import Claim
 from linkjax_converters.bijection import Rule, convert, oihw_to_hwio
 from linkjax_converters.state_dict import read_state_dict
 

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from linkjax.array_files import safetensors
 from linkjax.errors import InputError, LinkjaxError, UnsafeFileError, shown
+from linkjax.storage.array_files import safetensors
 from linkjax_converters.reader.plain_values import Allowance, mapping
 from linkjax_converters.reader.records import Call
 from linkjax_converters.reader.torch_file import Storages, read_torch_file

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax.analysis import effect_map, per_obtained, selection
-from linkjax.analysis import query as queries
+from linkjax.analysis.units import effect_map, per_obtained, selection
+from linkjax.analysis.units import query as queries
 from linkjax.atlas import shards, words
 from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax import drawing, parallel
-from linkjax import manifest as manifests
 from linkjax.atlas import pictures
 from linkjax.atlas.read import Results
+from linkjax.devices import drawing, parallel
+from linkjax.storage import manifest as manifests
 
 TILE = 56  # pixels, at most
 _BLOCK = 4096  # samples read at once

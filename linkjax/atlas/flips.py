@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from linkjax import drawing, parallel
-from linkjax import manifest as manifests
-from linkjax.analysis import boundary
-from linkjax.analysis.counterfactual import Outcome
+from linkjax.analysis.counterfactuals import boundary
+from linkjax.analysis.counterfactuals.counterfactual import Outcome
 from linkjax.analysis.finite import finite_mean, finite_std
 from linkjax.atlas import pictures, shards
+from linkjax.devices import drawing, parallel
 from linkjax.report.source import Context, Source
+from linkjax.storage import manifest as manifests
 
 _MOST_UNITS = 20  # transition units told of a pair
 _MOST_PARTS = 12  # and changes of parts

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, features
 
-from linkjax import manifest as manifests
-from linkjax import parallel
-from linkjax.analysis import sweep
+from linkjax.analysis.units import sweep
 from linkjax.atlas import shards
+from linkjax.devices import parallel
 from linkjax.ops.chunked import share_of
-from linkjax.sweeping import programs
+from linkjax.stages.sweep import programs
+from linkjax.storage import manifest as manifests
 
 _SMALL = 48  # pixels, of the pictures in the list and on the map
 _SMALL_COLUMNS, _SMALL_ROWS = 8, 16  # units of a sheet of small pictures

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from linkjax import manifest as manifests
-from linkjax.analysis import measurements, per_obtained, selection
-from linkjax.analysis import query as queries
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import per_obtained, selection
+from linkjax.analysis.units import query as queries
 from linkjax.errors import InputError
 from linkjax.report.source import Context, Source, check_together
+from linkjax.storage import manifest as manifests
 
 #: Roles of results that the atlas shows, and the kinds they may be.
 ROLES = {

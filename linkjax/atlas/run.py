@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from linkjax import artifacts, numerics
-from linkjax import claim as claims
-from linkjax import manifest as manifests
+from linkjax import numerics
 from linkjax.atlas import build, examples, flips, pictures
 from linkjax.atlas.build import Shown
 from linkjax.atlas.read import ROLES, Results, find, find_beside
 from linkjax.config import PathName, positive
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.progress import progress
 from linkjax.stages import inputs
-from linkjax.sweeping import chunks
+from linkjax.stages.sweep import chunks
+from linkjax.storage import artifacts
+from linkjax.storage import claim as claims
+from linkjax.storage import manifest as manifests
 
 DATA = "data"
 

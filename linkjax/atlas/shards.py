@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import manifest as manifests
+from linkjax.storage import manifest as manifests
 
 _KINDS = {"f4": "<f4", "f2": "<f2", "i4": "<i4", "i2": "<i2", "u1": "|u1"}
 _LARGEST_HALF = 65504.0

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from linkjax import manifest as manifests
 from linkjax.demo import factors, world
 from linkjax.errors import InputError
+from linkjax.storage import manifest as manifests
 
 KIND = "demo_bundle"
 MODELS = ("generator", "breeds", "planted", "segmenter")

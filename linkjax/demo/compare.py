@@ -3,20 +3,21 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, parallel
 from linkjax.analysis.pairs import named_latents
 from linkjax.config import PathName
 from linkjax.demo import world
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.truth import raising
+from linkjax.devices import parallel
 from linkjax.ops.chunked import share_of
 from linkjax.stages import inputs
-from linkjax.sweeping import programs
+from linkjax.stages.sweep import programs
+from linkjax.storage import artifacts
 
 DIRECTIONS = ("kernel", "steer")
 _SIGMA = 2.0  # how far a unit is raised and lowered in the pictures, standard deviations within classes
@@ -25,6 +26,8 @@ _SIGMA = 2.0  # how far a unit is raised and lowered in the pictures, standard d
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Compare two sweeps of one classifier, and draw some of its units raised along both."""
+
+    stage: ClassVar[str] = "compare"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from linkjax import artifacts
 from linkjax.analysis.pairs import named_latents
 from linkjax.demo import world
 from linkjax.demo.factors import Z_DIM, factors_of
+from linkjax.storage import artifacts
 
 
 def write_masks(pictures: Path, out: Path, count: int) -> None:

@@ -6,22 +6,24 @@ Swept and scored like a link's, they tell how much of the error lies with the ge
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, checkpoint, loading
 from linkjax.analysis.pairs import named_latents
 from linkjax.config import PathName
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.truth import SELECTIVE, raising
 from linkjax.models.link import with_steering
+from linkjax.storage import artifacts, checkpoint, loading
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Directions for the selective planted units, from the truth."""
+
+    stage: ClassVar[str] = "oracle"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make: the link, with other steering directions; those of noise units are NaN."""

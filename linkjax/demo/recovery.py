@@ -3,26 +3,29 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, loading
-from linkjax.analysis import measurements, stability
 from linkjax.analysis.finite import finite_mean
+from linkjax.analysis.links import stability
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.pairs import named_latents
 from linkjax.config import PathName
 from linkjax.demo import score, world
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.truth import measure_truth, moved_factors, raising, unit_weights
 from linkjax.stages import inputs
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, loading
+from linkjax.storage.swept_values import read_asked
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Score a sweep of the planted classifier."""
+
+    stage: ClassVar[str] = "recovery"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

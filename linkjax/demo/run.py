@@ -10,9 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import artifacts, numerics
-from linkjax import manifest as manifests
-from linkjax.artifacts import Artifact
+from linkjax import numerics
 from linkjax.atlas import run as atlas
 from linkjax.config import PathName
 from linkjax.demo import compare, labels, oracle, recovery, steps
@@ -20,6 +18,9 @@ from linkjax.demo.bundle import EMBEDDED, UNITS, Bundle, open_bundle
 from linkjax.errors import InputError
 from linkjax.report.numbers import number, percent
 from linkjax.stages import PIPELINE
+from linkjax.storage import artifacts
+from linkjax.storage import manifest as manifests
+from linkjax.storage.artifacts import Artifact
 
 _NOTE = "demo.json"  # in the folder being made: which demo it is
 _SHOWN = (

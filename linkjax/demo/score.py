@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import measurements
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import auc, rank_correlation
 from linkjax.demo.truth import SELECTIVE, has_double
 

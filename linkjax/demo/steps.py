@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax import loading
 from linkjax.demo.bundle import Bundle
 from linkjax.demo.factors import BREEDS
+from linkjax.storage import loading
 
 _LABELLED = 20  # pictures the segmentation head is trained from
 _BATCH = 50

@@ -9,7 +9,7 @@ from linkjax.demo.bundle import EMBEDDED, open_bundle
 from linkjax.demo.factors import FACTORS
 from linkjax.demo.truth import unit_weights
 from linkjax.errors import InputError
-from linkjax.loading import load
+from linkjax.storage.loading import load
 from linkjax.study.models import Study
 
 #: Links of the embedded bundle, by classifier, made by scripts/demo/make_links.py.

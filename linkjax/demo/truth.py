@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax.analysis import measurements
+from linkjax.analysis.metrics import measurements
 from linkjax.demo import world
 from linkjax.demo.factors import FACTORS, factors_of, sample
 

@@ -10,10 +10,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linkjax import manifest
 from linkjax.errors import InputError
 from linkjax.models.build import Buffer
 from linkjax.models.classifier_spec import Preprocessing
+from linkjax.models.hashing import arrays_sha256
 from linkjax.models.image_classifier import Classification, ImageClassifier
 
 
@@ -87,7 +87,7 @@ class Foreign(ImageClassifier):
     @property
     def sha256(self) -> str:
         """SHA-256 of the weights, in the order of their pytree."""
-        return manifest.arrays_sha256({f"{place:06}": np.asarray(leaf) for place, leaf in enumerate(self.weights)})
+        return arrays_sha256({f"{place:06}": np.asarray(leaf) for place, leaf in enumerate(self.weights)})
 
     def __call__(self, x: Float[Array, "B H W 3"], stages: bool = False) -> Classification:
         """Activations and class scores of preprocessed images; there are no stages."""

@@ -14,7 +14,7 @@ from linkjax.errors import InputError
 from linkjax.models.build import Buffer, fill, leaves
 from linkjax.ops.conv import dense
 
-#: Which steps raise units: the link's kernel, the paper's, or its steering directions (`linkjax.analysis.steering`).
+#: Which steps raise units: the link's kernel, the paper's, or its steering directions (`analysis.links.steering`).
 Directions = Literal["kernel", "steer"]
 METHODS = ("ols", "ridge", "elastic_net", "mlp")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -50,7 +50,7 @@ class LinkSpec:
 
 
 class Steering(nnx.Module):
-    """Directions in W that raise units, and the moments within classes they come from (`linkjax.analysis.steering`)."""
+    """Directions in W that raise units, and the moments within classes they come from (`analysis.links.steering`)."""
 
     def __init__(self, spec: LinkSpec):
         def zeros(*shape: int) -> Buffer:

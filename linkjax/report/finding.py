@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from linkjax import manifest as manifests
 from linkjax.errors import InputError
+from linkjax.storage import manifest as manifests
 
 
 def results_in(folder: Path, roles: Mapping[str, Sequence[str]]) -> dict[str, Path]:

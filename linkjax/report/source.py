@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts, coordinates
-from linkjax import manifest as manifests
 from linkjax.errors import InputError
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, coordinates
+from linkjax.storage import manifest as manifests
+from linkjax.storage.swept_values import read_asked
 
 LINKS = ("link", "mlp_link")
 SEGMENTERS = ("linear_segmenter", "segmenter")

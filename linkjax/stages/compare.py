@@ -9,12 +9,15 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics
-from linkjax.analysis import cka, finite, matching, selectivity
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.comparisons import cka, matching
+from linkjax.analysis.units import selectivity
 from linkjax.config import PathName, positive
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.progress import progress
 from linkjax.stages import compared_effects, inputs
+from linkjax.storage import artifacts
 
 KIND = "side_by_side"
 _BLOCK = 256  # samples of one class worked on at once

@@ -11,10 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts
-from linkjax.analysis import effect_profiles, finite, measurements, selectivity
+from linkjax.analysis import finite
+from linkjax.analysis.comparisons import effect_profiles
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import selectivity
 from linkjax.errors import InputError
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts
+from linkjax.storage.swept_values import read_asked
 
 _DRAWS = 200  # resamples of anchors, whose number is small
 

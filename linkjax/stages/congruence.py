@@ -3,16 +3,19 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, drawing, numerics, parallel
-from linkjax.analysis import congruence, finite, straightness
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.spaces import congruence, straightness
 from linkjax.config import PathName, positive
+from linkjax.devices import drawing, parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
+from linkjax.storage import artifacts
 
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole paths
 _SHOWN = 4000  # pairs of samples whose distances are stored for a picture
@@ -39,6 +42,8 @@ ROUTES = {
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Measure on held-out pairs the claim behind a linear link: that r and W hold samples in the same order."""
+
+    stage: ClassVar[str] = "congruence"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

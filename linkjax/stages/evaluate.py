@@ -3,19 +3,23 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, drawing, numerics, parallel
-from linkjax.analysis import evaluation, finite, fit, moments
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.links import fit, moments
+from linkjax.analysis.spaces import evaluation
 from linkjax.config import PathName, positive
+from linkjax.devices import drawing, parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
-from linkjax.progress import progress
 from linkjax.stages import Facts, Workload, inputs
+from linkjax.storage import artifacts
 
 _CHUNK = 8  # batches between two notes of what is done
 _ROWS = 2048  # rows per block where nothing is drawn
@@ -40,6 +44,8 @@ METRICS = {
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Check the link on the test split, which it has not seen, against what chance and the class alone would give."""
+
+    stage: ClassVar[str] = "evaluate"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

@@ -5,13 +5,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from linkjax import artifacts, class_map, coordinates, loading, numerics
-from linkjax.analysis import measurements, parts, steering
-from linkjax.analysis.candidates import strongest_units
+from linkjax import numerics
+from linkjax.analysis.links import steering
+from linkjax.analysis.metrics import measurements, parts
+from linkjax.analysis.units.candidates import strongest_units
 from linkjax.errors import InputError
-from linkjax.linking import rows
 from linkjax.models.link import Directions, along
-from linkjax.sweeping import readouts as reading
+from linkjax.outside import class_map
+from linkjax.stages import readouts as reading
+from linkjax.stages import rows
+from linkjax.storage import artifacts, coordinates, loading
 
 #: Classes of the pairs that a stage works on: some, all, or those that its link was fitted on.
 Classes = tuple[int, ...] | Literal["link", "all"]

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from linkjax import artifacts, class_map, coordinates, parallel
-from linkjax import manifest as manifests
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
+from linkjax.devices import parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
-from linkjax.progress import progress
+from linkjax.outside import class_map
 from linkjax.stages import inputs
+from linkjax.storage import artifacts, coordinates
+from linkjax.storage import manifest as manifests
 
 ROWS = 1024  # samples per stored chunk, at most
 _CHUNK_BYTES = 16 << 20  # of activations in one: those of more than 4096 units are stored in smaller chunks

@@ -7,19 +7,22 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from linkjax import artifacts, class_map, numerics, parallel
-from linkjax import manifest as manifests
+from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
 from linkjax.config import PathName, positive
+from linkjax.devices import parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
-from linkjax.progress import progress
+from linkjax.outside import class_map
 from linkjax.stages import Facts, Workload, inputs, of_latents
+from linkjax.storage import artifacts
+from linkjax.storage import manifest as manifests
 
 _CHUNK = 8  # batches between two notes of what is done
 
@@ -27,6 +30,8 @@ _CHUNK = 8  # batches between two notes of what is done
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Sample latents, draw their images, and keep (w, r) of those the classifier recognises."""
+
+    stage: ClassVar[str] = "pairs"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

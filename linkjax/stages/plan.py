@@ -6,23 +6,25 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import cluster, manifest, numerics, parallel
 from linkjax import config as configs
+from linkjax import numerics
 from linkjax.analysis import pairs
 from linkjax.config import PathName
+from linkjax.devices import cluster, parallel
 from linkjax.errors import InputError
 from linkjax.models import build, classifier_spec, generator_spec
 from linkjax.models.classifier import Classifier
 from linkjax.models.stylegan_xl import Generator
 from linkjax.ops.chunked import share_of
 from linkjax.stages import PIPELINE, Facts, Stage, Workload, inputs, settings_of_stages
+from linkjax.storage import manifest
 
 #: Published generators by name, with their resolution.
 GENERATORS = {f"imagenet{resolution}": resolution for resolution in (16, 32, 64, 128, 256, 512, 1024)}
@@ -32,6 +34,8 @@ _PLACEHOLDER = "(not needed to plan)"
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Count the images of every stage of an experiment, and measure memory and time of one batch on this machine."""
+
+    stage: ClassVar[str] = "plan"  # the table of its settings in a TOML
 
     experiment: PathName | None = None
     """The experiment's TOML file; `linkjax plan --config FILE` gives it too."""

@@ -3,14 +3,16 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
-from linkjax import artifacts, cluster
 from linkjax import config as configs
-from linkjax import manifest as manifests
 from linkjax.config import PathName
+from linkjax.devices import cluster
 from linkjax.errors import InputError
 from linkjax.report.finding import results_in
+from linkjax.storage import artifacts
+from linkjax.storage import manifest as manifests
 
 _RESULTS = (
     "pairs",
@@ -33,6 +35,8 @@ _RESULTS = (
 @dataclasses.dataclass(frozen=True)
 class Config:
     """One page with tables and pictures, from any of the results that belong together; none named: all of a run."""
+
+    stage: ClassVar[str] = "report"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make: index.html (complete in itself) and figures/*.png. If no result is named, the page shows those

@@ -3,21 +3,24 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, numerics, parallel
-from linkjax.analysis import candidates, finite, measurements, screening, sweep
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import candidates, screening, sweep
 from linkjax.config import PathName, PathOrWord, positive
+from linkjax.devices import parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
-from linkjax.progress import progress
-from linkjax.stages import inputs
-from linkjax.sweeping import readouts
+from linkjax.stages import inputs, readouts
+from linkjax.storage import artifacts
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
 _CHUNK = 4  # batches between two notes of what is done, at least: a chunk is whole classes
@@ -32,6 +35,8 @@ _UNITS = {
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Price all units at once: derivatives of soft part metrics, times the steps in W that raise units."""
+
+    stage: ClassVar[str] = "screen"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""

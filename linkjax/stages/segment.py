@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,26 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from linkjax import artifacts, checkpoint, cluster, masks, numerics, parallel
-from linkjax.analysis import finite, labelling, overlap, parts
-from linkjax.analysis.few_shot import FewShotTraining
-from linkjax.analysis.heads import FewShotJob, LinearJob
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.metrics import parts
 from linkjax.analysis.pairs import named_latents
-from linkjax.analysis.segmentation import LinearTraining
-from linkjax.claim import Claim
+from linkjax.analysis.segmenters import labelling, overlap
+from linkjax.analysis.segmenters.few_shot import FewShotTraining
+from linkjax.analysis.segmenters.heads import FewShotJob, LinearJob
+from linkjax.analysis.segmenters.segmentation import LinearTraining
 from linkjax.config import PathName, positive
+from linkjax.devices import cluster, parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError, LinkjaxError
-from linkjax.masks.overlay import Panel, sheet
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.ops.chunked import share_of
 from linkjax.ops.resize import resize_nearest
-from linkjax.progress import progress
+from linkjax.outside import masks
+from linkjax.outside.masks.overlay import Panel, sheet
 from linkjax.stages import inputs
+from linkjax.storage import artifacts, checkpoint
+from linkjax.storage.claim import Claim
 
 Job = LinearJob | FewShotJob
 
@@ -55,6 +60,8 @@ and COCO know the names themselves). Parts drawn later lie over parts drawn earl
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Learn part labels from a few masks. First `--draw 20` makes pictures to label; then `--images`, `--masks`."""
+
+    stage: ClassVar[str] = "segment"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make: pictures to label with --draw, else a segmenter that `linkjax.load` reads."""

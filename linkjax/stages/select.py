@@ -4,16 +4,17 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import artifacts, coordinates, numerics, parallel
-from linkjax.analysis import (
+from linkjax import numerics
+from linkjax.analysis.links import steering
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import (
     ablation,
-    measurements,
     nothing_found,
     per_obtained,
     random_directions,
@@ -21,14 +22,15 @@ from linkjax.analysis import (
     selection,
     selectivity,
     shared_directions,
-    steering,
 )
-from linkjax.analysis.sweep import Steps
+from linkjax.analysis.units.sweep import Steps
 from linkjax.config import PathName, positive
+from linkjax.devices import parallel
+from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.progress import progress
 from linkjax.stages import inputs
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, coordinates
+from linkjax.storage.swept_values import read_asked
 
 TABLE = "selected"  # .csv and .parquet beside the arrays
 _CHUNK = 4  # batches between two notes of what is done, unless
@@ -43,6 +45,8 @@ _STORED = ("effect", "low", "high", "p_sign", "consistency")
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Rank units by what they change in which part: effects with intervals, tested, with their doubles named."""
+
+    stage: ClassVar[str] = "select"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make: arrays, selected.csv and selected.parquet."""

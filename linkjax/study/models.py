@@ -35,7 +35,7 @@ class Study:
                 f"found one of {found[0]} to {found[1]}; fit it on pairs of these models"
             )
         if self.segmenter is not None:
-            from linkjax.analysis import parts
+            from linkjax.analysis.metrics import parts
 
             parts.check_fit(self.generator.spec, self.segmenter.spec)
 

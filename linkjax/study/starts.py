@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from linkjax import parallel
 from linkjax.analysis import pairs as drawing
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
 from linkjax.study.models import Study

@@ -7,21 +7,24 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from linkjax import coordinates, numerics, opening, parallel
-from linkjax.analysis import finite, selection
-from linkjax.analysis.steering import NONE
-from linkjax.analysis.sweep_table import of_sweep
+from linkjax import numerics
+from linkjax.analysis import finite
+from linkjax.analysis.links.steering import NONE
+from linkjax.analysis.units import selection
+from linkjax.analysis.units.sweep_table import of_sweep
+from linkjax.devices import parallel
 from linkjax.errors import InputError
-from linkjax.in_memory import InMemory
 from linkjax.models.link import Directions, along
-from linkjax.stages import counterfactual as searching
 from linkjax.stages import inputs
+from linkjax.stages import readouts as reading
 from linkjax.stages import screen as screening
-from linkjax.stages import sweep as sweeping
+from linkjax.stages.counterfactual import stage as searching
+from linkjax.stages.sweep import programs
+from linkjax.stages.sweep import stage as sweeping
+from linkjax.storage import coordinates, opening
+from linkjax.storage.in_memory import InMemory
 from linkjax.study.models import Study
 from linkjax.study.starts import map_study, start_arrays
-from linkjax.sweeping import programs
-from linkjax.sweeping import readouts as reading
 
 _HERE = "(in memory)"  # what a stage's settings name where they ask for a folder
 
@@ -117,7 +120,7 @@ def select(found: xr.Dataset | str | Path, query: str | None = None, fdr: float 
       query: such as "ear.area > 0 and fidelity > 0.5"; None: every significant effect.
       fdr: expected share of false discoveries, in (0, 1).
       settings: where a sweep is given: of the tests, as `selection.measure_effects`.
-    Returns: see `linkjax.analysis.selection.select`.
+    Returns: see `linkjax.analysis.units.selection.select`.
     Raises: InputError for words of the query that are not understood.
     """
     if isinstance(found, str | Path):

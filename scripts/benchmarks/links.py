@@ -8,7 +8,7 @@ from bench_link import data
 
 from benchmarks.record import Row, row
 from benchmarks.timing import in_turns
-from linkjax.analysis.fit import fit_link
+from linkjax.analysis.links.fit import fit_link
 
 
 def measure(samples: int, units: int, w_dim: int, repeats: int) -> list[Row]:

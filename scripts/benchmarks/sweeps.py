@@ -16,9 +16,10 @@ from benchmarks.encode import counted
 from benchmarks.record import Row, row
 from benchmarks.synthesis import operations, traffic
 from benchmarks.timing import Seconds, compiled, in_turns
-from linkjax import checkpoint, manifest, numerics
-from linkjax.analysis import measurements, parts, screening, sweep
-from linkjax.analysis.regions import measure_region_batch
+from linkjax import numerics
+from linkjax.analysis.metrics import measurements, parts
+from linkjax.analysis.metrics.regions import measure_region_batch
+from linkjax.analysis.units import screening, sweep
 from linkjax.demo.bundle import open_bundle
 from linkjax.models import build
 from linkjax.models.classifier import Classifier, classifier_spec
@@ -26,9 +27,10 @@ from linkjax.models.generator_spec import imagenet_spec
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.link import Link, LinkSpec
 from linkjax.models.stylegan_xl import Generator
-from linkjax.stages import link as link_stage
 from linkjax.stages import pairs as pairs_stage
 from linkjax.stages import sweep as sweep_stage
+from linkjax.stages.link import stage as link_stage
+from linkjax.storage import checkpoint, manifest
 from tests.reference.compilations import compilations
 
 

@@ -14,8 +14,9 @@ import optax
 from demo import fast_resnet, planted, training
 from flax import nnx
 
-from linkjax import numerics, parallel
+from linkjax import numerics
 from linkjax.demo import factors, world
+from linkjax.devices import parallel
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.stylegan_xl import Generator

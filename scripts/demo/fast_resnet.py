@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from linkjax import parallel
+from linkjax.devices import parallel
 from linkjax.models.layers import BatchNorm, Conv
 from linkjax.models.resnet import ResNet
 from linkjax.ops.full_conv import full_conv

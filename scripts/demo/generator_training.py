@@ -14,8 +14,9 @@ import optax.contrib
 from demo import losses, training
 from flax import nnx
 
-from linkjax import numerics, parallel
+from linkjax import numerics
 from linkjax.demo import factors, world
+from linkjax.devices import parallel
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.models.stylegan_xl import Generator, layer_outputs

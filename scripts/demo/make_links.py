@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from linkjax import compile_cache
-from linkjax.checkpoint import load_model, save_model
 from linkjax.demo.bundle import EMBEDDED, open_bundle
 from linkjax.demo.factors import BREEDS
 from linkjax.demo.study import LINKS
+from linkjax.devices import compile_cache
 from linkjax.stages import PIPELINE
+from linkjax.storage.checkpoint import load_model, save_model
 
 
 def stage(name: str, out: Path, **settings) -> str:

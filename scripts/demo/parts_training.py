@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax.analysis import overlap, segmentation
-from linkjax.analysis.parts import draw_with_parts
+from linkjax.analysis.metrics.parts import draw_with_parts
+from linkjax.analysis.segmenters import overlap, segmentation
 from linkjax.demo import factors, world
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.models.stylegan_xl import Generator

@@ -12,9 +12,9 @@ import optax
 from demo import losses, training
 from demo.classifier_training import augmented
 
-from linkjax import parallel
-from linkjax.analysis import overlap
+from linkjax.analysis.segmenters import overlap
 from linkjax.demo import factors, world
+from linkjax.devices import parallel
 from linkjax.ops.full_conv import full_conv
 
 Array = jax.Array

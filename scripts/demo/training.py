@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from linkjax import parallel
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 
 Array = jax.Array

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from linkjax import numerics
-from linkjax.analysis import measurements, parts, screening, sweep
+from linkjax.analysis.metrics import measurements, parts
+from linkjax.analysis.units import screening, sweep
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.link import Link, LinkSpec

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import asked, sweep
+from linkjax.analysis.units import asked, sweep
 from linkjax.errors import InputError
 
 ALL = (np.full(2, -9.0), np.full(2, 9.0))

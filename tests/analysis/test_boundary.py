@@ -1,6 +1,6 @@
 import numpy as np
 
-from linkjax.analysis import boundary
+from linkjax.analysis.counterfactuals import boundary
 
 
 def straight():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import cka, effect_profiles, matching
+from linkjax.analysis.comparisons import cka, effect_profiles, matching
 from linkjax.errors import InputError
 
 

@@ -5,7 +5,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import congruence
+from linkjax.analysis.spaces import congruence
 from linkjax.errors import InputError
 
 

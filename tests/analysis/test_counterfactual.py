@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax import parallel
-from linkjax.analysis import counterfactual
-from linkjax.analysis.counterfactual import Outcome, Recipe
+from linkjax.analysis.counterfactuals import counterfactual
+from linkjax.analysis.counterfactuals.counterfactual import Outcome, Recipe
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, COUNTERFACTUAL_F32, COUNTERFACTUAL_F64

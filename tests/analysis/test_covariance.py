@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis.covariance import ledoit_wolf, principal_components
+from linkjax.analysis.links.covariance import ledoit_wolf, principal_components
 from linkjax.errors import InputError
 from tests.tolerances import EVALUATION
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import dual, linear
-from linkjax.analysis.fit import accumulate, fit_link
+from linkjax.analysis.links import dual, linear
+from linkjax.analysis.links.fit import accumulate, fit_link
 from tests import tolerances as tol
 
 
@@ -30,7 +30,7 @@ def test_the_dual_solution_is_that_of_the_moments(few, alpha, in_place, monkeypa
 
 
 def test_fit_link_takes_the_dual_where_units_outnumber_samples_and_makes_no_moments(few, monkeypatch):
-    from linkjax.analysis import fit
+    from linkjax.analysis.links import fit
 
     expected = fit_link(*few, "ridge", validation=few, alphas=(0.1, 5.0, 50.0))
     r, w = few

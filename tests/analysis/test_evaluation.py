@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import evaluation as ev
+from linkjax.analysis.spaces import evaluation as ev
 from tests import tolerances as tol
 
 N, UNITS, W_DIM, CLASSES = 60, 9, 4, 8

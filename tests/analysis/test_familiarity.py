@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import familiarity, moments
+from linkjax.analysis.links import moments
+from linkjax.analysis.spaces import familiarity
 
 
 def test_training_samples_have_an_rms_distance_of_one_whatever_their_scale():

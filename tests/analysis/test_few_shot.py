@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax.analysis.few_shot import FewShotTraining, few_shot_targets, learning_rate, train_few_shot
+from linkjax.analysis.segmenters.few_shot import FewShotTraining, few_shot_targets, learning_rate, train_few_shot
 from linkjax.models.segmenter import SegmenterSpec
 from tests import draws
 

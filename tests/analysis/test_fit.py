@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import elastic_net, fit
-from linkjax.analysis.fit import accumulate, fit_from_moments, fit_link
+from linkjax.analysis.links import elastic_net, fit
+from linkjax.analysis.links.fit import accumulate, fit_from_moments, fit_link
 from linkjax.errors import InputError
 from linkjax.models.link import Link
 from tests import tolerances as tol

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.analysis.metrics.image_metrics import IMAGE_METRICS, measure_images
 from linkjax.errors import InputError
 from tests.reference import region_loops
 from tests.tolerances import BATCHING, REGIONS

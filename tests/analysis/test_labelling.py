@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import labelling
+from linkjax.analysis.segmenters import labelling
 from linkjax.errors import InputError
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkjax.analysis import measurements
-from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
-from linkjax.analysis.regions import measure_regions
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.metrics.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.analysis.metrics.regions import measure_regions
 from linkjax.errors import InputError
 
 NAMES = list(measurements.METRICS)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from linkjax import parallel
-from linkjax.analysis import minimal
-from linkjax.analysis.counterfactual import Outcome, through_head
-from linkjax.analysis.covariance import ledoit_wolf
-from linkjax.analysis.minimal import Minimal, Models
+from linkjax.analysis.counterfactuals import minimal
+from linkjax.analysis.counterfactuals.counterfactual import Outcome, through_head
+from linkjax.analysis.counterfactuals.minimal import Minimal, Models
+from linkjax.analysis.links.covariance import ledoit_wolf
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from tests.analysis import fakes
 from tests.tolerances import BATCHING, MINIMAL_LENGTH

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import mlp
-from linkjax.analysis.fit import accumulate, fit_link
-from linkjax.analysis.mlp import Training
+from linkjax.analysis.links import mlp
+from linkjax.analysis.links.fit import accumulate, fit_link
+from linkjax.analysis.links.mlp import Training
 from linkjax.models.link import MLPLink
 
 TRAINING = Training(hidden=(64,), epochs=60, batch=128, learning_rate=3e-3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import host_moments, moments
+from linkjax.analysis.links import host_moments, moments
 from tests import tolerances as tol
 
 UNITS, W_DIM, PAD = 7, 3, 16

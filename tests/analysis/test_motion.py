@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
-from linkjax import parallel
-from linkjax.analysis import motion
-from linkjax.analysis.optical_flow import optical_flow
+from linkjax.analysis.metrics import motion
+from linkjax.analysis.metrics.optical_flow import optical_flow
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from tests import tolerances
 from tests.reference.warped_textures import cases, errors, texture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from linkjax.analysis import nothing_found, selection
+from linkjax.analysis.units import nothing_found, selection
 
 FDR, FLIPS = 0.05, 10000
 

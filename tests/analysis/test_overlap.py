@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import overlap
+from linkjax.analysis.segmenters import overlap
 from linkjax.errors import InputError
 from tests import tolerances
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linkjax import numerics
-from linkjax.analysis import parts
+from linkjax.analysis.metrics import parts
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter

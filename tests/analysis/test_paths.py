@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax import parallel
-from linkjax.analysis import measurements, minimal, paths
+from linkjax.analysis.counterfactuals import minimal, paths
+from linkjax.analysis.metrics import measurements
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from tests import draws
 from tests.analysis import fakes

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import linkjax
-from linkjax.analysis import per_obtained, query, selection, selectivity
+from linkjax.analysis.units import per_obtained, query, selection, selectivity
 from linkjax.errors import InputError
 
 LABELS = np.arange(16) % 4

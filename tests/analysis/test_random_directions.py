@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from linkjax.analysis import candidates, class_sums, steering, sweep
-from linkjax.analysis.random_directions import draw_directions, plan_steered_walk, plan_walk, unit_directions
+from linkjax.analysis.links import class_sums, steering
+from linkjax.analysis.units import candidates, sweep
+from linkjax.analysis.units.random_directions import draw_directions, plan_steered_walk, plan_walk, unit_directions
 
 
 def test_directions_have_length_one_stay_among_live_units_and_do_not_depend_on_their_number():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import readouts, steering
+from linkjax.analysis.links import steering
+from linkjax.analysis.units import readouts
 from linkjax.errors import InputError
 from tests.analysis.test_steering import UNITS, W_DIM, _within
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import linkjax
-from linkjax.analysis.regions import Regions, measure_region_batch, measure_regions
+from linkjax.analysis.metrics.regions import Regions, measure_region_batch, measure_regions
 from linkjax.errors import InputError
 from tests.reference import region_loops
 from tests.tolerances import BATCHING, ENTROPY_TIES, REGIONS

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkjax.analysis import response
+from linkjax.analysis.units import response
 from linkjax.errors import InputError
 from tests.tolerances import SWEEP
 

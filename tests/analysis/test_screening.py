@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import parts, regions, screening
+from linkjax.analysis.metrics import parts, regions
+from linkjax.analysis.units import screening
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter

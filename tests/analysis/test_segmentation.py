@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import segmentation
-from linkjax.analysis.segmentation import UNLABELLED, LinearTraining
+from linkjax.analysis.segmenters import segmentation
+from linkjax.analysis.segmenters.segmentation import UNLABELLED, LinearTraining
 from linkjax.errors import InputError
 from linkjax.models.linear_segmenter import LinearSegmenterSpec, linear_scores
 from tests import draws, tolerances

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis import response, selectivity
+from linkjax.analysis.units import response, selectivity
 from linkjax.errors import InputError
 
 

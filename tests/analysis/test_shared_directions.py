@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import class_sums, steering
-from linkjax.analysis.shared_directions import shared_directions
+from linkjax.analysis.links import class_sums, steering
+from linkjax.analysis.units.shared_directions import shared_directions
 from linkjax.errors import InputError
 
 

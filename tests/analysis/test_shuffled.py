@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import linear, shuffled
-from linkjax.analysis.fit import accumulate
+from linkjax.analysis.links import linear, shuffled
+from linkjax.analysis.links.fit import accumulate
 from tests import tolerances as tol
 
 

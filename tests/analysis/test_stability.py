@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import stability
+from linkjax.analysis.links import stability
 from linkjax.errors import InputError
 
 

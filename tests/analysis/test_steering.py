@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax.analysis import class_sums, fit, moments, steering
-from linkjax.analysis.class_sums import Within
+from linkjax.analysis.links import class_sums, fit, moments, steering
+from linkjax.analysis.links.class_sums import Within
 from linkjax.errors import InputError
-from linkjax.linking import summing
+from linkjax.stages.link import summing
 from tests.tolerances import LINK_ERROR, LINK_FLOAT32, MOMENTS
 
 W_DIM, UNITS = 6, 9

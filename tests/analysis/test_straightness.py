@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis import straightness
+from linkjax.analysis.spaces import straightness
 
 T = np.linspace(0, 1, 9)[:, None]
 

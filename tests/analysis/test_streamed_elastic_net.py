@@ -2,10 +2,10 @@ import jax
 import numpy as np
 import pytest
 
-from linkjax import parallel
-from linkjax.analysis import elastic_net, streamed_elastic_net
-from linkjax.analysis.fit import accumulate
-from linkjax.analysis.streamed_elastic_net import Steps
+from linkjax.analysis.links import elastic_net, streamed_elastic_net
+from linkjax.analysis.links.fit import accumulate
+from linkjax.analysis.links.streamed_elastic_net import Steps
+from linkjax.devices import parallel
 
 BATCH = 56  # leaves a remainder of 16 pairs out, of which the whole gradient must know
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from linkjax import numerics
-from linkjax.analysis import asked, response, sweep
-from linkjax.analysis.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.analysis.metrics.image_metrics import IMAGE_METRICS, measure_images
+from linkjax.analysis.units import asked, response, sweep
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.link import LinkSpec, link_class

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import scipy.stats
 
-from linkjax.analysis import transitions
+from linkjax.analysis.counterfactuals import transitions
 
 
 def at_random(rng, searches, live, most):

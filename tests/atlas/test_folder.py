@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from linkjax import artifacts, cli, manifest
-from linkjax.analysis.effect_map import effect_map
+from linkjax import cli
+from linkjax.analysis.units.effect_map import effect_map
 from linkjax.atlas import examples, pictures, run, shards
 from linkjax.atlas.read import Results, find
+from linkjax.storage import artifacts, manifest
 from scripts import make_atlas_run
 from tests.atlas.conftest import SHAPE, UNITS
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from linkjax.analysis import query as queries
-from linkjax.analysis import selection
+from linkjax.analysis.units import query as queries
+from linkjax.analysis.units import selection
 from linkjax.atlas.read import Results
 from linkjax.errors import InputError
 from tests.atlas.conftest import UNITS

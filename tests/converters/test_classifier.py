@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from linkjax import checkpoint
 from linkjax.errors import ConversionError, InputError
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import ARCHITECTURES
+from linkjax.storage import checkpoint
 from linkjax_converters import classifier_rules
 from linkjax_converters.bijection import convert
 from linkjax_converters.classifier import classifier_from_state_dict, classifier_shapes, convert_classifier

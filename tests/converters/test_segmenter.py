@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from linkjax import checkpoint
 from linkjax.errors import ConversionError, InputError
 from linkjax.models.segmenter import DILATIONS
+from linkjax.storage import checkpoint
 from linkjax_converters.segmenter import convert_segmenter, segmenter_from_state_dict
 from linkjax_converters.state_dict import read_state_dict
 from tests.tolerances import SEGMENTER

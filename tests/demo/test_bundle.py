@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax.analysis.parts import draw_with_parts
+from linkjax.analysis.metrics.parts import draw_with_parts
 from linkjax.demo import bundle, factors, world
 from linkjax.errors import InputError
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkjax.analysis import measurements
+from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import rank_correlation
 from linkjax.demo import oracle, score, truth, world
 from linkjax.demo.factors import FACTORS

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linkjax import artifacts
+from linkjax.storage import artifacts
 
 SIZE = 16
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linkjax import masks
 from linkjax.cli import main
 from linkjax.errors import InputError
-from linkjax.label.server import TOKEN, Server
-from linkjax.label.store import Store
+from linkjax.outside import masks
+from linkjax.outside.label.server import TOKEN, Server
+from linkjax.outside.label.store import Store
 from tests.label import browser as driven
 from tests.label.pictures import SIZE, pictures
 

@@ -1,7 +1,7 @@
 import pytest
 
 from linkjax.errors import InputError
-from linkjax.linking import groups
+from linkjax.stages.link import groups
 
 
 def test_ids_and_ranges_are_the_classes_there_are():

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from linkjax import artifacts
-from linkjax.linking import rows
+from linkjax.stages import rows
+from linkjax.storage import artifacts
 
 UNITS, W_DIM = 5, 2
 SCATTERED = [(at, at + 3) for at in range(0, 300, 10)]  # 90 rows of 30 places

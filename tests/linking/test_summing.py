@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjax.analysis import moments
-from linkjax.linking import summing
+from linkjax.analysis.links import moments
+from linkjax.stages.link import summing
 from tests import tolerances
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linkjax import masks
 from linkjax.errors import InputError
+from linkjax.outside import masks
 
 CASES = Path(__file__).parents[1] / "cases" / "masks"
 PICTURES = [f"{number:06d}" for number in range(4)]

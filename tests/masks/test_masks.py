@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linkjax import masks
 from linkjax.demo import factors, world
 from linkjax.errors import InputError
-from linkjax.masks import drawing
-from linkjax.masks.coco import _uncompressed
+from linkjax.outside import masks
+from linkjax.outside.masks import drawing
+from linkjax.outside.masks.coco import _uncompressed
 
 SIZE = world.SIZE
 STEMS = ("000000", "000001", "000002")

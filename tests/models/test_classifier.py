@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax import checkpoint, numerics
+from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier import ARCHITECTURES, Classifier, ClassifierSpec, Preprocessing, classifier_spec
 from linkjax.models.layers import BatchNorm
+from linkjax.storage import checkpoint
 from tests.tolerances import BATCHING, PREPROCESS
 
 COMPILED = "as shipped"

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax import checkpoint, numerics
+from linkjax import numerics
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier_spec import Preprocessing
 from linkjax.models.graph import program, view
 from linkjax.models.graph.classifier import GraphClassifier, GraphSpec
+from linkjax.storage import checkpoint
 from tests.graphs import GRAPH, classifier, images, read
 from tests.tolerances import BATCHING
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import checkpoint
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.ops.resize import filter_weights
+from linkjax.storage import checkpoint
 from tests import draws, tolerances
 
 SPEC = LinearSegmenterSpec(("low", "other", "high"), (5, 4, 3), 16, 3, ("background", "cap", "stem"))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import checkpoint
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec, MLPLink, link_class
+from linkjax.storage import checkpoint
 from tests import tolerances as tol
 
 SPEC = LinkSpec(units=5, w_dim=3)

@@ -91,7 +91,7 @@ def classify(models: Models, pixels):
 
 
 def measure(pixels, references, labels, parts: int):
-    """[B, 1 + parts, metrics] as `linkjax.analysis.measurements.measure`, of bytes [B, 3, H, W]."""
+    """[B, 1 + parts, metrics] as `linkjax.analysis.metrics.measurements.measure`, of bytes [B, 3, H, W]."""
     batch, _, height, width = pixels.shape
     encoded, linear, response = colours(pixels.float() / 255)
     luma, light, lab = weighted(encoded), weighted(linear), lab_of(response)
@@ -129,7 +129,7 @@ def measure(pixels, references, labels, parts: int):
 
 
 def image_metrics(encoded, luma, lab, counts, references):
-    """Of whole images: the columns of `linkjax.analysis.image_metrics`."""
+    """Of whole images: the columns of `linkjax.analysis.metrics.image_metrics`."""
     top, bottom = encoded.amax(1), encoded.amin(1)
     down, right = luma.diff(dim=1).abs(), luma.diff(dim=2).abs()
     reference_lab = lab_of(colours(references)[2])
@@ -172,7 +172,7 @@ def places(height: int, width: int, like):
 
 
 def soft_sums(images, scores, temperature: float, trim: float):
-    """[P, 11] of one image, as `linkjax.analysis.screening.soft_sums`."""
+    """[P, 11] of one image, as `linkjax.analysis.units.screening.soft_sums`."""
     share = (((scores / temperature).softmax(1) - trim) / (1 - 2 * trim)).clamp(0, 1)
     member = share**2 * (3 - 2 * share)
     encoded, linear, response = colours(((images + 1) / 2).clamp(0, 1))

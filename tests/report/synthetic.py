@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from linkjax import artifacts, manifest
-from linkjax.analysis import boundary
+from linkjax.analysis.counterfactuals import boundary
+from linkjax.storage import artifacts, manifest
 
 WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32}
 CLASSES = (207, 208, 235, 281)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from linkjax import artifacts
 from linkjax.report import page
 from linkjax.report.source import Source
 from linkjax.report.words import effects_in_words, sentence
+from linkjax.storage import artifacts
 from tests.report import synthetic
 
 PARTS, METRICS = ("image", "leg", "body"), ("lightness", "area", "area_share", "centroid_y", "axis_major", "change")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from linkjax.checkpoint import load_model
+from linkjax.storage.checkpoint import load_model
 from tests import compiling
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_demo.py"

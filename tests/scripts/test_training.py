@@ -13,7 +13,7 @@ import optax
 import pytest
 from flax import nnx
 
-from linkjax import parallel
+from linkjax.devices import parallel
 from linkjax.errors import InputError
 from linkjax.models.classifier import Classifier, ClassifierSpec
 

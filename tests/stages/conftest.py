@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
 from linkjax.cli import main
+from linkjax.storage import artifacts, checkpoint, manifest
 from tests import worlds
 from tests.stages import photographs as files
 
@@ -153,7 +153,7 @@ def congruence(world, network) -> str:
 @pytest.fixture
 def killed_after(monkeypatch):
     """`killed_after(n)`: the next run is stopped when it asks for its (n + 1)-th batch, as by Ctrl-C."""
-    from linkjax import parallel
+    from linkjax.devices import parallel
 
     original = parallel.map_batches
 

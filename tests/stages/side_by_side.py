@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from linkjax import artifacts
 from linkjax.stages import pairs as stage
+from linkjax.storage import artifacts
 
 
 def planted(path: Path, like: str, r: np.ndarray, name: str = "planted") -> str:

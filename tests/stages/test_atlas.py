@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 
 import linkjax
-from linkjax import artifacts
 from linkjax.atlas import examples, flips, pictures
 from linkjax.atlas.read import Results
 from linkjax.report.source import Context, Source
+from linkjax.storage import artifacts
 from tests.stages.conftest import SWEEP, do
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
-from linkjax.analysis.matching import PRIVATE, SHARED
+from linkjax.analysis.comparisons.matching import PRIVATE, SHARED
 from linkjax.cli import main
+from linkjax.storage import artifacts
 from tests.stages.conftest import assert_same_bits, do
 from tests.stages.side_by_side import planted, told
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
-from linkjax.analysis import straightness
+from linkjax.analysis.spaces import straightness
 from linkjax.cli import main
+from linkjax.storage import artifacts
 from tests import tolerances
 from tests.stages.conftest import CONGRUENCE, assert_same_bits, chunks_done, do
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts
-from linkjax.analysis.counterfactual import Outcome
+from linkjax.analysis.counterfactuals.counterfactual import Outcome
 from linkjax.cli import main
+from linkjax.storage import artifacts
 from tests import tolerances
 from tests.stages.conftest import COUNTERFACTUAL, assert_same_bits, chunks_done, do
 
@@ -79,7 +79,7 @@ def test_a_path_leads_from_the_sample_to_the_stored_counterfactual(world):
 
 
 def test_parts_are_measured_at_both_ends_of_a_path(world, tmp_path):
-    from linkjax import checkpoint
+    from linkjax.storage import checkpoint
     from tests import worlds
 
     head = worlds.segmenter(linkjax.load(world.generator), ("ear", "tail"))
@@ -146,7 +146,7 @@ def test_the_original_start_is_a_search_of_its_own_name(world, tmp_path):
 
 
 def test_a_classifier_without_a_head_is_refused(world, tmp_path, capsys):
-    from linkjax import checkpoint
+    from linkjax.storage import checkpoint
     from tests import worlds
 
     checkpoint.save_model(tmp_path / "headless", worlds.classifier(num_classes=0), source={})

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 import linkjax
-from linkjax import artifacts
 from linkjax.cli import main
-from linkjax.photographs import decode
-from linkjax.photographs.folder import Folder
+from linkjax.outside.photographs import decode
+from linkjax.outside.photographs.folder import Folder
+from linkjax.storage import artifacts
 from tests import tolerances
 from tests.stages.conftest import assert_same_bits, chunks_done, do
 from tests.stages.photographs import folder, picture

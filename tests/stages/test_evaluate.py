@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint
 from linkjax.cli import main
+from linkjax.storage import artifacts, checkpoint
 from tests import worlds
 from tests.stages.conftest import EVALUATE, assert_same_bits, chunks_done, do
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, manifest
 from linkjax.cli import main
+from linkjax.storage import artifacts, manifest
 from tests.stages.conftest import PAIRS, do, half_masks
 
 
@@ -150,9 +150,9 @@ def test_a_disk_that_cannot_be_written_is_refused_before_any_work(world, small_d
 
 def test_a_compile_cache_without_room_costs_time_and_nothing_else(tmp_path):
     code = """
-import resource, jax, linkjax.compile_cache
+import resource, jax, linkjax.devices.compile_cache
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-assert linkjax.compile_cache.enable() is not None
+assert linkjax.devices.compile_cache.enable() is not None
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 print(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64))))
 """

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, manifest
 from linkjax.cli import main
 from linkjax.stages import inputs
+from linkjax.storage import artifacts, manifest
 from tests import tolerances
 from tests.stages.conftest import CONGRUENCE, COUNTERFACTUAL, ENCODE, EVALUATE, SCREEN, SWEEP, do
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from linkjax import artifacts, checkpoint
+from linkjax.storage import artifacts, checkpoint
 from tests import graphs, tolerances, worlds
 from tests.stages.conftest import PAIRS, SELECT, SWEEP, do
 

@@ -18,7 +18,7 @@ import pytest
 import zarr
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
+from linkjax.storage import artifacts, checkpoint, manifest
 from tests import compiling, worlds
 from tests.stages.conftest import half_masks, notes
 from tests.stages.photographs import folder

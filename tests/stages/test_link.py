@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint
-from linkjax.analysis import host_moments
+from linkjax.analysis.links import host_moments
 from linkjax.cli import main
 from linkjax.errors import InputError
-from linkjax.linking import rows, summing, wide
-from linkjax.stages import link as link_stage
+from linkjax.stages import rows
+from linkjax.stages.link import stage as link_stage
+from linkjax.stages.link import summing, wide
+from linkjax.storage import artifacts, checkpoint
 from tests import tolerances
 from tests.stages.conftest import do
 

@@ -9,11 +9,11 @@ import pytest
 import zarr
 
 import linkjax
-from linkjax import artifacts, checkpoint, loading, manifest
-from linkjax.analysis import mlp
 from linkjax.analysis import pairs as analysis
+from linkjax.analysis.links import mlp
 from linkjax.cli import main
 from linkjax.models import build
+from linkjax.storage import artifacts, checkpoint, loading, manifest
 from tests import worlds
 from tests.stages.conftest import COUNTERFACTUAL, do
 from tests.stages.photographs import folder

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint
 from linkjax.cli import main
 from linkjax.models import build
+from linkjax.storage import artifacts, checkpoint
 from tests import tolerances, worlds
 from tests.stages.conftest import assert_same_bits, chunks_done, do
 

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint
 from linkjax.analysis import pairs as analysis
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier import Classifier
 from linkjax.report.source import Context, Source
-from linkjax.stages import counterfactual, inputs, of_latents
+from linkjax.stages import inputs, of_latents
 from linkjax.stages import pairs as stage
+from linkjax.stages.counterfactual import stage as counterfactual
+from linkjax.storage import artifacts, checkpoint
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, chunks_done, do
 

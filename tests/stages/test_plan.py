@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from linkjax import artifacts
 from linkjax.cli import main
 from linkjax.stages import plan
+from linkjax.storage import artifacts
 from tests.stages.conftest import SWEEP, do
 
 

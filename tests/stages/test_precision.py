@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linkjax import artifacts
 from linkjax.cli import main
+from linkjax.storage import artifacts
 from tests.stages.conftest import COUNTERFACTUAL, SCREEN, do, half_masks
 
 FEW = ["--n-train", "8", "--n-val", "0", "--n-test", "2", "--truncation", "1", "--keep", "all", "--batch-size", "24"]

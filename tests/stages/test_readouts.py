@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax.analysis import readouts as solving
-from linkjax.analysis import steering
+from linkjax.analysis.links import steering
+from linkjax.analysis.units import readouts as solving
 from linkjax.cli import main
 from linkjax.errors import InputError
-from linkjax.sweeping import readout_files
-from linkjax.sweeping.readouts import resolve
+from linkjax.outside import readout_files
+from linkjax.stages.readouts import resolve
 from tests import tolerances
 from tests.stages.conftest import SELECT, SWEEP, do
 

@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from linkjax import artifacts, cli, manifest
+from linkjax import cli
 from linkjax.errors import InputError
 from linkjax.stages import report
+from linkjax.storage import artifacts, manifest
 from tests.report import synthetic
 
 HOSTILE = ("<script>alert(1)</script>", '" onerror="x', "{{ 7 * 7 }}", "a & b")

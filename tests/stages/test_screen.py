@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint
-from linkjax.analysis import screening
+from linkjax.analysis.units import screening
 from linkjax.cli import main
 from linkjax.stages import screen
+from linkjax.storage import artifacts, checkpoint
 from tests import tolerances, worlds
 from tests.stages.conftest import PARTS, SCREEN, assert_same_bits, chunks_done, do
 

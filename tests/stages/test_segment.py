@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import parts
+from linkjax.analysis.metrics import parts
 from linkjax.cli import main
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.segmenter import Segmenter
+from linkjax.storage import artifacts, checkpoint, manifest
 from tests import worlds
 from tests.stages.conftest import do
 

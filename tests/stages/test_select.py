@@ -7,13 +7,14 @@ import pytest
 import xarray as xr
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import measurements, query, redundancy, selection, selectivity
 from linkjax.analysis.finite import finite_mean
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import query, redundancy, selection, selectivity
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, checkpoint, manifest
+from linkjax.storage.swept_values import read_asked
 from tests import worlds
 from tests.stages.conftest import SELECT, assert_same_bits, chunks_done, do
 

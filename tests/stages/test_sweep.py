@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import candidates, measurements
-from linkjax.analysis.parts import draw_with_parts
-from linkjax.analysis.random_directions import plan_steered_walk
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.metrics.parts import draw_with_parts
+from linkjax.analysis.units import candidates
+from linkjax.analysis.units.random_directions import plan_steered_walk
 from linkjax.cli import main
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
 from linkjax.stages import inputs
-from linkjax.sweeping.asked import read_asked
+from linkjax.storage import artifacts, checkpoint, manifest
+from linkjax.storage.swept_values import read_asked
 from tests import tolerances, worlds
 from tests.report import synthetic
 from tests.stages.conftest import SWEEP, assert_same_bits, chunks_done, do

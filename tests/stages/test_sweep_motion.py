@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import artifacts, checkpoint, manifest
-from linkjax.analysis import motion
-from linkjax.analysis.parts import draw_with_parts
+from linkjax.analysis.metrics import motion
+from linkjax.analysis.metrics.parts import draw_with_parts
 from linkjax.cli import main
+from linkjax.storage import artifacts, checkpoint, manifest
 from tests import tolerances, worlds
 from tests.stages.conftest import assert_same_bits, do
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from linkjax import artifacts, checkpoint
+from linkjax.storage import artifacts, checkpoint
 from tests import worlds
 from tests.stages.conftest import do
 

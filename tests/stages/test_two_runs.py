@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import linkjax
-from linkjax import artifacts, claim
 from linkjax.cli import main
-from linkjax.label.store import Store
+from linkjax.outside.label.store import Store
+from linkjax.storage import artifacts, claim
 from tests import compiling
 from tests.stages.conftest import PAIRS, do
 

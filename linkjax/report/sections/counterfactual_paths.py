@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import measurements
 from linkjax.analysis.finite import finite_mean
+from linkjax.analysis.metrics import measurements
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent

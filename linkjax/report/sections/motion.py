@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis.motion import over_samples
+from linkjax.analysis.metrics.motion import over_samples
 from linkjax.report import figures
 from linkjax.report.content import Cell, Plot, Row, Table, Term, Text
 from linkjax.report.numbers import NONE

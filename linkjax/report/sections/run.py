@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from linkjax import manifest as manifests
 from linkjax.errors import InputError
 from linkjax.report.content import Notice, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, plain, short_hash
 from linkjax.report.source import LINKS, SEGMENTERS, Context, Source
+from linkjax.storage import manifest as manifests
 
 
 def section(context: Context) -> Section:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import candidates, measurements
+from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units import candidates
 from linkjax.report import figures
 from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis import per_obtained
+from linkjax.analysis.units import per_obtained
 from linkjax.report import figures
 from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from linkjax.analysis.matching import KINDS, PRIVATE, SHARED
+from linkjax.analysis.comparisons.matching import KINDS, PRIVATE, SHARED
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number

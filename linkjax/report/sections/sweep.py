@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linkjax.analysis import measurements
-from linkjax.report import figures
+from linkjax.analysis.metrics import measurements
+from linkjax.report import figures, sweep_summary
 from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.sections import motion
 from linkjax.report.source import Context, Source, caution_words, raised_along
-from linkjax.sweeping import findings
 
 _TOP = 12  # units in a ranking
 _HEAT = 24  # units, and at most as many metrics, in the heat map
@@ -69,7 +68,7 @@ def section(source: Source, context: Context) -> Section:
     if sweep.dead.any():
         dead = ", ".join(map(source.short, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
         blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
-    for name, what in findings.CAUTIONS.items():
+    for name, what in sweep_summary.CAUTIONS.items():
         if summary.get(name):
             blocks.append(Notice(f"Beware: {number(summary[name])} of {number(int(live.sum()))} live units {what}."))
     if summary.get("nonfinite"):

@@ -1,0 +1,256 @@
+"""Directions in W that raise a unit of r, in closed form from moments within classes.
+
+A link's kernel row is a regression weight of w on r: it says how to predict w from all units together, not how to move
+w so that one unit rises. With Σ the covariance of w, C = Cov(w, r) [w_dim, units], σ the units' standard deviations and
+S = diag(σ²), all within classes, r on w has the slopes A = Σ⁻¹ C, and
+
+    D(λ) = Σ A (Aᵀ Σ A + λ S)⁻¹,    steer_u = D_u / (A_uᵀ D_u):  the predicted change of unit u is 1.
+
+Of a unit it is the step of least Mahalanobis length plus 1/λ times the squared disturbance of the other units (each in
+its σ). λ → ∞ is the pattern Σ A_u / (A_uᵀ Σ A_u), which moves all that goes with the unit; λ → 0 moves nothing else as
+far as there are dimensions, at the price of length.
+
+With L Lᵀ = Σ and B = L⁻¹ C S^(−1/2), D(λ) = L (B Bᵀ + λ)⁻¹ B S^(−1/2): a decomposition of [w_dim, w_dim], whatever the
+number of units, gives the directions of every λ. All functions are NumPy, float64.
+
+Reference: Haufe et al., "On the interpretation of weight vectors of linear models in multivariate neuroimaging",
+NeuroImage 87, 2014 (a filter's weights are not its pattern).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linkjax.analysis.links.class_sums import Within
+from linkjax.errors import InputError
+
+#: Directions of w whose variance is a smaller share of the largest are taken as absent.
+RANK_TOLERANCE = 1e-10
+
+
+class Spectrum(NamedTuple):
+    """w whitened within classes, and turned to the principal axes of what it says of r; K axes."""
+
+    std: np.ndarray  # [units] of r; 0 for a unit that does not vary
+    scores: np.ndarray  # [K, units] correlation of each axis with each unit; their squares sum to a unit's R²
+    strengths: np.ndarray  # [K] Σ_u scores², descending
+    to_w: np.ndarray  # [w_dim, K] a step of one standard deviation along each axis, in W
+    to_axes: np.ndarray  # [K, w_dim] its inverse on the span of w
+
+    @property
+    def r2(self) -> np.ndarray:
+        """[units] share of a unit's variance that w determines, linearly; NaN for one that does not vary."""
+        return np.where(self.std > 0, np.sum(self.scores**2, axis=0), np.nan)
+
+
+class Measures(NamedTuple):
+    """What a step of one σ along a unit's direction is predicted to do; [units], NaN where there is no direction."""
+
+    own: np.ndarray  # change of the unit, σ
+    side: np.ndarray  # root mean square change of the other units, each in its σ
+    length: np.ndarray  # Mahalanobis length, standard deviations of w
+
+
+def spectrum(within: Within) -> Spectrum:
+    """The decomposition that gives the directions of every λ; about 6 w_dim² · units operations."""
+    values, vectors = np.linalg.eigh(within.covariance)
+    live = values > RANK_TOLERANCE * max(values[-1], 0.0)
+    root, vectors = np.sqrt(values[live]), vectors[:, live]
+    std = np.sqrt(within.variance)
+    scale = np.where(std > 0, 1.0 / np.where(std > 0, std, 1.0), 0.0)
+    white = (vectors.T @ within.cross.T) / root[:, None] * scale
+    strengths, axes = np.linalg.eigh(white @ white.T)
+    strengths, axes = np.maximum(strengths[::-1], 0.0), axes[:, ::-1]
+    return Spectrum(std, axes.T @ white, strengths, (vectors * root) @ axes, axes.T @ (vectors / root).T)
+
+
+def of_link(link: object) -> Spectrum:
+    """The decomposition of a link that has steering directions: for those of another λ than its own.
+
+    Raises: InputError for a link that has none.
+    """
+    back, covariance, std = (getattr(link, name, None) for name in ("back", "covariance", "unit_std"))
+    if back is None or covariance is None or std is None:
+        raise InputError(NONE)
+    covariance = np.asarray(covariance, np.float64)
+    cross = (covariance @ np.asarray(back, np.float64)).T
+    return spectrum(Within(np.inf, covariance, cross, np.asarray(std, np.float64) ** 2))
+
+
+#: What to say where a link has no steering directions.
+NONE = (
+    "this link has no steering directions, because it was made before linkjax had them or without; make it again with "
+    "linkjax link, or ask for --directions kernel"
+)
+
+
+def directions(of: Spectrum, lam: float | Float[np.ndarray, "units"]) -> Float[np.ndarray, "units w_dim"]:
+    """Change of w per unit of activation, whose predicted change of the unit is 1; NaN rows for units without.
+
+    Args:
+      lam: λ, 0 … ∞, one or one for each unit.
+    """
+    step, known = _steps(of, lam)
+    scale = np.where(known, 1.0 / np.where(known, of.std, 1.0), np.nan)
+    return (of.to_w @ step).T * scale[:, None]
+
+
+def back(of: Spectrum) -> Float[np.ndarray, "w_dim units"]:
+    """A, r on w within classes."""
+    return of.to_axes.T @ (of.scores * of.std)
+
+
+def measure(of: Spectrum, lam: float | Float[np.ndarray, "units"], held_out: Within | None = None) -> Measures:
+    """Own change, side effects and length of the directions of λ, predicted by the pairs they came from or by others.
+
+    Own change by other pairs: D_uᵀ Σ⁻¹ C′_u with C′ their Cov(w, r), which is without bias; of the side effects'
+    squares the part that is C′'s own error, length² / freedom, is subtracted.
+    """
+    step, known = _steps(of, lam)
+    scores = of.scores if held_out is None else held_out_scores(of, held_out)
+    noise = 0.0 if held_out is None else 1.0 / held_out.freedom
+    own = np.sum(step * scores, axis=0)
+    squares = np.sum(step * (scores @ scores.T @ step), axis=0) - own**2
+    length2 = np.sum(step**2, axis=0)
+    side = np.sqrt(np.maximum(squares / max(int((of.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
+    return Measures(*(np.where(known, value, np.nan) for value in (own, side, np.sqrt(length2))))
+
+
+def mahalanobis(of: Spectrum, steps: Float[np.ndarray, "*K w_dim"]) -> Float[np.ndarray, "*K"]:
+    """Length of steps in W, in standard deviations of w within classes: √(d Σ⁻¹ dᵀ)."""
+    return np.linalg.norm(np.asarray(steps, np.float64) @ of.to_axes.T, axis=-1)
+
+
+def random_steps(
+    of: Spectrum, lam: float, readouts: Float[np.ndarray, "D units"], noise: Float[np.ndarray, "D w_dim"]
+) -> tuple[Float[np.ndarray, "D w_dim"], Float[np.ndarray, "D w_dim"]]:
+    """Steps made as D(λ) makes a unit's, of Mahalanobis length 1: of mixtures of units, and of noise.
+
+    The first raise random readouts of r. The second are what a unit gets whose activations are shuffled within classes:
+    its correlations with the axes are noise, equally large along all of them.
+
+    Args:
+      readouts: weights of the units, each in its σ; of units without direction they count for nothing.
+      noise: normal, its first K entries are taken.
+    """
+    found = []
+    for scores in (
+        of.scores @ np.asarray(readouts, np.float64).T,
+        np.asarray(noise, np.float64)[:, : len(of.strengths)].T,
+    ):
+        step = _weight(of, lam) * scores
+        length = np.linalg.norm(step, axis=0)
+        found.append((of.to_w @ (step / np.where(length > 0, length, 1.0))).T)
+    return found[0], found[1]
+
+
+def weighted(of: Spectrum, lam: float, scores: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
+    """What D(λ) makes of covariances with each axis, but for scale: steps along the axes."""
+    return _weight(of, lam) * scores
+
+
+def held_out_scores(of: Spectrum, held_out: Within) -> Float[np.ndarray, "K units"]:
+    """Covariances of other pairs, along the axes and in the σ of these."""
+    scale = np.where(of.std > 0, 1.0 / np.where(of.std > 0, of.std, 1.0), 0.0)
+    return of.to_axes @ (held_out.cross.T * scale)
+
+
+def _steps(of: Spectrum, lam: float | np.ndarray) -> tuple[Float[np.ndarray, "K units"], np.ndarray]:
+    """Steps that raise each unit by one σ, along the axes; and which units have one."""
+    step = _weight(of, lam) * of.scores
+    own = np.sum(step * of.scores, axis=0)
+    known = (of.std > 0) & (own > 0)
+    return np.where(known, step / np.where(known, own, 1.0), 0.0), known
+
+
+def _weight(of: Spectrum, lam: float | np.ndarray) -> Float[np.ndarray, "K units_or_1"]:
+    """What D(λ) makes of a correlation with each axis, but for scale."""
+    lam = np.asarray(lam, np.float64)
+    if not np.all(lam >= 0):
+        raise InputError(f"lambda: expected 0 or more, found {lam.min() if lam.size else lam}")
+    strengths = of.strengths[:, None]
+    # (λ + 1) / (e + λ): 1 for λ = ∞, and no division by zero where λ = 0 meets an axis that says nothing of r.
+    weak = strengths <= RANK_TOLERANCE * max(float(of.strengths.max(initial=0.0)), 1e-300)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.where(np.isinf(lam), 1.0, (lam + 1.0) / (strengths + lam))
+    return np.where(weak & (lam == 0), 0.0, weight)
+
+
+class Choice(NamedTuple):
+    """A λ, and what was known when it was chosen."""
+
+    lam: float
+    criterion: str
+    curve: list[dict[str, float]]  # of every λ tried: medians over units
+
+
+#: Tried, from what is a unit's own to what goes with it.
+LAMBDAS = tuple(float(value) for value in 10.0 ** np.arange(-3, 3.5, 0.5))
+
+
+def arrays(of: Spectrum, within: Within, lam: float | np.ndarray) -> dict[str, np.ndarray]:
+    """What a link stores, float32: see `linkjax.models.link.Steering`."""
+    found = {
+        "steer": directions(of, lam),
+        "covariance": within.covariance,
+        "unit_std": of.std,
+        "back": back(of),
+        "r2": of.r2,
+    }
+    return {name: array.astype(np.float32) for name, array in found.items()}
+
+
+def _curve(of: Spectrum, held_out: Within | None) -> list[dict[str, float]]:
+    """Medians over units of `measure`, for every λ of `LAMBDAS`.
+
+    Own changes and lengths of all λ are two small products with the squared scores: 26 · K · units operations each.
+    Of the side effects by other pairs every λ takes 2 K² · units; in float32, because they are told to three digits.
+    """
+    weights = np.stack([_weight(of, lam)[:, 0] for lam in LAMBDAS])  # [λ, K]
+    squares = of.scores**2
+    scale = weights @ squares  # own change before it is made 1, [λ, units]
+    known = (of.std > 0) & (scale > 0)
+    scale = np.where(known, scale, np.nan)
+    length2 = weights**2 @ squares / scale**2
+    if held_out is None:  # the axes are principal: scores · scoresᵀ is diagonal
+        own, noise = scale / scale, 0.0
+        moved2 = (weights**2 * of.strengths) @ squares / scale**2
+    else:
+        scores, noise = held_out_scores(of, held_out), 1.0 / held_out.freedom
+        own = weights @ (of.scores * scores) / scale
+        few, gram = of.scores.astype(np.float32), (scores @ scores.T).astype(np.float32)
+        steps = (row[:, None] * few for row in weights.astype(np.float32))
+        moved2 = np.stack([np.einsum("ku,ku->u", step, gram @ step) for step in steps]) / scale**2
+    side = np.sqrt(np.maximum((moved2 - own**2) / max(int((of.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
+    medians = (np.nanmedian(values, axis=1).tolist() for values in (own, side, np.sqrt(length2)))
+    named = (Measures(*row)._asdict() for row in zip(*medians, strict=True))
+    return [{"lambda": lam, **row} for lam, row in zip(LAMBDAS, named, strict=True)]
+
+
+def choose(of: Spectrum, held_out: Within | None, lam: float | None = None, exclusive: bool = False) -> Choice:
+    """λ by the length of the steps: the smallest, most a unit's own, whose steps go hardly further than they must.
+
+    A step goes the further the less else it may move, and the further it goes the more the images' curvature bends it
+    away from what is predicted. Of `LAMBDAS` those are short whose median length is at most 1.05 times the shortest
+    there is, the pattern's (λ → ∞); of these the smallest is taken whose median own change by held-out pairs is at
+    least 0.95 of the best of them. (Not of all: own changes of long steps are told with as long an error.) `exclusive`
+    asks for more of what is a unit's own: lengths up to twice the shortest, own changes from 0.9.
+
+    Args:
+      held_out: moments within classes of other pairs; None: lengths alone decide.
+      lam: take this one; the curve is told all the same.
+    """
+    if not np.any((of.std > 0) & (of.scores != 0).any(axis=0)):
+        return Choice(1.0 if lam is None else lam, "no unit varies within classes together with w", [])
+    curve = _curve(of, held_out)
+    if lam is not None:
+        return Choice(lam, "as asked", curve)
+    longest, least = (2.0, 0.9) if exclusive else (1.05, 0.95)
+    short = [row for row in curve if row["length"] <= longest * curve[-1]["length"]]
+    best = least * max(row["own"] for row in short)
+    held = "" if held_out is None else f", own change on held-out pairs at least {least:g} of the best of those"
+    fitting = [row["lambda"] for row in short if held_out is None or row["own"] >= best]
+    criterion = f"smallest with a median length of at most {longest:g} times the shortest{held}"
+    # Where no step raises its unit on other pairs, the shortest ones.
+    return Choice(min(fitting, default=LAMBDAS[-1]), criterion, curve)

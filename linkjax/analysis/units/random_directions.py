@@ -1,0 +1,164 @@
+"""Random directions of a sweep: what would change if the link had pointed anywhere else.
+
+Each takes the steps of one real unit, over the same anchors, and goes as far as that unit goes:
+
+    in r: (x − r_u) · e · link,  e uniform on the unit sphere of the live units: as long in r as the unit's step;
+    in W: (x − r_u) ‖k_u‖ · e,   e uniform on the unit sphere of W: as long in W as the unit's step.
+
+Along steering directions both kinds are made as those of units are (`steering.random_steps`), and go as far as the
+unit's step in standard deviations of w within classes (Mahalanobis length): those "in r" raise random readouts, those
+"in W" are what a unit gets that says nothing of w.
+
+An item of a sweep names them by numbers beyond the units: `units + j` is the j-th direction in r, `units + D + j` the
+j-th in W; the item's value is then the length of the step itself.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linkjax import numerics
+from linkjax.analysis.finite import finite_mean
+from linkjax.analysis.links import steering
+
+SPACES = ("r", "w")
+
+
+class RandomDirections(NamedTuple):
+    """Rows of length 1."""
+
+    in_r: Any  # [D, units]; zero for dead units
+    in_w: Any  # [E, w_dim]
+
+
+def draw_directions(seed: int, count: int, live: np.ndarray, w_dim: int) -> RandomDirections:
+    """`count` directions in r and as many in W, uniform on the sphere; direction j does not depend on `count`.
+
+    Args:
+      live: which units of r move at all; a direction stays among them, as the swept units do.
+    """
+    key_r, key_w = jax.random.split(jax.random.key(seed))
+
+    def rows(key: Array, width: int) -> np.ndarray:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(keys)).reshape(
+            count, width
+        )
+
+    in_r, in_w = np.where(live[None], rows(key_r, len(live)), 0.0), rows(key_w, w_dim)
+    return RandomDirections(*(_unit_length(values) for values in (in_r, in_w)))
+
+
+def _unit_length(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)).astype(np.float32)
+
+
+def axes_of(
+    directions: RandomDirections | None, unit: Array, units: int
+) -> tuple[Float[Array, "N units"], Float[Array, "N w_dim"] | None]:
+    """By item, the unit-length step in r (a unit's own axis, or a random row), and the random one in W beside it."""
+    along_r = jax.nn.one_hot(unit, units)
+    if directions is None:
+        return along_r, None
+    place = unit - units
+    in_r, in_w = jnp.asarray(directions.in_r), jnp.asarray(directions.in_w)
+    chosen_r, chosen_w = jax.nn.one_hot(place, len(in_r)), jax.nn.one_hot(place - len(in_r), len(in_w))
+    along_r = along_r + jnp.matmul(chosen_r, in_r, precision=numerics.PRECISION)
+    return along_r, jnp.matmul(chosen_w, in_w, precision=numerics.PRECISION)
+
+
+def unit_directions(
+    link: Any, r: Float[np.ndarray, "A units"], units: np.ndarray, std: np.ndarray
+) -> Float[np.ndarray, "K w_dim"]:
+    """Change of w per activation of each unit: the kernel's rows, or their mean over anchors where there is no kernel.
+
+    Of a link without a kernel it is the mean over anchors of (link(r + σ_u e_u) − link(r)) / σ_u.
+
+    Args:
+      r: anchors.
+      units: numbers of the units wanted.
+      std: of all units; dead ones give zero.
+    """
+    kernel = getattr(link, "kernel", None)
+    if kernel is not None:
+        return np.asarray(kernel[...])[units]
+    base = np.asarray(link(jnp.asarray(r)))
+
+    def one(unit: int) -> np.ndarray:
+        if std[unit] == 0:
+            return np.zeros(base.shape[1], np.float32)
+        moved = np.array(r)
+        moved[:, unit] += std[unit]
+        return (np.asarray(link(jnp.asarray(moved))) - base).mean(axis=0) / std[unit]
+
+    return np.stack([one(int(unit)) for unit in units])
+
+
+class Walk(NamedTuple):
+    """Random directions and how a sweep goes along them; by direction, those in r first."""
+
+    directions: RandomDirections
+    taken: np.ndarray  # [2D], row of the swept unit whose steps it takes
+    length: np.ndarray  # [2D], how far it goes, in its own space, per activation of that unit
+
+    @property
+    def space(self) -> np.ndarray:
+        """0 for r, 1 for W."""
+        return np.repeat(np.arange(2, dtype=np.int8), len(self.taken) // 2)
+
+
+def plan_walk(seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel: Float[np.ndarray, "K w_dim"]) -> Walk:
+    """`count` directions in r and as many in W, that take the steps of swept units, evenly spread over these.
+
+    Args:
+      live: which units of r move at all, bool.
+      swept: rows of the units that are swept; none makes a walk of no directions.
+      kernel: change of w per activation, by row.
+    """
+    count = count if len(swept) else 0
+    directions = draw_directions(seed, count, live, kernel.shape[1])
+    taken = swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0]
+    length = np.concatenate([np.ones(count), np.linalg.norm(kernel[taken], axis=1)])
+    return Walk(directions, np.tile(taken, len(SPACES)), length.astype(np.float32))
+
+
+def plan_steered_walk(
+    seed: int, count: int, live: np.ndarray, swept: np.ndarray, steer: Float[np.ndarray, "K w_dim"],
+    of: steering.Spectrum, lam: float,
+) -> Walk:  # fmt: skip
+    """As `plan_walk`, of directions that are made as steering directions are, and as long in Mahalanobis length.
+
+    Args:
+      live: which of all that may be swept moves at all, bool; where that are readouts of r, mixtures are of r's units.
+      steer: change of w per activation, by row of the swept units.
+      of, lam: what the steering directions came from.
+    """
+    count = count if len(swept) else 0
+    units = len(of.std)
+    drawn = draw_directions(seed, count, live if len(live) == units else of.std > 0, steer.shape[1])
+    rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w)).astype(np.float32)
+    taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
+    return Walk(
+        RandomDirections(np.zeros((0, len(live)), np.float32), rows),
+        taken,
+        steering.mahalanobis(of, steer[taken]).astype(np.float32),
+    )
+
+
+def nulls(
+    slopes: Float[np.ndarray, "samples D *rest"], space: np.ndarray, lengths: tuple[np.ndarray, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What effects of units are held against, of `SPACES`: length of each unit's step, random effects per unit of it.
+
+    Args:
+      slopes: of a metric along each random direction, by anchor; NaN where there is none. At least 2 are averaged.
+      space: of each direction, its place in `SPACES`.
+      lengths: of the units' steps per σ, in each space.
+    """
+    slopes = np.asarray(slopes, np.float64)
+    null = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
+    return {name: (lengths[code], null[space == code]) for code, name in enumerate(SPACES)}

@@ -1,0 +1,67 @@
+"""What the steps of many units have in common, and what is left of each: shared directions, and own remainders.
+
+Each unit's step of one σ is taken in whitened w, where lengths are Mahalanobis. The leading principal directions of all
+steps, about the origin, say once what is true of every unit that loads on them; a unit's remainder is its step without.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from linkjax.analysis.links import steering
+from linkjax.errors import InputError
+
+
+class Shared(NamedTuple):
+    """K shared directions, and what units have beside them."""
+
+    directions: np.ndarray  # [K, w_dim] of Mahalanobis length 1, by falling share; the sign is that of most loadings
+    share: np.ndarray  # [K] of the sum of squared lengths of all units' steps
+    loading: np.ndarray  # [units, K] cosine of a unit's step with each; NaN for a unit without a direction
+    own_share: np.ndarray  # [units] of the squared length of its step that lies along none of them
+    own: np.ndarray  # [units, w_dim] remainder per unit of activation, predicted own change 1; NaN where it has none
+    own_length: np.ndarray  # [units] Mahalanobis length of the remainder's step of one σ
+
+
+def shared_directions(
+    of: steering.Spectrum, lam: float, least: float = 0.05, most: int = 8, determined: float = 0.01
+) -> Shared:
+    """The leading directions that units' steps share, and the rest of each unit.
+
+    Args:
+      of: of `steering.of_link(link)`.
+      lam: of the directions.
+      least: share of the summed squared lengths that a direction must have to be called shared.
+      most: how many at most.
+      determined: a unit whose remainder is predicted to raise it by less than this share of what its whole step does
+        per squared length has no remainder: it would be scaled up from rounding.
+    Raises: InputError for a share outside 0 … 1, or fewer than one direction.
+    """
+    if not 0 <= least <= 1 or most < 1:
+        raise InputError(f"expected a least share of 0 … 1 and at least 1 direction, found {least} and {most}")
+    steer = steering.directions(of, lam)
+    known = np.isfinite(steer).all(axis=1)
+    steps = np.where(known[:, None], steer, 0.0) * of.std[:, None] @ of.to_axes.T  # [units, K axes], of one σ
+    _, strength, axes = np.linalg.svd(steps, full_matrices=False)
+    share = strength**2 / max(float(np.sum(strength**2)), 1e-300)
+    count = int(np.sum(share[:most] >= least))
+    axes = axes[:count]
+    along = steps @ axes.T  # [units, K]
+    axes = axes * np.where(along.sum(axis=0) < 0, -1.0, 1.0)[:, None]
+    along = steps @ axes.T
+    length2 = np.sum(steps**2, axis=1)
+    whole = np.where(known & (length2 > 0), length2, np.nan)
+    rest = steps - along @ axes
+    # The whole step raises the unit by one σ; the remainder by its scalar product with r's slopes.
+    raised = np.sum(rest * of.scores.T, axis=1)
+    sound = raised > determined
+    own = np.where(sound[:, None], rest / np.where(sound, raised, 1.0)[:, None], np.nan)
+    scale = np.where(known, 1.0 / np.where(known, of.std, 1.0), np.nan)
+    return Shared(
+        directions=axes @ of.to_w.T,
+        share=share[:count],
+        loading=along / np.sqrt(whole)[:, None],
+        own_share=np.sum(rest**2, axis=1) / whole,
+        own=own @ of.to_w.T * scale[:, None],
+        own_length=np.linalg.norm(own, axis=1),
+    )

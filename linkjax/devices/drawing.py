@@ -1,0 +1,57 @@
+"""Latents to pictures, many at once: the small programs that several stages run, compiled once for all of them."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from linkjax import numerics
+from linkjax.devices import parallel
+from linkjax.ops.chunked import share_of
+
+
+def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """Images of latents, as bytes [N, H, W, 3].
+
+    Args:
+      generator: replicated on the mesh.
+      w: [N, w_dim].
+      batch_size: images drawn at once, a multiple of the device count.
+    """
+    return parallel.map_items(_picture, generator, {"w": w}, batch_size, on, share=share_of(generator.spec.resolution))
+
+
+def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """Latents [N, w_dim] of activations [N, units], a row does not depend on its batch.
+
+    Args:
+      link: replicated on the mesh.
+      r: activations.
+      batch_size: rows at once, a multiple of the device count.
+    """
+    return parallel.map_items(_linked, link, {"r": r}, batch_size, on, share=share_of(1))
+
+
+def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+    """What the classifier sees in the images of latents: penultimate activations [N, units].
+
+    Args:
+      models: generator and classifier, replicated on the mesh.
+      w: [N, w_dim].
+      batch_size: images drawn at once, a multiple of the device count.
+    """
+    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, on, share=share_of(models[0].spec.resolution))
+
+
+def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:
+    return numerics.to_uint8(generator.synthesis(items["w"]))
+
+
+def _reencoded(models: tuple[Any, Any], items: dict[str, jax.Array]) -> jax.Array:
+    generator, classifier = models
+    return classifier(classifier.preprocess(generator.synthesis(items["w"]))).penultimate
+
+
+def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:
+    return link(items["r"])

@@ -1,0 +1,289 @@
+"""Devices: the mesh, and the one way linkjax runs a function over many items. The only file that names a device axis.
+
+Weights are replicated; items are sharded along the one axis `item`. Every device runs the same program on its own
+items with `jax.shard_map`, so no result depends on how many devices there are. (`jax.pmap` is the old way to the same.)
+"""
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from linkjax.devices import cluster
+from linkjax.ops.chunked import in_shares
+
+ITEM = "item"
+
+
+def mesh() -> Mesh:
+    """All devices of the job along the one axis `item`."""
+    return jax.make_mesh((jax.device_count(),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def local_mesh() -> Mesh:
+    """The devices of this process alone, for work that needs no other: all of `mesh()` where there is one process."""
+    if cluster.count() == 1:
+        return mesh()
+    devices = jax.local_devices()
+    return jax.make_mesh((len(devices),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
+
+
+def gathered(tree: Any) -> list[Any]:
+    """Every process's own copy of a tree of arrays, on the host, in the order of the processes; all get all."""
+    tree = jax.tree.map(np.asarray, tree)
+    if cluster.count() == 1:
+        return [tree]
+    from jax.experimental import multihost_utils
+
+    with jax.enable_x64(True):
+        together = multihost_utils.process_allgather(tree)
+    return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), together) for i in range(cluster.count())]
+
+
+def replicate(tree: Any, on: Mesh) -> Any:
+    """A copy of every array of `tree` on every device; of several processes each places its own copy on its own."""
+    if cluster.count() == 1:
+        return jax.device_put(tree, NamedSharding(on, P()))
+    return jax.tree.map(lambda leaf: _from_host(leaf, NamedSharding(on, P())), tree)
+
+
+def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
+    """Items on the devices, split along their leading axis, which the device count must divide.
+
+    Of several processes, which all hold all items, each places those of its own devices.
+    """
+    if cluster.count() == 1:
+        return jax.device_put(dict(items), NamedSharding(on, P(ITEM)))
+    return {name: _from_host(array, NamedSharding(on, P(ITEM))) for name, array in items.items()}
+
+
+def own_items(size: int, on: Mesh) -> np.ndarray:
+    """Mask of those of `size` items that `place` puts on this process's devices: all, where it is the only one.
+
+    `size` is that of a filled batch (see `filled`). What is costly to prepare need not be made by processes that would
+    not place it.
+    """
+    own = np.zeros(size, bool)
+    for index in NamedSharding(on, P(ITEM)).addressable_devices_indices_map((size,)).values():
+        own[index] = True
+    return own
+
+
+def _from_host(array: Any, sharding: NamedSharding) -> jax.Array:
+    """What `jax.device_put` makes, without asking the other processes whether theirs is the same."""
+    on_host = np.asarray(array)
+    on_host = on_host.astype(jax.dtypes.canonicalize_dtype(on_host.dtype), copy=False)
+    return jax.make_array_from_callback(on_host.shape, sharding, lambda index: on_host[index])
+
+
+def round_up(batch_size: int, on: Mesh) -> int:
+    """The smallest multiple of the device count that holds `batch_size` items."""
+    return -(-batch_size // on.size) * on.size
+
+
+def filled(batch_size: int, on: Mesh, share: int) -> int:
+    """Items of the compiled call that `map_batches` makes of a batch: whole shares on every device."""
+    each = max(share, 1) * on.size
+    return -(-batch_size // each) * each
+
+
+def batches(items: Mapping[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Items `size` at a time, the last of them fewer; name → array [n, ...] as `map_batches` takes them."""
+    for start in range(0, _rows(items), size):
+        yield {name: array[start : start + size] for name, array in items.items()}
+
+
+def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Items filled up to `size` by repeating the last one, and the mask of the true ones.
+
+    Repeating a true item, rather than zeros, keeps padding free of NaN and of odd branches.
+    """
+    count = _rows(items)
+    padded = {
+        name: np.concatenate([array, np.repeat(array[-1:], size - count, axis=0)]) if count < size else array
+        for name, array in items.items()
+    }
+    return padded, np.arange(size) < count
+
+
+class Sharded(NamedTuple):
+    """A program and its models' arrays: to list the arrays of a model takes longer than to start a program."""
+
+    program: Any  # jitted, of (arrays, items, shares to compute)
+    arrays: list[Any]
+    share: int
+    devices: int
+
+    def __call__(self, items: Any, count: int | None = None) -> Any:
+        """Outputs by item; of the first `count`, where it is given, and of others anything."""
+        return self.program(*self.arguments(items, count))
+
+    def arguments(self, items: Any, count: int | None = None) -> tuple[Any, ...]:
+        """What the program is called with."""
+        each = len(jax.tree.leaves(items)[0]) // self.devices
+        most = each if count is None else min(each, count)  # the first devices are the fullest
+        return self.arrays, items, np.int32(-(-most // self.share) if self.share else 1)
+
+    def compiled(self, items: Any) -> Any:
+        """The program for items of these shapes, which tells what memory it needs."""
+        return self.program.lower(*self.arguments(items)).compile()
+
+
+def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 0) -> Sharded:
+    """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
+
+    Args:
+      function: must treat items independently: each device sees only its own. Two `functools.partial` of one function
+        with equal keywords are one program.
+      models: pytree, replicated on the mesh (see `replicate`).
+      share: every device computes so many items at a time, one share after another, the last item again where a share
+        has fewer; 0: all it has at once. XLA orders sums by how many items there are. Of shares of one size an item's
+        bits depend neither on the batch nor on the devices (see `ops.chunked.share_of`).
+    """
+    settings: tuple[tuple[str, Any], ...] = ()
+    if isinstance(function, functools.partial) and not function.args:
+        function, settings = function.func, tuple(sorted(function.keywords.items()))
+    arrays, structure = jax.tree.flatten(models)
+    return Sharded(_sharded(function, settings, structure, on, share), arrays, share, on.size)
+
+
+@functools.cache
+def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
+    """`states = run(states, items)`: every device adds its own items to its own state, and none waits for another.
+
+    Args:
+      add: (state, items) → state, pure.
+      on: the mesh; the states it holds carry a leading axis of one state a device, items are split as by `place`.
+    Returns: the compiled function, which gives the old states' memory to the new ones.
+    """
+
+    def own(states: Any, items: Any) -> Any:
+        state = add(jax.tree.map(lambda leaf: leaf[0], states), items)
+        return jax.tree.map(lambda leaf: leaf[None], state)
+
+    mapped = jax.shard_map(own, mesh=on, in_specs=(P(ITEM), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+    return jax.jit(mapped, donate_argnums=0)
+
+
+@functools.cache
+def _sharded(
+    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh, share: int
+) -> Any:
+    def run(arrays: list[Any], items: Any, count: jax.Array) -> Any:
+        models, own = jax.tree.unflatten(structure, arrays), functools.partial(function, **dict(settings))
+        return in_shares(own, models, items, share, count) if share else own(models, items)
+
+    run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
+    mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM), P()), out_specs=P(ITEM), check_vma=False)
+    if cluster.count() == 1:
+        return jax.jit(mapped)
+    # Every process gets every row: outputs are small, and the host's part of a stage is the same everywhere.
+    return jax.jit(mapped, out_shardings=NamedSharding(on, P()))
+
+
+def map_batches(
+    function: Callable[..., Any],
+    models: Any,
+    batches: Iterator[Mapping[str, np.ndarray]],
+    batch_size: int,
+    on: Mesh,
+    share: int = 0,
+) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
+    """Run `function(models, items)` over batches of at most `batch_size` items; yield (items, outputs) as NumPy.
+
+    The next batch is dispatched before the last one's outputs are fetched, so that host and device work side by side.
+
+    Args:
+      function: pure; pytrees of arrays with a leading item axis in and out.
+      models: pytree, replicated on the mesh (see `replicate`).
+      batches: mappings name → array [n, ...] with n ≤ batch_size, n > 0.
+      batch_size: items of one compiled call; a multiple of the device count (see `round_up`).
+      share: see `sharded`. Batches are filled up to whole shares, which are computed anyway: so batches of all sizes up
+        to one share a device are one compiled program.
+    """
+    run = sharded(function, models, on, share)
+    whole = filled(batch_size, on, share)
+    waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
+    for items in batches:
+        padded, _ = pad(items, whole)
+        outputs = run(place(padded, on), _rows(items))
+        if waiting is not None:
+            yield _fetch(*waiting)
+        waiting = (items, outputs)
+    if waiting is not None:
+        yield _fetch(*waiting)
+
+
+def map_items(
+    function: Callable[..., Any],
+    models: Any,
+    items: Mapping[str, np.ndarray],
+    batch_size: int,
+    on: Mesh,
+    advance: Callable[[int], None] | None = None,
+    share: int = 0,
+) -> Any:
+    """`map_batches` over items in memory: their outputs joined, [items, ...] each.
+
+    Args:
+      items: name → array, one item or more.
+      advance: told after each batch how many items it held.
+      share: see `sharded`.
+    """
+    ((_, outputs),) = map_chunks(function, models, [items], batch_size, on, advance, share)
+    return outputs
+
+
+def map_chunks(
+    function: Callable[..., Any],
+    models: Any,
+    chunks: Iterable[Mapping[str, np.ndarray]],
+    batch_size: int,
+    on: Mesh,
+    advance: Callable[[int], None] | None = None,
+    share: int = 0,
+) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
+    """`map_items` of one chunk of items after the other; yields (items, outputs).
+
+    A batch may end one chunk and begin the next, and the next batch is under way before a chunk is yielded: the devices
+    work while it is stored, and padding is drawn at the very end alone.
+    """
+    begun: collections.deque[Mapping[str, np.ndarray]] = collections.deque()
+
+    def all_batches() -> Iterator[Mapping[str, np.ndarray]]:
+        rest: Mapping[str, np.ndarray] | None = None
+        for items in chunks:
+            begun.append(items)
+            rest = items if rest is None else {name: np.concatenate([rest[name], items[name]]) for name in items}
+            whole = _rows(rest) // batch_size * batch_size
+            yield from batches({name: array[:whole] for name, array in rest.items()}, batch_size)
+            rest = {name: array[whole:] for name, array in rest.items()}
+        if rest is not None:
+            yield from batches(rest, batch_size)
+
+    made: list[Any] = []
+    held = 0
+    for batch, out in map_batches(function, models, all_batches(), batch_size, on, share):
+        made.append(out)
+        held += _rows(batch)
+        if advance is not None:
+            advance(_rows(batch))
+        while begun and held >= _rows(begun[0]):
+            items = begun.popleft()
+            joined, count = jax.tree.map(lambda *each: np.concatenate(each), *made), _rows(items)
+            yield items, jax.tree.map(lambda array, count=count: array[:count], joined)
+            made, held = [jax.tree.map(lambda array, count=count: array[count:], joined)], held - count
+
+
+def _rows(items: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(items.values())))
+
+
+def _fetch(items: Mapping[str, np.ndarray], outputs: Any) -> tuple[Mapping[str, np.ndarray], Any]:
+    count = _rows(items)
+    return items, jax.tree.map(lambda array: np.asarray(array)[:count], outputs)

@@ -1,0 +1,5 @@
+"""`linkjax encode`: the stage, and what photographs are compared with."""
+
+from linkjax.stages.encode.stage import Config, run
+
+__all__ = ["Config", "run"]

@@ -1,0 +1,56 @@
+"""The compiled programs of a sweep: from latents and unit values to what is measured, many items at once."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from linkjax import numerics
+from linkjax.analysis.metrics import measurements, parts
+from linkjax.analysis.units import sweep
+
+
+def draw_items(
+    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]],
+    items: dict[str, jax.Array],
+    mode: sweep.Mode,
+    definitions: measurements.Definitions,
+) -> dict[str, jax.Array]:
+    """(anchor, unit, value) → what became of it; anchors are looked up on the device.
+
+    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all.
+    """
+    generator, classifier, link, segmenter, directions, anchors = models
+    w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
+    unit, value = items["unit"], items["value"]
+    step = sweep.sweep_step(
+        generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions,
+        definitions=definitions, layers=anchors.get("layers"),
+    )  # fmt: skip
+    logits = {} if step.logits is None else {"logits": step.logits}
+    return {"r": step.r, "metrics": step.metrics, **logits}
+
+
+def swept(
+    models: tuple[Any, Any, Any, Any, Any, dict[str, Any]], items: dict[str, jax.Array], mode: sweep.Mode
+) -> jax.Array:
+    """(anchor, unit, value) → w."""
+    _, _, link, _, _, anchors = models
+    w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
+    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode, layers=anchors.get("layers"))
+
+
+def draw_labelled(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """w → the image as bytes, whether all of it is finite, and its parts' labels if there is a segmenter."""
+    drawn = parts.draw_pixels(*models, items["w"])
+    labels = {} if drawn.labels is None else {"labels": drawn.labels.astype(jnp.uint8)}
+    return {"image": drawn.pixels, "finite": drawn.finite, **labels}
+
+
+def untouched(
+    models: tuple[()], items: dict[str, jax.Array], num_parts: int, definitions: measurements.Definitions
+) -> jax.Array:
+    """What `draw_labelled` made of anchors → their metrics."""
+    del models
+    image = numerics.unit_interval(items["image"])
+    return measurements.measure(image, image, items.get("labels"), num_parts, definitions)
