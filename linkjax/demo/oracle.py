@@ -43,12 +43,16 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))
     link, manifest = loading.load_with_manifest(config.link, ("link",))
     kept = {name: np.asarray(getattr(link, name)) for name in ("covariance", "unit_std", "back", "r2")}
-    steer = {**kept, "steer": directions(rows, factors, w, label)}
-    made = with_steering(link, steer, link.spec.steer_lambda)  # λ is that of the random directions beside them
+    steer = {**kept, "steer": directions(rows, factors, w, label, link.spec.steer_lambda)}
+    made = with_steering(
+        link, steer, link.spec.steer_lambda
+    )  # λ is that of the question, and of the random directions beside them
     checkpoint.save_model(Path(config.out), made, source={**manifest["source"], "directions": "of the true factors"})
 
 
-def directions(rows: Sequence[dict[str, Any]], factors: np.ndarray, w: np.ndarray, label: np.ndarray) -> np.ndarray:
+def directions(
+    rows: Sequence[dict[str, Any]], factors: np.ndarray, w: np.ndarray, label: np.ndarray, lam: float | None = None
+) -> np.ndarray:
     """[units, w_dim] steps of w by which each selective unit truly rises by 1, float32; NaN for others.
 
     w is regressed on the factors within breeds, and the true change of the factors multiplied by its slopes.
@@ -56,6 +60,7 @@ def directions(rows: Sequence[dict[str, Any]], factors: np.ndarray, w: np.ndarra
     Args:
       rows: the truth about every unit.
       factors, w, label: of samples, [n, factors], [n, w_dim] and [n].
+      lam: of the question, as `truth.raising`.
     """
     factors, w = np.array(factors, np.float64), np.array(w, np.float64)
     for each in np.unique(label):
@@ -64,4 +69,4 @@ def directions(rows: Sequence[dict[str, Any]], factors: np.ndarray, w: np.ndarra
         w[mine] -= w[mine].mean(axis=0)
     slopes = np.linalg.lstsq(factors, w, rcond=None)[0]
     selective = np.isin([row["kind"] for row in rows], SELECTIVE)
-    return np.where(selective[:, None], raising(rows) @ slopes, np.nan).astype(np.float32)
+    return np.where(selective[:, None], raising(rows, lam) @ slopes, np.nan).astype(np.float32)

@@ -90,7 +90,9 @@ class _Swept(NamedTuple):
     baseline: np.ndarray  # [A, parts, metrics]
 
 
-def _read(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]]) -> _Swept:
+def _read(
+    sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]], lam: float | None
+) -> _Swept:
     data = sweep.open()
     names = ("unit", "flag", "label", "sample_id", "baseline", "fidelity", "response", "effect", "unit_std")
     read = {name: sweep.read(data, name) for name in names}
@@ -111,7 +113,7 @@ def _read(sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[d
         scale = std / np.where(square > 0, square, np.nan)
         return finite_mean(covaried * scale.reshape(*scale.shape, *[1] * (measured.ndim - 3)))
 
-    directions, weights = raising(rows)[units], unit_weights(rows)[units]
+    directions, weights = raising(rows, lam)[units], unit_weights(rows)[units]
     truth = mean_slope(measurements.unwrapped(measure_truth(directions, factors, step), axis=2))
     obtained = mean_slope(np.einsum("ausf,uf->aus", moved_factors(directions, factors, step), weights)) / std
     true_fidelity = np.where(weights.any(axis=1), obtained, 1.0)
@@ -128,7 +130,9 @@ def recover(
     oracle: artifacts.Artifact | None = None,
 ) -> dict[str, Any]:
     """`score.score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
-    swept = _read(sweep, pairs, rows)
+    directions = inputs.directions_of(sweep)
+    lam = link.spec.steer_lambda if directions == "steer" else None
+    swept = _read(sweep, pairs, rows, lam)
     units, told = swept.unit, [rows[unit] for unit in swept.unit]
     chosen = selection.open()
     live = np.isin(selection.read(chosen, "unit"), units)
@@ -140,14 +144,19 @@ def recover(
     pair_data = pairs.open()
     w_train, r_train, labels = (pairs.read(pair_data, name, slice(start, stop)) for name in ("w", "r", "label"))
     reading = stability.read_pairs(w_train, r_train, labels)
-    along = np.asarray(inputs.along(link, inputs.directions_of(sweep)).kernel[...])
+    along = np.asarray(inputs.along(link, directions).kernel[...])
     predicted = stability.diluted_fidelity(along, reading)[units]
+    known: dict[str, Any] = {}
+    if oracle is not None:
+        known, knowing = _oracle(oracle, pairs, rows, lam, units)
+        known |= score.shown_by_one_who_knows(told, swept.truth, found, spread, q, selection.summary["fdr"], knowing)
     return {
         **score.score(told, swept.truth, found, spread, area, swept.fidelity, side, predicted, swept.true_fidelity),
         **score.significance(told, swept.truth, found, spread, q, selection.summary["fdr"]),
         **score.doubles(told, selection.read(chosen, "cluster")[live]),
-        **({} if oracle is None else _oracle(oracle, pairs, rows)),
-        "directions": inputs.directions_of(sweep),
+        **known,
+        "directions": directions,
+        "lambda": lam,
         "anchors": len(swept.baseline),
         "predicted_fidelity": predicted,
         "parts": [measurements.WHOLE, *world.PARTS],
@@ -159,12 +168,23 @@ def recover(
     }
 
 
-def _oracle(oracle: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What generator and labels alone leave of the areas, whatever the directions."""
-    swept = _read(oracle, pairs, rows)
+def _oracle(
+    oracle: artifacts.Artifact,
+    pairs: artifacts.Artifact,
+    rows: Sequence[dict[str, Any]],
+    lam: float | None,
+    units: np.ndarray,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What generator and labels alone leave of the areas and of what is first, and the effects, by unit."""
+    swept = _read(oracle, pairs, rows, lam)
     told = [rows[unit] for unit in swept.unit]
     found = score.areas(told, swept.truth, swept.effect, _areas(swept), swept.fidelity, swept.true_fidelity)
-    return {f"oracle_{name}": value for name, value in found.items()}
+    spread = measurements.spread(swept.baseline, tuple(measurements.METRICS))
+    found |= score.first(told, swept.truth, swept.effect, spread)
+    effect = np.full((len(units), *swept.effect.shape[1:]), np.nan)
+    at = np.flatnonzero(np.isin(units, swept.unit))
+    effect[at] = swept.effect[np.searchsorted(swept.unit, units[at])]
+    return {f"oracle_{name}": value for name, value in found.items()}, effect
 
 
 def _areas(swept: _Swept) -> np.ndarray:

@@ -13,6 +13,7 @@ from linkjax.demo.truth import SELECTIVE, has_double
 RANKED = ("area", "lightness", "red_green", "yellow_blue", "centroid_y", "centroid_x", "axis_major", "axis_minor")
 _SIZEABLE = 0.05  # an area's change per σ, as a share of the part's mean area, from which its error is judged
 _REAL = 0.1  # a true effect, in standard deviations of the metric per σ, from which its rank means something
+_TIED = 0.95  # of the strongest true effect, from which an effect is as strong as that
 _NEARLY = 0.75  # of the strongest true effect, from which an effect counts as nearly as strong
 _WEAK = 0.05  # a fidelity below which nothing can be said per change obtained
 
@@ -43,9 +44,7 @@ def score(
     kind = np.asarray([row["kind"] for row in rows])
     selective, noise = np.isin(kind, SELECTIVE), kind == "noise"
     alone = np.isin(kind, ("single", "mixed")) & ~np.asarray([has_double(row, rows) for row in rows])
-    ranked = np.zeros(spread.shape, bool)
-    ranked[1:, [list(measurements.METRICS).index(name) for name in RANKED]] = True
-    usable = ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(found).all(axis=0) & (spread > 0)
+    usable = _usable(selective, truth, found, spread)
     columns = np.argwhere(usable)
     measured, true = (values[:, usable] / spread[usable] for values in (found, truth))
     strength = np.abs(measured).max(axis=1)
@@ -56,8 +55,7 @@ def score(
     order = np.argsort(-np.abs(measured), axis=1)
     place = np.argmax(order == first_true[:, None], axis=1)
     # Many units do two things about equally: how strong, in truth, is what was found to be the strongest?
-    strongest = np.abs(true).max(axis=1)
-    nearly = np.abs(true[np.arange(len(true)), first_found]) / np.where(strongest > 0, strongest, 1.0)
+    nearly = _nearly(true, first_found)
     sign = np.sign(np.take_along_axis(measured, first_true[:, None], 1)) == np.sign(
         np.take_along_axis(true, first_true[:, None], 1)
     )
@@ -83,8 +81,8 @@ def score(
         "noise_units": int(noise.sum()),
         "auc": auc(strength[selective], strength[noise]),
         "sign_right": float(sign[selective].mean()),
-        "true_effect_first": float(np.mean(place[selective] == 0)),
-        "nearly_strongest_first": float(np.mean(nearly[selective] >= _NEARLY)),
+        **first(rows, truth, found, spread),
+        "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
         "fidelity_within_20_percent": _share(obeyed[alone]),
@@ -100,6 +98,40 @@ def score(
         "predicted_fidelity_correlation": float(np.corrcoef(predicted[selective], fidelity[selective])[0, 1]),
         "units": per_unit,
     }
+
+
+def first(rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+    """Whether what is found to be a selective unit's strongest effect is its strongest in truth, or nearly that.
+
+    Many units do two things about equally: where the truth's second effect is within 5 % of the first, "which is
+    strongest" has no one answer, and either counts as `true_effect_first_or_tied`.
+
+    Args: as `score`.
+    """
+    selective = np.isin([row["kind"] for row in rows], SELECTIVE)
+    usable = _usable(selective, truth, found, spread)
+    measured, true = (values[:, usable][selective] / spread[usable] for values in (found, truth))
+    nearly = _nearly(true, np.abs(measured).argmax(axis=1))
+    ordered = np.sort(np.abs(true), axis=1)
+    return {
+        "true_effect_first": float(np.mean(np.abs(measured).argmax(axis=1) == np.abs(true).argmax(axis=1))),
+        "true_effect_first_or_tied": float(np.mean(nearly >= _TIED)),
+        "nearly_strongest_first": float(np.mean(nearly >= _NEARLY)),
+        "ties_in_truth": float(np.mean(ordered[:, -2] >= _TIED * ordered[:, -1])),
+    }
+
+
+def _usable(selective: np.ndarray, truth: np.ndarray, found: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """[parts, metrics]: which are ranked."""
+    ranked = np.zeros(spread.shape, bool)
+    ranked[1:, [list(measurements.METRICS).index(name) for name in RANKED]] = True
+    return ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(found).all(axis=0) & (spread > 0)
+
+
+def _nearly(true: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """How strong in truth a column is, as a share of the strongest; by unit."""
+    strongest = np.abs(true).max(axis=1)
+    return np.abs(true[np.arange(len(true)), column]) / np.where(strongest > 0, strongest, 1.0)
 
 
 def areas(
@@ -161,9 +193,7 @@ def significance(
       fdr: q up to which an effect is significant.
     """
     kind = np.asarray([row["kind"] for row in rows])
-    called = np.nan_to_num(q, nan=1.0) <= fdr
-    real = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
-    false = called & ~(real & (np.sign(truth) == np.sign(found)))
+    called, real, false = _called(truth, found, spread, q, fdr)
     units, true_units = called.any(axis=(1, 2)), (called & ~false).any(axis=(1, 2))
     noise, selective = kind == "noise", np.isin(kind, SELECTIVE)
     return {
@@ -176,6 +206,42 @@ def significance(
         "false_effects_of_noise_units": int(false[noise].sum()),
         "real_effects_found": _share(called[real]),
     }
+
+
+def shown_by_one_who_knows(
+    rows: Sequence[dict[str, Any]],
+    truth: np.ndarray,
+    found: np.ndarray,
+    spread: np.ndarray,
+    q: np.ndarray,
+    fdr: float,
+    knowing: np.ndarray,
+) -> dict[str, int]:
+    """How many of the effects called that are not true of the renderer the directions of one who knows show as well.
+
+    Of selective units. "As well": of the same sign and at least half as large; what generator and labels add to a
+    factor then, no direction can leave out.
+
+    Args:
+      rows, truth, found, spread, q, fdr: as of `significance`.
+      knowing: effects along those directions, NaN for units not raised along them; as `found`.
+    """
+    false = _called(truth, found, spread, q, fdr)[2]
+    false &= np.isin([row["kind"] for row in rows], SELECTIVE)[:, None, None]
+    as_well = (np.sign(knowing) == np.sign(found)) & (np.abs(knowing) >= 0.5 * np.abs(found))
+    return {
+        "false_effects_of_selective_units": int(false.sum()),
+        "false_effects_that_one_who_knows_shows": int((false & as_well).sum()),
+    }
+
+
+def _called(
+    truth: np.ndarray, found: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which effects are called significant, which are real in truth, and which are called but not true."""
+    called = np.nan_to_num(q, nan=1.0) <= fdr
+    real = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
+    return called, real, called & ~(real & (np.sign(truth) == np.sign(found)))
 
 
 def _share(holds: np.ndarray) -> float | None:

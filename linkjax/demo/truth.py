@@ -1,10 +1,10 @@
 """What raising a planted unit by 1 truly does: the change of factors it takes, drawn by the renderer itself.
 
-A selective unit's activation is 1 + Σ weight · factor: the smallest change of the factors that raises it, and of the
-other units only those that carry the same, follows from the weights. A noise unit's is a wave in two factors less its
-best line over all animals. Within a breed it has a line all the same, and raising it truly moves what goes with that
-line: both the factors it is made of, and a step as long as the line is weak. The renderer draws the change, and its
-exact labels say what every part should do.
+A selective unit's activation is 1 + Σ weight · factor. A noise unit's is a wave in two factors less its best line over
+all animals. Within a breed it has a line all the same, and raising it truly moves what goes with that line: both the
+factors it is made of, and a step as long as the line is weak. Which change of the factors raises a unit depends on what
+else may move, which is what λ says of steering directions: the truth follows from the same formula and the same λ.
+The renderer draws the change, and its exact labels say what every part should do.
 """
 
 import functools
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from linkjax.analysis.links import class_sums, steering
 from linkjax.analysis.metrics import measurements
 from linkjax.demo import world
 from linkjax.demo.factors import FACTORS, factors_of, sample
@@ -45,12 +46,19 @@ def factor_directions(weights: np.ndarray) -> np.ndarray:
     return np.linalg.pinv(weights).T
 
 
-def raising(rows: Sequence[dict[str, Any]]) -> np.ndarray:
+def raising(rows: Sequence[dict[str, Any]], lam: float | None = None) -> np.ndarray:
     """[units, factors]: the change of the factors that truly raises each unit by 1.
 
-    Of a selective unit `factor_directions` divided by what it gives the unit itself: a double rises too. Of a noise
-    unit Σ g / (gᵀ Σ g), with Σ the covariance of the factors within breeds and g the unit's slopes on them there.
+    A step in W answers a question that λ asks (`linkjax.analysis.links.steering`), and so does the truth: D(λ) with the
+    factors in the place of w and what the units were trained to be in the place of r, both within breeds.
+
+    Args:
+      lam: the λ of steering directions; None, and of a link's kernel: of a selective unit `factor_directions` divided
+        by what it gives the unit itself (a double rises too), which is λ → 0; of a noise unit Σ g / (gᵀ Σ g), with Σ
+        the covariance of the factors within breeds and g the unit's slopes on them there, which is λ → ∞.
     """
+    if lam is not None:
+        return steering.directions(steering.spectrum(within_breeds(rows)), lam)
     weights = unit_weights(rows)
     made = factor_directions(weights)
     own = np.einsum("uf,uf->u", made, weights)
@@ -91,15 +99,32 @@ def _animals() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(factors_of(z, breed)), np.asarray(breed)
 
 
-def _patterns(rows: Sequence[dict[str, Any]]) -> np.ndarray:
-    """[noise units, factors]: what goes with each within breeds, for a rise of 1."""
+def within_breeds(rows: Sequence[dict[str, Any]]) -> class_sums.Within:
+    """How the factors, and what the units were trained to be, vary within breeds."""
+    factors, breed = _animals()
+    units = 1.0 + factors.astype(np.float64) @ unit_weights(rows).T
+    noise = [row for row in rows if row["kind"] == "noise"]
+    if noise:
+        units[:, [row["unit"] for row in noise]] = _noise_units(noise, factors)
+    found = class_sums.within_of(units, factors.astype(np.float64), breed, None)
+    assert found is not None
+    return found
+
+
+def _noise_units(rows: Sequence[dict[str, Any]], factors: np.ndarray) -> np.ndarray:
+    """[B, noise units]: what they were trained to be."""
     weights, phase = np.zeros((len(FACTORS), len(rows)), np.float32), np.zeros(len(rows), np.float32)
     for place, row in enumerate(rows):
         phase[place] = row["phase"]
         for name, weight in zip(row["factors"], row["weights"], strict=True):
             weights[FACTORS.index(name), place] = weight
+    return np.asarray(noise_activations(weights, phase, factors, noise_line(weights, phase)), np.float64)
+
+
+def _patterns(rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """[noise units, factors]: what goes with each within breeds, for a rise of 1."""
     factors, breed = _animals()
-    units = np.asarray(noise_activations(weights, phase, factors, noise_line(weights, phase)), np.float64)
+    units = _noise_units(rows, factors)
     factors = factors.astype(np.float64)
     for each in np.unique(breed):
         mine = breed == each

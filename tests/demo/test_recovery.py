@@ -113,6 +113,36 @@ def test_raising_a_unit_by_one_raises_it_by_one_and_its_double_with_it():
     np.testing.assert_allclose(moved[:5, :5], expected, atol=1e-12)
 
 
+def test_the_truth_answers_the_question_that_lambda_asks():
+    weights = truth.unit_weights(ROWS)
+    own, goes_with = (truth.raising(ROWS, lam) for lam in (1e-4, 1e4))
+    np.testing.assert_allclose((own @ weights.T)[:3, :3], np.eye(3), atol=0.01)  # nothing else moves
+    np.testing.assert_allclose(np.einsum("uf,uf->u", goes_with, weights)[:5], 1, rtol=1e-6)
+    np.testing.assert_allclose(goes_with[5], truth.raising(ROWS)[5], atol=1e-3)  # of a noise unit: its pattern
+
+
+def test_two_effects_of_one_strength_are_tied():
+    true, ones = np.zeros(SHAPE), np.ones(SHAPE[1:])
+    area = list(measurements.METRICS).index("area")
+    true[:5, 1, area], true[:5, 2, area] = 1.0, 0.97
+    found = true.copy()
+    found[:5, 2, area] = 1.1
+    assert score.first(ROWS, true, found, ones) == {
+        "true_effect_first": 0, "true_effect_first_or_tied": 1, "nearly_strongest_first": 1, "ties_in_truth": 1
+    }  # fmt: skip
+
+
+def test_what_one_who_knows_shows_as_well_is_the_generators():
+    shape = (len(ROWS), 2, 2)
+    truth_, found, q = np.zeros(shape), np.ones(shape), np.ones(shape)
+    q[0, 0], q[5, 0, 0] = 0.01, 0.01  # two of a selective unit; one of a noise unit, which is not counted
+    knowing = np.full(shape, np.nan)
+    knowing[0, 0] = 0.6, -0.6
+    assert score.shown_by_one_who_knows(ROWS, truth_, found, np.ones(shape[1:]), q, 0.05, knowing) == {
+        "false_effects_of_selective_units": 2, "false_effects_that_one_who_knows_shows": 1
+    }  # fmt: skip
+
+
 def test_a_noise_unit_has_no_line_over_all_animals_and_rises_by_its_line_within_breeds():
     factors, breed = truth._animals()
     weights = np.zeros((len(FACTORS), 1), np.float32)

@@ -12,9 +12,14 @@ from linkjax.report.source import Context, Source
 #: Number, what it is, how it is shown, and the target it was held against.
 _SCORES = (
     ("auc", "selective against noise units, area under the ROC curve", number, "≥ 0.99"),
+    ("auc_of_truth", "… by the strongest effects in truth: noise units have some within breeds", number, ""),
     ("sign_right", "units whose strongest true effect has the right sign", percent, "all"),
     ("true_part_first", "units whose strongest effect is found in the right part", percent, ""),
     ("true_effect_first", "units whose strongest true effect is ranked first of all parts and metrics", percent, ""),
+    ("oracle_true_effect_first", "… along the directions of one who knows the factors", percent, ""),
+    ("true_effect_first_or_tied", "… or one within 5 % of it in truth", percent, "80 %"),
+    ("oracle_true_effect_first_or_tied", "… along those of one who knows", percent, ""),
+    ("ties_in_truth", "units whose two strongest effects are so close in truth", percent, ""),
     ("nearly_strongest_first", "… or one that is at least three quarters as strong in truth", percent, ""),
     ("true_effect_in_first_three", "the strongest true effect is among the first three", percent, ""),
     ("fidelity_within_20_percent_of_all", "selective units with a fidelity from 0.8 to 1.2", percent, "≥ 95 %"),
@@ -26,6 +31,8 @@ _SCORES = (
     ("significant_noise_units", "noise units with one", number, ""),
     ("false_noise_units", "… of whose effects none is true within breeds", number, "none"),
     ("significant_effects_that_are_real", "share of the significant effects that are real", percent, ""),
+    ("false_effects_of_selective_units", "effects called of selective units that are not real", number, ""),
+    ("false_effects_that_one_who_knows_shows", "… that the directions of one who knows show as well", number, ""),
     ("real_effects_found", "share of the real effects that are significant", percent, ""),
     ("doubles_named", "units named as doubles of the one they repeat", number, "all"),
     ("others_named_doubles", "pairs of other units named doubles", number, "none"),
@@ -83,10 +90,12 @@ def section(source: Source, context: Context) -> Section:
             ),
             Term(
                 "True effect of a planted unit",
-                "What the renderer draws when the factors change by the least that raises this unit, and of the others "
-                "only those that carry the same. A noise unit has no line in the factors over all animals, but one "
-                "within breeds: its truth is what goes with that.",
-                "Δfactors_u = P_u / (P_u · weights_u), P = pinv(weights)ᵀ",
+                "What the renderer draws when the factors change as the steering formula says, with the link's λ, the "
+                "factors in the place of w and what the units were trained to be in the place of r, within breeds: λ "
+                "says what else may move. A noise unit has no line in the factors over all animals, but one within "
+                "breeds. Along the kernel: the least change that raises this unit, and of the others only those that "
+                "carry the same.",
+                "Δfactors_u = D_u / (A_uᵀ D_u), D = Σ A (AᵀΣA + λS)⁻¹ of the factors",
             ),
         ],
         limits=[
