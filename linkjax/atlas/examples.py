@@ -29,10 +29,10 @@ def highest(results: Results, most: int) -> Examples | None:
 
     Args:
       most: how many of each unit.
-    Returns: None without pairs that hold activations, or with none asked for.
+    Returns: None without pairs that hold activations, with none asked for, or of readouts.
     """
     pairs = results.pairs
-    if pairs is None or not pairs.has("r") or most < 1:
+    if pairs is None or not pairs.has("r") or most < 1 or results.names is not None:
         return None
     label, units = pairs.array("label", "sample"), results.units
     most = min(most, len(label))

@@ -109,13 +109,13 @@ def draw(
       folder: of the page's data.
       rows: of `plan.units`.
       generator, link: models; the link as units are raised along it.
-      anchors: `w` and `r` of the sweep's anchors.
+      anchors: `w` and `r` of the sweep's anchors, and `layers`, the rows of W+ that steps enter, where not all are.
       batch_size: images drawn at once; rounded up to the devices.
       advance: told of images drawn.
     """
     on = parallel.mesh()
     size = parallel.round_up(batch_size, on)
-    on_device = {name: anchors[name] for name in ("w", "r")}
+    on_device = {name: anchors[name] for name in ("w", "r", "layers") if name in anchors}
     models = parallel.replicate((generator, None, link, None, None, on_device), on)
     share = share_of(generator.spec.resolution)
     swept = functools.partial(programs.swept, mode=mode)

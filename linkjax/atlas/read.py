@@ -73,6 +73,8 @@ def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Pat
     Returns: empty where there is none.
     Raises: InputError if the one given is of other pairs or models or along the same directions, or if several fit.
     """
+    if of.names is not None:  # readouts are raised along steering directions alone
+        return {}
     kinds = _kinds(folder)
     fitting = [path for path in ([Path(given)] if given else kinds.get("sweep", [])) if _goes_beside(path, of)]
     if given and not fitting:
@@ -93,6 +95,7 @@ def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Pat
 def _goes_beside(path: Path, of: "Results") -> bool:
     other = Source("beside", path, ROLES["sweep"])
     alike = other.weights == of.sweep.weights and other.inputs.get("pairs") == of.sweep.inputs.get("pairs")
+    alike &= all(other.settings.get(name) == of.sweep.settings.get(name) for name in ("mode", "layers"))
     named = not other.has("unit_out_name") and all(other.names(name) == of.sweep.names(name) for name in _DIMS[1:])
     return alike and named and directions_of(other) != of.directions
 
@@ -123,12 +126,8 @@ class Results:
             raise InputError(
                 f"the pairs in {self.pairs.path} are others than those of the sweep in {self.sweep.path}; give those"
             )
-        if self.sweep.has("unit_out_name"):
-            raise InputError(
-                f"the sweep in {self.sweep.path} is of readouts, which the atlas does not show; look at the page of "
-                "linkjax report, or give a sweep of units"
-            )
         self.context = Context(self.sources.values())
+        self.names = self.sweep.names("unit_name") if self.sweep.has("unit_name") else None  # of readouts, by row
         self.parts, self.metrics = self.sweep.names("part"), self.sweep.names("metric")
         self.units = self.sweep.array("unit", "unit")
         self.labels = self.sweep.array("label", "sample")
@@ -234,9 +233,9 @@ class Results:
 
         Args:
           most: samples a class, the first of the pairs.
-        Returns: in activation units; None without pairs that hold activations.
+        Returns: in activation units; None without pairs that hold activations, and of readouts.
         """
-        if self.pairs is None or not self.pairs.has("r"):
+        if self.pairs is None or not self.pairs.has("r") or self.names is not None:
             return None
         label, classes = self.pairs.array("label", "sample"), self.selected_classes()
         found = np.full((len(self.units), len(classes), 3), np.nan, np.float32)

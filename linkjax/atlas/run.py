@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from linkjax import numerics
+from linkjax.analysis.units import sweep as sweeping
 from linkjax.atlas import build, examples, flips, pictures
 from linkjax.atlas.build import Shown
 from linkjax.atlas.read import ROLES, Results, find, find_beside
@@ -17,7 +19,7 @@ from linkjax.config import PathName, positive
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import inputs
-from linkjax.stages.sweep import chunks
+from linkjax.stages.sweep import chunks, layers
 from linkjax.storage import artifacts
 from linkjax.storage import claim as claims
 from linkjax.storage import manifest as manifests
@@ -49,6 +51,8 @@ class Config:
     """Folder of the generator that draws; none: the one the sweep was made with."""
     link: PathName | None = None
     """Folder of the link; none: the one the sweep was made with."""
+    classifier: PathName | None = None
+    """Folder of the classifier that a sweep of readouts was made with; none: the one it names."""
     encoding: PathName | None = None
     """Folder of `linkjax encode`, of a sweep of photographs; none: the one the sweep was made with."""
     pictures: bool = True
@@ -88,7 +92,8 @@ def run(config: Config) -> None:
         _check_own(claim.partial)
         data = claim.partial / DATA
         found = results.sources.get("counterfactual")
-        flipped = flips.Flips(found, results.context) if found is not None else None
+        # what recurs in searches are units, which are no readouts
+        flipped = flips.Flips(found, results.context) if found is not None and results.names is None else None
         shown = _draw(config, results, other, flipped, claim.partial) if config.pictures else Shown()
         summary = build.write(data, config.title, results, shown, flipped, other)
         copy_page(claim.partial)
@@ -197,10 +202,10 @@ def _draw(config: Config, results: Results, other: Results | None, flipped: flip
                 examples.draw(data, results, found, keys, places, generator.model, **how)
         for each, planned, rows in strips:
             if len(rows):
-                along = inputs.raising(link, link_path, each.directions)
+                along, anchors = _raised(config, each, generator, link, link_path)
                 with progress("pictures", len(rows) * len(planned.samples) * len(planned.steps)) as advance:
                     pictures.draw(
-                        data, planned, rows, generator.model, along, _anchors(config, each),
+                        data, planned, rows, generator.model, along, anchors,
                         mode=each.sweep.settings["mode"], batch_size=size, advance=advance,
                     )  # fmt: skip
     shutil.rmtree(folder / "small", ignore_errors=True)
@@ -218,6 +223,8 @@ def plan(config: Config, results: Results, folder: str = "") -> pictures.Plan:
         "inputs": {role: results.sweep.inputs.get(role) for role in ("pairs", "encoding")},
         **{name: settings.get(name) for name in ("mode", "directions", "precision")},
         "anchors": [results.sample_ids[samples], results.labels[samples]],
+        **({"layers": settings["layers"]} if settings.get("layers") else {}),
+        **({"readouts": results.sweep.inputs.get("readouts")} if results.names is not None else {}),
     }
     return pictures.Plan(
         results.units, results.flag == 0, results.asked, samples, steps, _tile(config, settings), config.quality,
@@ -231,6 +238,28 @@ def _tile(config: Config, settings: Any) -> int:
     if not (generator / manifests.FILE).is_file():
         return config.tile
     return min(config.tile, int(manifests.read(generator, ("generator",))["spec"]["resolution"]))
+
+
+def _raised(
+    config: Config, results: Results, generator: inputs.Model, link: inputs.Model, link_path: str
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """What units, or readouts, are raised along, and the anchors they are raised in, as the sweep had them.
+
+    Raises: InputError if the readouts are others than the sweep's.
+    """
+    anchors, settings = _anchors(config, results), results.sweep.settings
+    if settings.get("layers"):
+        anchors["layers"] = layers.mask(settings["layers"], generator.model.spec)
+    if results.names is None:
+        return inputs.raising(link, link_path, results.directions), anchors
+    classifier = inputs.model(_folder(config, settings, "classifier"), "classifier")
+    pairs = inputs.pairs(_folder(config, settings, "pairs"))
+    named = inputs.readouts(tuple(settings["readouts"]), classifier, link, pairs)
+    if named.sha256 != results.sweep.inputs.get("readouts"):
+        words = ", ".join(settings["readouts"])
+        raise InputError(f"{words}: other readouts than those of the sweep in {results.sweep.path}; sweep these anew")
+    steps = results.sweep.array("steer", "unit_out", "w")
+    return sweeping.Steps(jnp.asarray(steps)), anchors | {"r": named.values(anchors["r"])}
 
 
 def _anchors(config: Config, results: Results) -> dict[str, np.ndarray]:

@@ -154,6 +154,15 @@ def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_hig
     page("unit=20").wait("document.querySelector('#look').innerText.includes('was not raised along the link’s kernel')")
 
 
+def test_readouts_are_called_by_their_names(page):
+    browser = page()
+    browser.run("Atlas.index.names = Array.from(Atlas.index.unit, (unit) => `pug less <b>${unit}</b>`)")
+    browser.run("Atlas.go({view: 'unit', unit: 3, q: 'pug'}, true)")
+    browser.wait("document.querySelector('#look h2')?.innerText === 'pug less <b>3</b>'")
+    browser.wait("document.querySelector('#count').innerText.endsWith('readouts')")
+    assert "unit 3" not in browser.run("document.querySelector('.sentence').innerText")
+
+
 def test_words_find_units_by_what_is_sure_of_them(page, table):
     browser = page()
     assert (np.nan_to_num(table["q"].values, nan=1.0) <= 0.1).sum(axis=(1, 2)).max() > 6  # more than the list tells

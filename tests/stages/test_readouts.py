@@ -8,6 +8,7 @@ import pytest
 import linkjax
 from linkjax.analysis.links import steering
 from linkjax.analysis.units import readouts as solving
+from linkjax.atlas import pictures
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.outside import readout_files
@@ -89,6 +90,27 @@ def test_a_selection_and_the_page_tell_readouts_by_name(world, swept, tmp_path):
     assert f"u{a}+u{b}" in page and "independent directions in W" in page
     in_memory = linkjax.select(found, None, fdr=0.9, draws=50, flips=200, against=("sign",))
     assert set(in_memory["unit_name"].values) <= set(found["unit_name"].values)
+
+
+def test_the_atlas_shows_readouts_by_name_and_draws_them_in_the_layers_of_the_sweep(world, tmp_path, monkeypatch):
+    drawn, store = {}, pictures.store
+
+    def watched(folder, name, key, images, tile, quality):
+        drawn[name] = images.astype(int)
+        store(folder, name, key, images, tile, quality)
+
+    monkeypatch.setattr(pictures, "store", watched)
+    unit = _live(world)[0]
+    words = ["--readouts", "0:1", f"u{unit}", "--layers", "0-2", "--random-directions", "0"]
+    flags = [flag for flag in SWEEP if flag not in ("--random-directions", "4")]
+    do("sweep", *world.linked, *flags, *words, "--out", tmp_path / "run" / "sweep")
+    do("atlas", tmp_path / "run", "--out", tmp_path / "atlas", "--samples", "2", "--tile", "16")
+    stored = linkjax.open(tmp_path / "run" / "sweep")["picture"].values
+    assert set(drawn) == {"strips/0", "strips/1"}  # no samples in which they are highest
+    for place in (0, 1):
+        assert np.abs(drawn[f"strips/{place}"] - stored[place]).max() <= 1
+    index = (tmp_path / "atlas" / "data" / "index.js").read_text()
+    assert '"names":["' in index and f'"u{unit}"]' in index and '"flips"' not in index
 
 
 def test_a_sweep_of_readouts_in_memory_is_the_stored_one(world, swept):

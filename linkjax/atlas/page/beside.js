@@ -49,7 +49,7 @@
     const shown = data.examples ?? [], side = Math.max(64, Math.min(about.tile, 80));
     const box = el("div", { className: "tiles film" });
     if (shown.length) Atlas.stored(`examples/${unit}`).then((url) => box.replaceChildren(...shown.map(([label, value], k) => {
-      const tile = el("span", { className: "tile", role: "img", "aria-label": `${Atlas.className(label)}, in which unit ${unit} is ${number(value)}` });
+      const tile = el("span", { className: "tile", role: "img", "aria-label": `${Atlas.className(label)}, in which ${Atlas.called(unit)} is ${number(value)}` });
       tile.style.width = tile.style.height = `${side}px`;
       tile.style.backgroundImage = `url("${url}")`;
       tile.style.backgroundSize = `${about.most * side}px ${side}px`;

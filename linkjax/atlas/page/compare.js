@@ -14,7 +14,7 @@
     const tiles = [], shown = index.pictures && rows.some(Atlas.hasPictures);
     const steps = shown ? index.pictures.steps.length : 1;
     const slider = el("input", { type: "range", min: 0, max: steps - 1, value: steps - 1, "aria-label": "Step of all units, from low to high", oninput: () => tiles.forEach((tile) => tile.show(Number(slider.value))) });
-    const heads = rows.map((row) => el("th", { scope: "col" }, Atlas.unitLink(index.unit[row]), " ", el("button", { type: "button", className: "plain", "aria-label": `Unpin unit ${index.unit[row]}`, onclick: () => Atlas.togglePin(index.unit[row]) }, "✕")));
+    const heads = rows.map((row) => el("th", { scope: "col" }, Atlas.unitLink(index.unit[row]), " ", el("button", { type: "button", className: "plain", "aria-label": `Unpin ${Atlas.called(index.unit[row])}`, onclick: () => Atlas.togglePin(index.unit[row]) }, "✕")));
     const pictures = shown ? index.pictures.samples.map((sample, anchor) => el("tr", {}, el("th", { scope: "row" }, Atlas.className(index.labels[sample])), rows.map((row) => {
       if (!Atlas.hasPictures(row)) return el("td", {}, "–");
       const tile = Atlas.tile(row, anchor, steps - 1, 96);

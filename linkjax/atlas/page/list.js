@@ -43,7 +43,7 @@
     },
     Atlas.small(row, 48),
     el("span", { className: "what" },
-      el("span", { className: "name" }, `Unit ${unit}`,
+      el("span", { className: "name" }, Atlas.titled(unit),
         caution ? el("span", { className: "mark", title: Atlas.cautionsOf(row).join(" ") }, "⚠ caution") : null,
         columns.fidelity && !Number.isNaN(columns.fidelity[row]) ? el("span", { className: "remark" }, `fidelity ${number(columns.fidelity[row])}`) : null),
       el("span", { className: "findings" }, line ?? findingLines(row))),

@@ -14,7 +14,7 @@
   };
   const foot = () => {
     const { sources } = Atlas.index;
-    $("foot").textContent = `${Atlas.index.unit.length} units · made from ${Object.keys(sources).join(", ")}`;
+    $("foot").textContent = `${Atlas.index.unit.length} ${Atlas.index.names ? "readouts" : "units"} · made from ${Object.keys(sources).join(", ")}`;
   };
 
   const options = (select, pairs) => select.replaceChildren(...pairs.map(([value, text]) => el("option", { value }, text)));
@@ -102,7 +102,7 @@
       $("problem").textContent = result.problem ? `Query: ${result.problem}` : "";
       $("text").setAttribute("aria-invalid", String(Boolean(result.problem)));
       if (!result.problem) {
-        $("count").textContent = `${result.rows.length} of ${Atlas.index.unit.length} units`;
+        $("count").textContent = `${result.rows.length} of ${Atlas.index.unit.length} ${Atlas.index.names ? "readouts" : "units"}`;
         Atlas.showRows(result);
       }
       Atlas.lastSearch = performance.now() - start;
@@ -113,7 +113,7 @@
   };
   const look = async (state, before) => {
     const [, name, view] = VIEWS.find(([each]) => each === state.view) ?? VIEWS[0];
-    document.title = state.view === "unit" && state.unit !== null ? `Unit ${state.unit} · ${Atlas.index.title}` : `${name} · ${Atlas.index.title}`;
+    document.title = state.view === "unit" && state.unit !== null ? `${Atlas.titled(state.unit)} · ${Atlas.index.title}` : `${name} · ${Atlas.index.title}`;
     try { await Atlas[view]($("look"), before); } catch (error) { Atlas.say(error.message); throw error; }
     if (before && (state.view !== before.view || state.unit !== before.unit)) $("look").scrollTop = 0;
   };

@@ -48,7 +48,7 @@
   };
   Atlas.pictureText = (row, anchor, step, of = Atlas.index.pictures) => {
     const { steps, samples } = of, label = Atlas.index.labels[samples[anchor]], along = of.folder ? `, along ${Atlas.alongWords(Atlas.index.beside.directions)}` : "";
-    return `${Atlas.className(label)} with unit ${Atlas.index.unit[row]} at step ${step + 1} of ${steps.length}, from low to high${along}`;
+    return `${Atlas.className(label)} with ${Atlas.called(Atlas.index.unit[row])} at step ${step + 1} of ${steps.length}, from low to high${along}`;
   };
 
   /** Let a tile run through its steps while it is hovered or focused. */

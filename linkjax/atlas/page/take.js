@@ -64,7 +64,7 @@
       await image.decode();
       pen.fillStyle = "#000";
       const [top] = Atlas.topOf(row);
-      pen.fillText(`unit ${Atlas.index.unit[row]}${top?.sure ? `: ${Atlas.change(top.place, top.effect)}` : ""}`, 4, place * each + 17, width - 8);
+      pen.fillText(`${Atlas.called(Atlas.index.unit[row])}${top?.sure ? `: ${Atlas.change(top.place, top.effect)}` : ""}`, 4, place * each + 17, width - 8);
       pen.drawImage(image, 0, place * each + 24);
     }
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));

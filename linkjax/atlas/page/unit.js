@@ -30,17 +30,17 @@
 
   Atlas.unitLink = (unit, remark = "") => {
     const known = Atlas.rowOf(unit) !== undefined;
-    if (!known) return el("span", {}, `unit ${unit} (not swept)${remark}`);
-    return el("span", {}, el("a", { href: `#${Atlas.address({ ...Atlas.state, unit, view: "unit" })}`, onclick: (event) => { if (event.ctrlKey || event.metaKey) return; event.preventDefault(); Atlas.openUnit(unit); } }, `unit ${unit}`), remark);
+    if (!known) return el("span", {}, `${Atlas.called(unit)} (not swept)${remark}`);
+    return el("span", {}, el("a", { href: `#${Atlas.address({ ...Atlas.state, unit, view: "unit" })}`, onclick: (event) => { if (event.ctrlKey || event.metaKey) return; event.preventDefault(); Atlas.openUnit(unit); } }, Atlas.called(unit)), remark);
   };
 
   Atlas.viewUnit = async (look) => {
     const { unit } = Atlas.state, row = Atlas.rowOf(unit);
     if (row === undefined) {
-      look.replaceChildren(el("h2", {}, unit === null ? "No unit chosen" : `Unit ${unit}`), el("p", {}, unit === null ? "Choose one in the list: arrows move, Enter opens." : "This unit was not swept in this run."));
+      look.replaceChildren(el("h2", {}, unit === null ? "No unit chosen" : Atlas.titled(unit)), el("p", {}, unit === null ? "Choose one in the list: arrows move, Enter opens." : "This unit was not swept in this run."));
       return;
     }
-    const head = el("div", { className: "line spread" }, el("h2", {}, `Unit ${unit}`), el("div", { className: "line" }, pinButton(unit), Atlas.copyButton("Copy Python", () => Atlas.pythonOf([unit]), "the Python lines that give these numbers"), Atlas.copyButton("Copy link", () => location.href, "this page's address")));
+    const head = el("div", { className: "line spread" }, el("h2", {}, Atlas.titled(unit)), el("div", { className: "line" }, pinButton(unit), Atlas.copyButton("Copy Python", () => Atlas.pythonOf([unit]), "the Python lines that give these numbers"), Atlas.copyButton("Copy link", () => location.href, "this page's address")));
     const cautions = Atlas.cautionsOf(row).map((text) => el("p", { className: "notice" }, "⚠ ", text));
     const sentence = el("p", { className: "sentence" }, Atlas.sentence(row));
     look.replaceChildren(head, sentence, ...cautions, pictures(row), el("p", { className: "waits" }, "…"));
@@ -65,7 +65,7 @@
     const big = samples.map((_, anchor) => Atlas.tile(row, anchor, last, large));
     const value = el("output", {}, `step ${steps.length} of ${steps.length}`);
     const show = (at) => { big.forEach((each) => each.show(at)); value.textContent = `step ${at + 1} of ${steps.length}`; slider.value = at; };
-    const slider = el("input", { type: "range", min: 0, max: last, step: 1, value: last, "aria-label": `Step of unit ${Atlas.index.unit[row]}, from low to high`, oninput: () => show(Number(slider.value)) });
+    const slider = el("input", { type: "range", min: 0, max: last, step: 1, value: last, "aria-label": `Step of ${Atlas.called(Atlas.index.unit[row])}, from low to high`, oninput: () => show(Number(slider.value)) });
     const strips = samples.map((sample, anchor) => el("div", { className: "strip" },
       el("span", { className: "remark" }, Atlas.className(Atlas.index.labels[sample])),
       el("div", { className: "tiles" }, steps.map((_, at) => {

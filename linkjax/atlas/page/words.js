@@ -56,19 +56,19 @@
 
   /** A unit in a sentence or two, made from its numbers alone. */
   Atlas.sentence = (row) => {
-    const unit = Atlas.index.unit[row];
-    if (Atlas.index.flag[row]) return `Unit ${unit} was not swept: it hardly varies, or no direction raises it. Nothing is known of it.`;
+    const unit = Atlas.index.unit[row], called = Atlas.called(unit);
+    if (Atlas.index.flag[row]) return `${Atlas.titled(unit)} was not swept: it hardly varies, or no direction raises it. Nothing is known of it.`;
     const all = Atlas.oneOfAlike(Atlas.topOf(row)), sure = all.filter((each) => each.sure);
     if (!Atlas.index.tested) {
       return all.length
-        ? `Nothing was tested in this run (there is no selection). The largest effects of raising unit ${unit}: ${all.slice(0, 3).map(clause).join("; ")}.`
-        : `Nothing is known of unit ${unit}.`;
+        ? `Nothing was tested in this run (there is no selection). The largest effects of raising ${called}: ${all.slice(0, 3).map(clause).join("; ")}.`
+        : `Nothing is known of ${called}.`;
     }
     if (!sure.length) {
       const most = all[0] ? ` The largest effect seen may be chance: ${clause(all[0])}.` : "";
-      return `Nothing is known for sure of what unit ${unit} does to the image: no effect passes q ≤ ${Atlas.index.fdr}.${most}`;
+      return `Nothing is known for sure of what ${called} does to the image: no effect passes q ≤ ${Atlas.index.fdr}.${most}`;
     }
-    return `Raising unit ${unit} makes ${sure.slice(0, 3).map(clause).join("; ")}${sure.length > 3 ? "; and more" : ""}.`;
+    return `Raising ${called} makes ${sure.slice(0, 3).map(clause).join("; ")}${sure.length > 3 ? "; and more" : ""}.`;
   };
 
   /** How far the unit itself goes where it was asked to, in words. */
@@ -85,12 +85,15 @@
     if (code & 2) texts.push(CAUTIONS[2]);
     return texts;
   };
+  /** What a unit is called, in the middle of a sentence and at its beginning: by number, a readout by its name. */
+  Atlas.called = (unit) => Atlas.index.names ? Atlas.index.names[Atlas.rowOf(unit)] ?? `readout ${unit}` : `unit ${unit}`;
+  Atlas.titled = (unit) => Atlas.index.names ? Atlas.called(unit) : `Unit ${unit}`;
   Atlas.alongWords = (directions) => ({ steer: "steering directions", kernel: "the link’s kernel" })[directions] ?? directions;
   Atlas.className = (label) => Atlas.index.class_names[label] ?? `class ${label}`;
 
   /** What free text is looked for in: what is true of the unit as a whole, and each of its findings. Lower case. */
   Atlas.textOf = (row) => {
-    const { index } = Atlas, { first, code } = index.findings, whole = [`unit ${index.unit[row]}`], sure = [...code.subarray(first[row], first[row + 1])];
+    const { index } = Atlas, { first, code } = index.findings, whole = [`unit ${index.unit[row]}`, ...(index.names ? [index.names[row]] : [])], sure = [...code.subarray(first[row], first[row + 1])];
     if (index.flag[row]) whole.push("dead not swept");
     else if (!sure.length) whole.push("nothing known");
     const caution = index.columns.caution?.[row] ?? 0;
