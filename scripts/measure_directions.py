@@ -30,7 +30,6 @@ import numpy as np
 
 import linkjax
 from linkjax.analysis.links import steering
-from linkjax.analysis.links.class_sums import Within
 from linkjax.analysis.metrics import parts
 from linkjax.devices import compile_cache
 
@@ -88,16 +87,14 @@ def local_steps(
     models: Any, w: np.ndarray, covariance: np.ndarray, std: np.ndarray
 ) -> tuple[dict[float, np.ndarray], int]:
     """By λ the steps [A, units, w_dim] for one σ from each animal's own Jacobian, and how many directions it took."""
-    values, vectors = np.linalg.eigh(covariance)
-    count = int(np.searchsorted(np.cumsum(values[::-1]) / values.sum(), 0.99)) + 1
-    axes = (vectors[:, ::-1] * np.sqrt(values[::-1]))[:, :count]  # one standard deviation along each
+    axes = steering.leading_axes(covariance)
+    count = axes.shape[1]
     ends = np.stack([w[:, None] + _SMALL * axes.T, w[:, None] - _SMALL * axes.T]).astype(np.float32)
     r = re_encoded(models, ends.reshape(-1, w.shape[1])).reshape(2, len(w), count, -1).astype(np.float64)
     found: dict[float, list[np.ndarray]] = {lam: [] for lam in _LOCAL_LAMBDAS}
     for change in (r[0] - r[1]) / (2 * _SMALL):  # [count, units], by animal
-        own = steering.spectrum(Within(np.inf, axes @ axes.T, change.T @ axes.T, std**2))
         for lam in found:
-            found[lam].append(np.nan_to_num(steering.directions(own, lam) * std[:, None]))
+            found[lam].append(np.nan_to_num(steering.local(axes, change, std, lam) * std[:, None]))
     return {lam: np.stack(steps) for lam, steps in found.items()}, count
 
 
@@ -115,8 +112,7 @@ def measure(classifier: str, most: int) -> dict[str, Any]:
     )
     by_sigma = steer[units] * std[units, None]
     seen = raised(models, other, by_sigma, std, units)[:, np.arange(len(units)), units].mean(axis=0)
-    scale = 1 / np.clip(seen, 0.5, 2.0)
-    rows = {"kernel": kernel[units] * std[units, None], "steer": by_sigma, "scaled": by_sigma * scale[:, None]}
+    rows = {"kernel": kernel[units] * std[units, None], "steer": by_sigma, "scaled": steering.scaled(by_sigma, seen)}
     local, count = local_steps(models, judged, np.asarray(link.covariance, np.float64), std)
     rows |= {f"local, lambda {lam:g}": steps[:, units] for lam, steps in local.items()}
     found: dict[str, Any] = {"units": len(units), "lambda": link.spec.steer_lambda, "derivatives for an animal": count}

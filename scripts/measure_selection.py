@@ -1,12 +1,13 @@
 """How many anchors `linkjax select` needs, along steering directions and along the kernel: planted units found.
 
     python scripts/measure_selection.py --out FOLDER [--samples 1 2 4 8] [--json docs/figures/selection.json]
-        [--figure docs/power.png]
+        [--figure docs/power.png] [--directions steer kernel]
 
 Sweeps the 36 units of `planted` with parts, over the values that `linkjax demo` asks, with the most anchors of each of
 the 10 breeds and 12 random directions in each space; fewer anchors are the first of these. What `select` calls
-significant at 5 % false discoveries is held against the renderer. Pairs and link are those of `measure_screening.py`,
-if FOLDER is the same; what is there already is not made again. 19 000 images in all.
+significant at 5 % false discoveries is held against the renderer, and along steering directions what is not true of it
+against the directions of one who knows the factors, from the same animals. Pairs and link are those of
+`measure_screening.py`, if FOLDER is the same; what is there already is not made again. 19 000 images in all.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from measure_screening import chain, stage
 
 import linkjax
 from linkjax.analysis.units.sweep_table import of_sweep
-from linkjax.demo import recovery, score
+from linkjax.demo import oracle, recovery, score
 from linkjax.demo.bundle import Bundle, open_bundle
 from linkjax.devices import compile_cache
 from linkjax.report.figures import style
@@ -42,15 +43,31 @@ def measure(folder: Path, bundle: Bundle, linked: dict[str, Any], directions: st
         recovery.run(recovery.Config(out=str(told), **paths, pairs=linked["pairs"], link=linked["link"]), bundle.units)
     of_truth = artifacts.Artifact(told, "recovery")
     truth, unit = (of_truth.read(of_truth.open(), name) for name in ("truth", "unit"))
-    swept, found = linkjax.open(sweep), {}
+    swept, found, knowing = linkjax.open(sweep), {}, None
+    if directions == "steer":
+        knowing = linkjax.open(_known(folder, bundle, linked, {**plain, "samples": max(samples)}))
     label = swept["label"].values
     for count in samples:
         rows = np.sort(np.concatenate([np.flatnonzero(label == each)[:count] for each in np.unique(label)]))
         table = of_sweep(swept.isel(sample=rows)).sel(unit=unit)
         arrays = (table[name].values.astype(np.float64) for name in ("effect", "spread", "q"))
         told_rows = [bundle.units[each] for each in unit]
+        arrays = tuple(arrays)
         found[str(count)] = score.significance(told_rows, truth, *arrays, _FDR)
+        if knowing is not None:
+            by_unit = of_sweep(knowing.isel(sample=rows))["effect"].reindex(unit=unit).values.astype(np.float64)
+            found[str(count)] |= score.shown_by_one_who_knows(told_rows, truth, *arrays, _FDR, by_unit)
     return found
+
+
+def _known(folder: Path, bundle: Bundle, linked: dict[str, Any], settings: dict[str, Any]) -> Path:
+    """A sweep of the same animals along the directions of one who knows the factors."""
+    link = folder / "oracle-link"
+    if not link.exists():
+        oracle.run(oracle.Config(out=str(link), pairs=linked["pairs"], link=linked["link"]), bundle.units)
+    carrying = tuple(row["unit"] for row in bundle.units if row["kind"] != "noise")
+    alone = {**linked, **settings, "link": str(link), "units": carrying, "random_directions": 0}
+    return stage("sweep", folder / f"oracle-sweep-{settings['samples']}-anchors", **alone)
 
 
 def picture(found: dict[str, dict], path: Path) -> None:
@@ -77,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", nargs="+", type=int, default=[1, 2, 4, 8], help="anchors of each class")
+    parser.add_argument("--directions", nargs="+", default=list(_WAYS), choices=list(_WAYS))
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--figure", type=Path, help="PNG to draw")
     arguments = parser.parse_args()
@@ -85,14 +103,14 @@ def main() -> None:
     folder = arguments.out / "planted"
     folder.mkdir(parents=True, exist_ok=True)
     linked = chain(folder, bundle, "planted")
-    found = {each: measure(folder, bundle, linked, each, arguments.samples) for each in _WAYS}
+    found = {each: measure(folder, bundle, linked, each, arguments.samples) for each in arguments.directions}
     for directions, counts in found.items():
         for count, row in counts.items():
             print(f"{_WAYS[directions]}, {count} anchors of each class: {row}")
     print(f"{time.perf_counter() - begin:.0f} s")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if arguments.figure:
+    if arguments.figure and len(found) == len(_WAYS):
         picture(found, arguments.figure)
 
 

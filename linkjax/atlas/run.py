@@ -273,7 +273,7 @@ def _anchors(config: Config, results: Results) -> dict[str, np.ndarray]:
     if settings.get("encoding") or config.encoding:
         encoding = artifacts.Artifact(Path(_folder(config, settings, "encoding")), "encoding")
     labels = tuple(dict.fromkeys(results.labels.tolist()))
-    found = inputs.anchors(pairs, encoding, settings["samples"], labels)
+    found = inputs.anchors(pairs, encoding, settings["samples"], labels, settings.get("split", "test"))
     if not (np.array_equal(found["label"], results.labels) and np.array_equal(found["sample_id"], results.sample_ids)):
         raise InputError(f"{pairs.path}: these are not the pairs that the sweep in {results.sweep.path} started from")
     return found

@@ -101,7 +101,8 @@ def _read(
     z = named_latents(pairs.manifest["config"]["seed"], read["label"], read["sample_id"], Z_DIM)
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(read["label"], jnp.int32)))
     classes = tuple(np.unique(read["label"]).tolist())
-    r = inputs.first_of_each_class(pairs, "test", sweep.manifest["config"]["samples"], classes)["r"]
+    settings = sweep.manifest["config"]
+    r = inputs.first_of_each_class(pairs, settings.get("split", "test"), settings["samples"], classes)["r"]
     step = values - r[:, units][:, :, None]
     std = read["unit_std"][units].astype(np.float64)
 

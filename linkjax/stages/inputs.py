@@ -284,11 +284,12 @@ def first_photographs(
 
 
 def anchors(
-    pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, count: int, classes: tuple[int, ...] | None
-) -> dict[str, np.ndarray]:
-    """What a sweep or a search starts from: test samples, or the photographs of an encoding."""
+    pairs: artifacts.Artifact, encoding: artifacts.Artifact | None, count: int, classes: tuple[int, ...] | None,
+    split: str = "test",
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """What a sweep or a search starts from: samples of a split, or the photographs of an encoding."""
     if encoding is None:
-        return first_of_each_class(pairs, "test", count, classes)
+        return first_of_each_class(pairs, split, count, classes)
     if classes is not None:
         seen = as_seen(pairs, classes)
         classes = tuple(np.unique(seen[seen >= 0]).tolist())

@@ -137,6 +137,26 @@ def test_long_steps_that_seem_to_hold_up_do_not_choose_the_other_end(monkeypatch
     assert steering.choose(steering.spectrum(_within()), _within(seed=1)).lam == 1.0
 
 
+def test_directions_of_a_linear_sample_are_those_of_all_pairs():
+    """Where every Jacobian is A, one sample's directions along all axes are the directions."""
+    within = _within()
+    axes = steering.leading_axes(within.covariance, share=1.0)
+    np.testing.assert_allclose(axes @ axes.T, within.covariance, atol=1e-9 * np.abs(within.covariance).max())
+    slopes = np.linalg.solve(within.covariance, within.cross.T)
+    found = steering.local(axes, axes.T @ slopes, np.sqrt(within.variance), 0.7)
+    expected = steering.directions(steering.spectrum(within), 0.7)
+    np.testing.assert_allclose(found[:-1], expected[:-1], rtol=1e-6, atol=1e-8)
+    few = steering.leading_axes(within.covariance, share=0.5)
+    assert 1 <= few.shape[1] < axes.shape[1]
+    assert np.square(few).sum() >= 0.5 * np.trace(within.covariance)
+
+
+def test_scaled_steps_are_divided_by_what_was_obtained_within_bounds():
+    steps = np.ones((5, 3))
+    found = steering.scaled(steps, np.array([0.8, 4.0, 0.1, -1.0, np.nan]))
+    np.testing.assert_allclose(found[:, 0], [1.25, 0.5, 2.0, 2.0, 1.0])
+
+
 def test_a_link_fitted_in_memory_steers():
     r, w, label = _world()
     link = linkjax.fit_link(r, w, method="ridge", labels=label, steer_lambda=1.0)

@@ -9,7 +9,7 @@ import linkjax
 from linkjax.analysis.links import host_moments
 from linkjax.cli import main
 from linkjax.errors import InputError
-from linkjax.stages import rows
+from linkjax.stages import inputs, rows
 from linkjax.stages.link import stage as link_stage
 from linkjax.stages.link import summing, wide
 from linkjax.storage import artifacts, checkpoint
@@ -323,3 +323,20 @@ def test_a_link_has_the_directions_that_its_training_pairs_give(world, tmp_path,
         error = np.abs(np.asarray(getattr(link, name)) - wanted)
         assert np.nanmax(error) <= tolerances.STAGE_LINK * np.nanmax(np.abs(wanted)), name
     assert set(found["constant"]) == set(np.flatnonzero(np.isnan(link.steer).any(axis=1)))
+
+
+def test_steps_are_scaled_by_what_an_earlier_sweep_obtained(world, tmp_path, capsys):
+    flags = ["link", "--pairs", world.pairs, "--out"]
+    assert main([*flags, str(tmp_path / "scaled"), "--scaled-by", world.sweep]) == 0
+    swept = linkjax.open(world.sweep)
+    link, scaled = (np.asarray(linkjax.load(path).steer) for path in (world.link, tmp_path / "scaled"))
+    seen = np.where(swept["flag"] == 0, swept["fidelity"].values, 1.0)
+    expected = link[swept["unit"].values] / np.clip(seen, 0.5, 2.0)[:, None]
+    np.testing.assert_allclose(scaled[swept["unit"].values], expected, rtol=1e-4, atol=1e-5)
+    capsys.readouterr()
+    assert main([*flags, str(tmp_path / "other"), "--scaled-by", world.sweep, "--steer-lambda", "0"]) == 2
+    assert "are not those of this link" in capsys.readouterr().err
+    pairs = artifacts.Artifact(world.pairs, "pairs")
+    validation, test = (set(inputs.anchors(pairs, None, 1, None, split)["sample_id"]) for split in ("val", "test"))
+    assert validation and not validation & test
+    assert not (tmp_path / "other").exists()

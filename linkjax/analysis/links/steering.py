@@ -145,6 +145,48 @@ def random_steps(
     return found[0], found[1]
 
 
+def scaled(
+    steer: Float[np.ndarray, "units w_dim"], fidelity: Float[np.ndarray, "units"], most: float = 2.0
+) -> Float[np.ndarray, "units w_dim"]:
+    """Steps divided by what was obtained of the change asked: on other samples than those they are judged by.
+
+    Args:
+      fidelity: own change obtained ÷ asked; NaN for units not seen, whose steps stay.
+      most: times as long, or as short, a step becomes at most: where little or the opposite was obtained, length does
+        not mend the direction.
+    """
+    seen = np.clip(np.nan_to_num(np.asarray(fidelity, np.float64), nan=1.0), 1.0 / most, most)
+    return np.asarray(steer) / seen[:, None]
+
+
+def local(
+    axes: Float[np.ndarray, "w_dim K"], change: Float[np.ndarray, "K units"], std: Float[np.ndarray, "units"],
+    lam: float | Float[np.ndarray, "units"],
+) -> Float[np.ndarray, "units w_dim"]:  # fmt: skip
+    """Directions D(λ) of one sample: with its own Jacobian along K axes in the place of A.
+
+    For a statement about a single picture. Of units as such the directions of all pairs tell more: a Jacobian differs
+    from sample to sample.
+
+    Args:
+      axes: steps in W of one standard deviation within classes, uncorrelated: of `leading_axes`.
+      change: of r for each, J · axis: derivatives, or differences over a part of a standard deviation.
+      std: of r within classes; 0 for a unit that does not vary.
+      lam: λ.
+    Returns: change of w per unit of activation, as `directions`.
+    """
+    axes, change, std = (np.asarray(each, np.float64) for each in (axes, change, std))
+    return directions(spectrum(Within(np.inf, axes @ axes.T, change.T @ axes.T, std**2)), lam)
+
+
+def leading_axes(covariance: Float[np.ndarray, "w_dim w_dim"], share: float = 0.99) -> Float[np.ndarray, "w_dim K"]:
+    """Principal axes of w, one standard deviation long: as few as have this share of the trace, largest first."""
+    values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    count = int(np.searchsorted(np.cumsum(values), share * values.sum())) + 1
+    return (vectors * np.sqrt(values))[:, :count]
+
+
 def weighted(of: Spectrum, lam: float, scores: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
     """What D(λ) makes of covariances with each axis, but for scale: steps along the axes."""
     return _weight(of, lam) * scores

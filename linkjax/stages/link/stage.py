@@ -63,6 +63,9 @@ class Config:
     the length of the steps and the validation split."""
     exclusive: bool = False
     """Directions of what is more each unit's own: steps may be twice as long as the shortest that raises a unit."""
+    scaled_by: PathName | None = None
+    """Folder of `linkjax sweep --split val`, made with a link of the same pairs and λ: each unit's step is divided by
+    the fidelity it has there, to half its length or twice at the least and most."""
     products: Products = "float64"
     """Precision of the products within a block; sums are always float64. float32 is for ridge: see the docs."""
     hidden: tuple[int, ...] = (512,)
@@ -141,6 +144,9 @@ def _made(config: Config, pairs: artifacts.Artifact) -> bool:
 
 def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
     ranges = _ranges(config, pairs)
+    obtained = None if config.scaled_by is None else steer.obtained_in(config.scaled_by, pairs)
+    if obtained is not None and _too_wide(config, pairs):
+        raise InputError("scaled-by: a link without moments has no steering directions; raise --moments-gib")
     precision = pairs.manifest["precision"]
     with artifacts.Writer(
         Path(config.out), "link", config, pairs.manifest["weights"], {"pairs": pairs.id}, _FREE, precision
@@ -157,7 +163,7 @@ def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
             else:
                 link, diagnostics = _fit_linear(config, pairs, ranges, sums)
             within = {split: class_sums.within(each.moments, each.classes) for split, each in found.items()}
-            link, diagnostics["steering"] = steer.attach(link, within["train"], within.get("val"), config)
+            link, diagnostics["steering"] = steer.attach(link, within["train"], within.get("val"), config, obtained)
         source = {
             "config": dataclasses.asdict(config),
             "pairs": pairs.id,

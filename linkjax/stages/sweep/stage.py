@@ -65,7 +65,9 @@ class Config:
     seed: int = 0
     """Of the random directions."""
     samples: int = 4
-    """Anchor images per class, from the test split."""
+    """Anchor images per class."""
+    split: Literal["test", "val"] = "test"
+    """Split of the pairs that anchors are of; val: for `linkjax link --scaled-by`, so that test samples judge it."""
     classes: inputs.Classes = "link"
     """Classes to take anchors of: some ids, those the link was fitted on, or all that the pairs hold."""
     steps: int = 5
@@ -112,6 +114,8 @@ class Config:
             raise InputError(f"low, high: expected percentiles 0 ≤ low < high ≤ 100, found {self.low} and {self.high}")
         if isinstance(self.units, tuple) and (not self.units or len(set(self.units)) != len(self.units)):
             raise InputError(f"units: expected one or more different units, found {list(self.units)}")
+        if self.encoding is not None and self.split != "test":
+            raise InputError("split, encoding: photographs are of no split; leave one of them out")
         if self.readouts and self.directions == "kernel":
             raise InputError(readouts.NO_KERNEL)
         if self.readouts and self.mode == "absolute":
@@ -184,7 +188,7 @@ def run(config: Config) -> None:
     if screening is not None and config.candidates is not None:
         units = inputs.candidates(screening, units, config.candidates)
     classes = inputs.classes(config.classes, link, config.link, pairs)
-    anchors = inputs.anchors(pairs, encoding, config.samples, classes)
+    anchors = inputs.anchors(pairs, encoding, config.samples, classes, config.split)
     fitted = inputs.fitted_classes(link, config.link, pairs)
     trained = {name: inputs.spread_rows(pairs, name, "train", _RANGE_ROWS, fitted) for name in ("r", "label")}
     of_anchors = inputs.rows_of_anchors(pairs, anchors["label"], encoding is not None, _RANGE_ROWS)
