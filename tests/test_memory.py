@@ -49,6 +49,13 @@ def test_more_than_was_tried_is_not_asked_of_a_processor(free, one):
     assert memory.batch_size(outer, None, {"x": np.zeros((100, SIZE), np.float32)}, one) == 16
 
 
+def test_in_shares_nothing_is_compiled_to_be_measured_and_no_share_is_left_half_empty(free, one):
+    free(1)
+    items = {"x": np.zeros((6, SIZE), np.float32)}
+    assert memory.batch_size(lambda *_: pytest.fail("was traced"), None, items, one, on_cpu=64, share=4) == 8
+    assert memory.batch_size(outer, None, items, one, on_cpu=3, share=4) == 3
+
+
 def test_simulated_devices_share_what_the_host_has(monkeypatch, one):
     monkeypatch.setattr(memory, "_free_on_host", lambda: 8 * 10**9)
     assert memory.free_bytes(one) == 8 * 10**9

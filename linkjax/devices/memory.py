@@ -28,7 +28,8 @@ def batch_size(
     """Items of one batch of `parallel.map_batches` that fit into half of the free memory of every device.
 
     The program is compiled for 16 items a device, on a CPU for `on_cpu`, which are then the most, or for all there are;
-    memory is taken to grow in proportion, which errs on the safe side.
+    memory is taken to grow in proportion, which errs on the safe side. In shares, one after another, it hardly grows:
+    then nothing is compiled, and a device gets `on_cpu`.
 
     Args:
       function, models: as `map_batches` takes them.
@@ -38,6 +39,8 @@ def batch_size(
     Returns: of several processes what fits process 0, whose hosts should be alike.
     """
     count = len(next(iter(items.values())))
+    if share:
+        return min(on_cpu * on.size, parallel.filled(count, on, share))
     first, most = (on_cpu, on_cpu) if on.devices.flat[0].platform == "cpu" else (_FIRST, _MOST)
     tried = min(first * on.size, parallel.round_up(count, on))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)

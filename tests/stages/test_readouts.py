@@ -27,7 +27,7 @@ def _live(world):
 def swept(world, tmp_path_factory):
     """A sweep of two logits' difference, a unit, two together, a probe, and an autoencoder's latent."""
     folder = tmp_path_factory.mktemp("readouts")
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     rows = np.abs(rng.normal(size=(2, UNITS))).astype(np.float32)
     rows[1] *= -1  # behind its ReLU for the most part
     np.savez(folder / "latents.npz", encoder=rows, decoder=rows + 0.1, encoder_bias=np.ones(2), names=["one", "two"])

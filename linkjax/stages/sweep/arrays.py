@@ -22,6 +22,7 @@ class Sizes(NamedTuple):
     ranks: int  # side effects kept
     directions: int  # random ones
     chunk: int  # units swept together
+    together: int  # random directions walked together
     motion: bool  # measured for all of them
 
 
@@ -49,7 +50,7 @@ def make(writer: artifacts.Writer, sizes: Sizes) -> None:
     each("side_effect_unit", ("unit", "rank"), (units, sizes.ranks), np.int32)
     if sizes.directions:
         text = "slope of the metric along a random direction, per unit of its length"
-        shape, one = ((sizes.samples, n, parts, metrics) for n in (sizes.directions, min(chunk, sizes.directions)))
+        shape, one = ((sizes.samples, n, parts, metrics) for n in (sizes.directions, sizes.together))
         each("random_slope", ("sample", "direction", "part", "metric"), shape, np.float32, one, long_name=text)
     if sizes.motion:
         shape, one = ((sizes.samples, n, parts, 2) for n in (units, chunk))

@@ -271,6 +271,9 @@ class Sweep:
         whole = chunks.units_of(self.size, self.count * config.steps, models[0].spec.resolution, chosen)
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
+        # As many images whatever the units: one unit has as many random directions beside it as a thousand have.
+        self.together = writer.done("directions per chunk") or max(1, min(whole, len(self.walk.taken)))
+        writer.mark("directions per chunk", self.together)
 
     def _ask(self, trained: dict[str, np.ndarray]) -> None:
         """What each unit is set to around each anchor, [anchors, units, steps], and how far that is off range."""
@@ -289,9 +292,10 @@ class Sweep:
         if not len(live):
             return self.mesh.size
         most = chunks.batch_on_cpu(self.image.shape[1])
-        enough = live[: 1 + most * self.mesh.size // (self.count * self.config.steps)]
+        enough = np.resize(live, 1 + most * self.mesh.size // (self.count * self.config.steps))
         size = memory.batch_size(self._function, self.models, self._swept(enough), self.mesh, most, self.share)
-        return min(size, parallel.round_up(len(live) * self.count * self.config.steps, self.mesh))
+        images = (len(live) + len(self.walk.taken)) * self.count * self.config.steps
+        return min(size, parallel.round_up(images, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
         models = parallel.replicate((generator, segmenter), self.mesh)
@@ -309,11 +313,12 @@ class Sweep:
         sizes = arrays.Sizes(
             self.count, len(self.units), self.config.steps, len(self.parts), len(self.metrics),
             len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.walk.taken), self.chunk,
+            self.together,
             self.config.motion == "all",
         )  # fmt: skip
         arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
-        swept, walked = chunks.named("", live, self.chunk), chunks.named("random ", random, self.chunk)
+        swept, walked = chunks.named("", live, self.chunk), chunks.named("random ", random, self.together)
         moved = chunks.named("motion ", live, self.chunk) if self.config.motion == "all" else []
         undone = functools.partial(chunks.undone, writer=self.writer)
         items = itertools.chain(map(self._swept, undone(swept)), map(self._walked, undone(walked)))
