@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from linkjax.analysis.links.fit import fit_link
     from linkjax.analysis.metrics.regions import measure_regions
     from linkjax.demo.study import demo_study, demo_truth
+    from linkjax.devices import compile_cache
     from linkjax.models.classifier_spec import Preprocessing
     from linkjax.models.foreign import Foreign
     from linkjax.numerics import from_uint8, to_uint8
@@ -29,7 +30,6 @@ _HOMES = {
     "demo_study": "linkjax.demo.study",
     "demo_truth": "linkjax.demo.study",
     "draw": "linkjax.study.verbs",
-    "figures": "linkjax",
     "fit_link": "linkjax.analysis.links.fit",
     "from_uint8": "linkjax.numerics",
     "load": "linkjax.storage.loading",
@@ -42,17 +42,20 @@ _HOMES = {
     "to_uint8": "linkjax.numerics",
 }
 
+_MODULES = {"compile_cache": "linkjax.devices.compile_cache", "figures": "linkjax.figures"}
+
 __all__ = [
-    "Foreign", "Preprocessing", "Study", "anchors", "counterfactual", "demo_study", "demo_truth", "draw", "figures",
-    "fit_link", "from_uint8", "load", "measure_regions", "open", "sample", "screen", "select", "sweep", "to_uint8",
+    "Foreign", "Preprocessing", "Study", "anchors", "compile_cache", "counterfactual", "demo_study", "demo_truth",
+    "draw", "figures", "fit_link", "from_uint8", "load", "measure_regions", "open", "sample", "screen", "select",
+    "sweep", "to_uint8",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'linkjax' has no attribute '{name}'")
-    if name == "figures":  # a module, not a name in one
-        return importlib.import_module("linkjax.figures")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

@@ -122,7 +122,7 @@ def test_saved_on_eight_devices_loads_on_one_and_on_two(tmp_path, devices):
     everywhere = jax.device_put(model, jax.NamedSharding(on, jax.P()))
     checkpoint.save_model(tmp_path / "link", everywhere, source={})
     code = (
-        "import jax, linkjax, sys; from linkjax import parallel; model = linkjax.load(sys.argv[1]);"
+        "import jax, linkjax, sys; from linkjax.devices import parallel; model = linkjax.load(sys.argv[1]);"
         "on = parallel.mesh(); assert on.size == int(sys.argv[2]); model = parallel.replicate(model, on);"
         "print(float(model.kernel[...].sum()))"
     )

@@ -60,7 +60,7 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
 
 def sample(
     study: Study,
-    key: jax.Array,
+    key: jax.Array | int,
     classes: Sequence[int],
     each: int = 1,
     *,
@@ -70,7 +70,7 @@ def sample(
     """New samples of the generator, as `anchors` gives stored ones.
 
     Args:
-      key: of JAX; a sample depends on it, its class and its number alone.
+      key: of JAX, or a number for `jax.random.key`; a sample depends on it, its class and its number alone.
       classes: numbers of the generator's classes; (−1,) of one without.
       each: samples of a class.
       truncation: ψ towards the mean w of the class, 0 … 1.
@@ -83,7 +83,7 @@ def sample(
         raise InputError(f"classes: expected one or more from 0 to {count - 1}, found {wrong or 'none'}")
     number = np.tile(np.arange(each + range_samples), len(classes))
     label = np.repeat(np.asarray(classes, np.int32), each + range_samples)
-    seed = int(jax.random.bits(key, dtype="uint32"))
+    seed = int(jax.random.bits(jax.random.key(key) if isinstance(key, int) else key, dtype="uint32"))
     z = drawing.named_latents(seed, label, number, study.generator.spec.z_dim)
     drawn = map_study(
         drawing.draw, (study.generator, study.classifier), {"z": z, "label": label}, truncation=truncation

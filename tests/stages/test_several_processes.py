@@ -114,7 +114,7 @@ def test_photographs_that_cannot_be_read_are_named_whichever_process_decodes_the
 
 def test_each_process_prepares_the_items_of_its_own_devices_alone():
     program = (
-        "import sys; from linkjax import cluster, parallel; from linkjax.devices.cluster import joining\n"
+        "import sys; from linkjax.devices import cluster, parallel; from linkjax.devices.cluster import joining\n"
         "cluster.join(joining.find({})); own = parallel.own_items(8, parallel.mesh()).astype(int).tolist()\n"
         "print(cluster.gathered(own), file=sys.stderr); sys.exit(cluster.leave(0))"
     )

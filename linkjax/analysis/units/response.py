@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from linkjax import numerics
 from linkjax.errors import InputError
+from linkjax.ops.chunked import in_shares
 
 
 class ResponseSums(NamedTuple):
@@ -205,7 +207,6 @@ def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K
     return SideEffects(jnp.where(found, unit, -1), jnp.where(found, value, jnp.nan))
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "side"))
 def unit_results(
     sums: ResponseSums, units: Int[Array, "K"], unit_std: Float[Array, "units"], shape: tuple[int, int], side: int
 ) -> dict[str, jax.Array]:
@@ -216,7 +217,25 @@ def unit_results(
       units: number in r of each swept unit; unit_std: σ of every unit of r.
       shape: parts and metrics, into which the outputs "metrics" unfold.
       side: how many of the most affected other units are kept.
+    Numerics: on a CPU one unit after the other, so that a unit's bits do not depend on those beside it.
     """
+    return _unit_results(sums, units, unit_std, np.int32(len(units)), shape, side)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "side"))
+def _unit_results(
+    sums: ResponseSums, units: Array, unit_std: Array, count: Array, shape: tuple[int, int], side: int
+) -> dict[str, jax.Array]:
+    of_units = functools.partial(_of_units, shape=shape, side=side)
+    if jax.default_backend() != "cpu":
+        return of_units(unit_std, (sums, units))
+    return in_shares(of_units, unit_std, (sums, units), 1, count)
+
+
+def _of_units(
+    unit_std: Array, of: tuple[ResponseSums, Array], shape: tuple[int, int], side: int
+) -> dict[str, jax.Array]:
+    sums, units = of
     found = slopes(sums)
     responses = response_matrix(found.slope["r"], units, unit_std, unit_std)
     largest = largest_side_effects(responses, units, side)
