@@ -82,7 +82,7 @@ def test_pictures_of_latents_are_bytes_with_their_parts(study, anchors):
 
 def test_new_samples_depend_on_key_class_and_number_alone(study):
     both = linkjax.sample(study, jax.random.key(1), (0, 1), each=2, range_samples=2)
-    one = linkjax.sample(study, jax.random.key(1), (1,), each=1, range_samples=3)
+    one = linkjax.sample(study, 1, (1,), each=1, range_samples=3)
     np.testing.assert_array_equal(one["w"].values[0], both["w"].values[2])
     np.testing.assert_array_equal(one["r"].values[0], both["r"].values[2])
     assert both["trained_r"].shape[0] == 4 and both["label"].values.tolist() == [0, 0, 1, 1]
