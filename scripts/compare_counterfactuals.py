@@ -38,7 +38,7 @@ from linkjax.models.classifier_spec import classifier_spec
 from linkjax.models.generator_spec import imagenet_spec
 from linkjax.models.link import Link, LinkSpec
 from linkjax.models.stylegan_xl import Generator
-from linkjax.stages.counterfactual.stage import MINIMAL
+from linkjax.stages.counterfactual.settings import MINIMAL
 from linkjax.storage import artifacts
 
 _SHOWN = ("images", "distance_l1", "distance_r", "distance_whitened", "distance_w", "units_most", "probability_target")

@@ -18,7 +18,8 @@ DEVICES = 2
 # Runs the commands one after another in one process of the job: JAX starts once.
 _SEVERAL = """
 import gc, json, sys
-from linkjax import cli, cluster
+from linkjax import cli
+from linkjax.devices import cluster
 gc.set_threshold(100_000, 50, 100)
 code = 0
 for command in json.loads(sys.argv[1]):

@@ -18,9 +18,11 @@ from linkjax.models.link import Directions, along
 from linkjax.stages import inputs
 from linkjax.stages import readouts as reading
 from linkjax.stages import screen as screening
-from linkjax.stages.counterfactual import stage as searching
-from linkjax.stages.sweep import programs
-from linkjax.stages.sweep import stage as sweeping
+from linkjax.stages.counterfactual import searches
+from linkjax.stages.counterfactual.settings import Config as SearchConfig
+from linkjax.stages.counterfactual.settings import Method
+from linkjax.stages.sweep import programs, schedule
+from linkjax.stages.sweep.settings import Config as SweepConfig
 from linkjax.storage import coordinates, opening
 from linkjax.storage.in_memory import InMemory
 from linkjax.study.models import Study
@@ -57,9 +59,7 @@ def sweep(
     own, trained = start_arrays(anchors)
     given = {"steps": steps, "directions": directions, "motion": motion, "readouts": tuple(readouts or ()), **settings}
     segmenter = None if study.segmenter is None else _HERE
-    config = sweeping.Config(
-        _HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given
-    )
+    config = SweepConfig(_HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given)
     seen, raising = study.classifier, along(study.link, directions)
     instead, width = None, study.classifier.spec.num_units
     steered = _steered(study, directions)
@@ -69,7 +69,7 @@ def sweep(
         width = len(instead.named.names)
     swept = inputs.units("all" if units is None else tuple(units), width)
     writer, models = InMemory("sweep", config, _names(anchors)), (study.generator, seen, raising, study.segmenter)
-    sweeping.Sweep(config, writer, (trained, trained), own, None, models, swept, steered, instead).run()
+    schedule.Sweep(config, writer, (trained, trained), own, None, models, swept, steered, instead).run()
     return opening.dataset_of(writer.result())
 
 
@@ -131,7 +131,7 @@ def select(found: xr.Dataset | str | Path, query: str | None = None, fdr: float 
 
 @numerics.float32_default()
 def counterfactual(
-    study: Study, anchors: xr.Dataset, target: int, method: searching.Method = "original", **settings: Any
+    study: Study, anchors: xr.Dataset, target: int, method: Method = "original", **settings: Any
 ) -> xr.Dataset:
     """Shift r until the drawn image is classified as a target: what `linkjax counterfactual` stores of each search.
 
@@ -154,13 +154,13 @@ def counterfactual(
     items = {name: values[keep] for name, values in own.items()}
     items["origin"] = items.pop("label").astype(np.int32)
     items["target"] = np.full(len(items["origin"]), target, np.int32)
-    config = searching.Config(_HERE, _HERE, _HERE, _HERE, _HERE, methods=(method,), **settings)
+    config = SearchConfig(_HERE, _HERE, _HERE, _HERE, _HERE, methods=(method,), **settings)
     writer, on = InMemory("counterfactual", config, _names(anchors)), parallel.mesh()
     models = parallel.replicate(
-        (study.generator, study.classifier, study.link, *searching.roots_of(trained["r"], config)), on
+        (study.generator, study.classifier, study.link, *searches.roots_of(trained["r"], config)), on
     )
     tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-    searching.search_all(config, writer, items, models, on, tally)
+    searches.search_all(config, writer, items, models, on, tally)
     writer.put("origin", ("sample",), items["origin"])
     writer.put("target", ("sample",), items["target"])
     writer.finish({"method": method, **tally.summary()})

@@ -13,7 +13,8 @@ from linkjax.models.classifier import Classifier
 from linkjax.report.source import Context, Source
 from linkjax.stages import inputs, of_latents
 from linkjax.stages import pairs as stage
-from linkjax.stages.counterfactual import stage as counterfactual
+from linkjax.stages.counterfactual import settings
+from linkjax.stages.counterfactual.searches import searches_of
 from linkjax.storage import artifacts, checkpoint
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, chunks_done, do
@@ -176,9 +177,9 @@ def test_a_classifier_with_a_list_of_its_own_recognises_the_same_images(world, t
     called = inputs.as_seen(made, found["label"])
     np.testing.assert_array_equal(made.read(data, "prediction"), called)
     assert [theirs[each] for each in called[:10:2]] == names and made.summary["class_names"] == names
-    searches = counterfactual.Config("x", *flags[1:4:2], str(tmp_path / "pairs"), "link", samples=1)
+    searches = settings.Config("x", *flags[1:4:2], str(tmp_path / "pairs"), "link", samples=1)
     link = inputs.Model(None, {"source": {}})
-    items = counterfactual._searches(searches, link, made, None, 7)
+    items = searches_of(searches, link, made, None, 7)
     assert [theirs[each] for each in items["origin"][::4]] == names
     assert all(a != b for a, b in zip(items["origin"], items["target"], strict=True)) and len(items["target"]) == 20
     context = Context([Source("pairs", tmp_path / "pairs", ("pairs",))])

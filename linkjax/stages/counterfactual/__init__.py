@@ -1,5 +1,6 @@
-"""`linkjax counterfactual`: the stage, and the walks to the boundary that it stores."""
+"""`linkjax counterfactual`: settings, searches, the walks to the boundary, and what is told of them."""
 
-from linkjax.stages.counterfactual.stage import Config, run, workload
+from linkjax.stages.counterfactual.settings import Config, workload
+from linkjax.stages.counterfactual.stage import run
 
 __all__ = ["Config", "run", "workload"]

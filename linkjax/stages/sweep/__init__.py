@@ -1,5 +1,6 @@
-"""`linkjax sweep`: the stage, and what it is made of: compiled programs, values asked, result arrays, pictures."""
+"""`linkjax sweep`: settings, the order of the work, compiled programs, arrays, pictures."""
 
-from linkjax.stages.sweep.stage import Config, run, workload
+from linkjax.stages.sweep.settings import Config, workload
+from linkjax.stages.sweep.stage import run
 
 __all__ = ["Config", "run", "workload"]
