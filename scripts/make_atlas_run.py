@@ -16,7 +16,7 @@ from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import per_obtained
 from linkjax.atlas import examples, pictures, run
 from linkjax.atlas.read import Results
-from linkjax.stages import select, sweep
+from linkjax.stages import compare, select, sweep
 from linkjax.storage import artifacts, manifest
 
 WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32, "link": "c3" * 32, "segmenter": "d4" * 32}
@@ -159,6 +159,25 @@ def make_beside(folder: Path, units: int, share: float = 0.3) -> None:
                 writer.put(name, dims, values)
             writer.finish(dict(source.summary) | {"directions": "kernel"})
         kernel = {"sweep": artifacts.Artifact(folder / "sweep-kernel", "sweep").id}
+
+
+def make_compared(folder: Path, units: int, seed: int = 0) -> None:
+    """Write a comparison of the run's classifier with another of so many units: every third is shared, the rest not."""
+    pairs, rng = artifacts.Artifact(folder / "pairs", "pairs"), np.random.default_rng(seed)
+    config = compare.Config(out="compared", pairs="pairs", other_pairs=("other-pairs",))
+    inputs = {"pairs": pairs.id, "other_pairs_1": "f" * 64}
+    with artifacts.Writer(
+        folder / "compared", compare.KIND, config, {"generator": WEIGHTS["generator"]}, inputs
+    ) as writer:
+        unit = np.tile(np.arange(units, dtype=np.int32), 2)
+        for name, (one, other) in (("network", ("mine", "vit")), ("other", ("vit", "mine"))):
+            writer.put(name, ("match",), np.repeat(np.array([one, other], object), units))
+        r = rng.uniform(0.1, 0.9, 2 * units).astype(np.float32)
+        columns = {"unit": unit, "partner": unit[::-1].copy(), "agreement": r, "low": r - 0.1, "high": r + 0.1}
+        columns |= {"kind": (unit % 3).astype(np.int8), "mutual": unit % 2 == 0}
+        for name, values in columns.items():
+            writer.put(name, ("match",), values)
+        writer.finish({"networks": ["mine", "vit"]})
 
 
 def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0) -> None:

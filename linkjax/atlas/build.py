@@ -7,10 +7,12 @@ import numpy as np
 
 from linkjax.analysis.units import effect_map, per_obtained, selection
 from linkjax.analysis.units import query as queries
+from linkjax.atlas import compared as comparisons
 from linkjax.atlas import shards, words
 from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips
 from linkjax.atlas.read import Results
+from linkjax.report.source import Source
 from linkjax.report.words import alike
 
 UNITS_A_SHARD = 16
@@ -31,7 +33,7 @@ class Shown(NamedTuple):
 
 def write(
     folder: Path, title: str, results: Results, shown: Shown, flipped: Flips | None = None,
-    beside: Results | None = None,
+    beside: Results | None = None, compared: Source | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write all shards but the pictures'.
 
@@ -42,6 +44,7 @@ def write(
       shown: what there are pictures of.
       flipped: counterfactuals, if there are any.
       beside: the same units along the other directions, if there are any.
+      compared: a comparison with other classifiers, if there is one.
     Returns: main numbers, for the manifest.
     """
     scaled = results.effects_in_sd()
@@ -49,6 +52,8 @@ def write(
     index = {**_index(title, results, scaled, shown.pictures), "known": shards.pack(known, "i4")}
     if beside is not None:
         index["beside"] = _beside(folder, beside, known) | {"pictures": shown.beside}
+    if compared is not None:
+        index["compared"] = comparisons.index(compared, results)
     if shown.examples is not None:
         index["examples"] = {"tile": shown.example_tile, "most": shown.examples.rows.shape[1]}
     if flipped is not None:

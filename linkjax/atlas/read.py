@@ -36,7 +36,7 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     if (folder / manifests.FILE).is_file():
         kind = manifests.read(folder)["kind"]
         raise InputError(f"{folder}: expected a folder with results in it, found a {kind}; give the folder around it")
-    kinds = _kinds(folder)
+    kinds = kinds_in(folder)
     found = {}
     for role, (kind, *_) in ROLES.items():
         inside = kinds.get(kind, [])
@@ -54,7 +54,7 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     return found
 
 
-def _kinds(folder: Path) -> dict[str, list[Path]]:
+def kinds_in(folder: Path) -> dict[str, list[Path]]:
     """Kind → finished folders of it inside a folder, by name."""
     kinds: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
@@ -75,7 +75,7 @@ def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Pat
     """
     if of.names is not None:  # readouts are raised along steering directions alone
         return {}
-    kinds = _kinds(folder)
+    kinds = kinds_in(folder)
     fitting = [path for path in ([Path(given)] if given else kinds.get("sweep", [])) if _goes_beside(path, of)]
     if given and not fitting:
         raise InputError(

@@ -12,12 +12,13 @@ import numpy as np
 
 from linkjax import numerics
 from linkjax.analysis.units import sweep as sweeping
-from linkjax.atlas import build, examples, flips, pictures
+from linkjax.atlas import build, compared, examples, flips, pictures
 from linkjax.atlas.build import Shown
 from linkjax.atlas.read import ROLES, Results, find, find_beside
 from linkjax.config import PathName, positive
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
+from linkjax.report.source import Source
 from linkjax.stages import inputs
 from linkjax.stages.sweep import chunks, layers
 from linkjax.storage import artifacts
@@ -45,6 +46,8 @@ class Config:
     beside: PathName | None = None
     """Folder of a sweep of the same units along the other directions (kernel, steer), shown beside on a unit's card;
     none: the one in the run's folder, if there is one."""
+    compared: PathName | None = None
+    """Folder of `linkjax compare` that the pairs take part in; none: the one in the run's folder, if there is one."""
     pairs: PathName | None = None
     """Folder of `linkjax pairs`; none: the one the sweep was made with."""
     generator: PathName | None = None
@@ -88,6 +91,7 @@ def run(config: Config) -> None:
     """Write the folder: pictures that are missing, data, the page."""
     results = Results(_paths(config))
     other = beside(config, results)
+    against = compared.find(Path(config.run), results, config.compared)
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
@@ -95,9 +99,9 @@ def run(config: Config) -> None:
         # what recurs in searches are units, which are no readouts
         flipped = flips.Flips(found, results.context) if found is not None and results.names is None else None
         shown = _draw(config, results, other, flipped, claim.partial) if config.pictures else Shown()
-        summary = build.write(data, config.title, results, shown, flipped, other)
+        summary = build.write(data, config.title, results, shown, flipped, other, against)
         copy_page(claim.partial)
-        made_from = _ids(results, other)
+        made_from = _ids(results, other, against)
         content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
         identity = manifests.fingerprint({**made_from, "title": config.title, "pictures": config.pictures})
         manifests.write(claim.partial, manifests.build("atlas", computed=False, **content, id=identity))
@@ -123,9 +127,10 @@ def beside(config: Config, results: Results) -> Results | None:
     return Results({**found, **({"pairs": pairs.path} if pairs is not None else {})}) if found else None
 
 
-def _ids(results: Results, other: Results | None) -> dict[str, str]:
+def _ids(results: Results, other: Results | None, against: Source | None) -> dict[str, str]:
     """What an atlas is made from: role → id."""
     ids = {role: source.id for role, source in results.sources.items()}
+    ids |= {} if against is None else {"compared": against.id}
     others = {} if other is None else {f"beside_{role}": source.id for role, source in other.sources.items()}
     return ids | {role: each for role, each in others.items() if role != "beside_pairs"}
 
@@ -139,7 +144,8 @@ def refresh(config: Config) -> bool:
     earlier = out.with_name(f"{out.name}.earlier")
     if out.exists():
         results = Results(_paths(config))
-        if manifests.read(out, ("atlas",))["inputs"] == _ids(results, beside(config, results)):
+        now = _ids(results, beside(config, results), compared.find(Path(config.run), results, config.compared))
+        if manifests.read(out, ("atlas",))["inputs"] == now:
             return False
         if earlier.exists():
             manifests.read(earlier, ("atlas",))

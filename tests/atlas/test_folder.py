@@ -130,6 +130,18 @@ def test_a_sweep_along_the_kernel_is_told_beside(made, tmp_path, capsys):
     assert "along other directions than steer, found another" in capsys.readouterr().err
 
 
+def test_partners_in_other_classifiers_are_those_of_the_comparison(made, tmp_path, capsys):
+    found = content(made / "atlas" / "data" / "index.js")["compared"]["vit"]
+    stored = artifacts.Artifact(made / "run" / "compared", "side_by_side")
+    for name in ("partner", "agreement", "low", "high", "kind", "mutual"):
+        np.testing.assert_array_equal(unpack(found[name]), stored.read(stored.open(), name)[:UNITS])
+    shutil.copytree(made / "run" / "compared", tmp_path / "other")
+    told = manifest.read(tmp_path / "other")
+    manifest.write(tmp_path / "other", {**told, "inputs": {"pairs": "0" * 64, "other_pairs_1": "1" * 64}})
+    assert again(made, tmp_path / "again", "--no-pictures", "--compared", str(tmp_path / "other")) == 2
+    assert "found one of other pairs" in capsys.readouterr().err
+
+
 def test_examples_are_the_samples_in_which_a_unit_is_highest(made):
     pairs = artifacts.Artifact(made / "run" / "pairs", "pairs")
     r, label = (pairs.read(pairs.open(), name) for name in ("r", "label"))

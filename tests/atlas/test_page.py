@@ -154,6 +154,14 @@ def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_hig
     page("unit=20").wait("document.querySelector('#look').innerText.includes('was not raised along the link’s kernel')")
 
 
+def test_a_card_tells_a_units_partners_in_other_classifiers(page):
+    browser = page("unit=3")
+    browser.wait("document.querySelector('.others tbody')")
+    assert browser.run("document.querySelector('.others tbody').innerText").startswith("vit\tunit 56\t+0.")
+    assert browser.run("document.querySelector('.others tbody').innerText").rstrip().endswith("shared\tno")
+    assert {unit % 3 for unit in shown(ask(browser, "private vit"))} == {1}
+
+
 def test_readouts_are_called_by_their_names(page):
     browser = page()
     browser.run("Atlas.index.names = Array.from(Atlas.index.unit, (unit) => `pug less <b>${unit}</b>`)")

@@ -42,6 +42,20 @@
     return el("div", { className: "strips" }, strip(pictures, `along ${Atlas.alongWords(Atlas.index.directions)}`), strip(beside.pictures, `along ${Atlas.alongWords(beside.directions)}`));
   };
 
+  const KINDS = ["shared", "private", "undecided", "dead"];
+  /** What is known of a unit's partners in other classifiers: [{name, kind, partner, agreement, low, high, mutual}]. */
+  Atlas.partnersOf = (row) => Object.entries(Atlas.index.compared ?? {}).map(([name, of]) => ({
+    name, kind: KINDS[of.kind[row]], partner: of.partner[row], agreement: of.agreement[row], low: of.low[row], high: of.high[row], mutual: of.mutual[row] === 1,
+  }));
+  Atlas.inOthers = (row) => {
+    if (!Atlas.index.compared) return "";
+    const lines = Atlas.partnersOf(row).map(({ name, kind, partner, agreement, low, high, mutual }) => el("tr", { className: kind === "shared" ? "" : "unsure" },
+      el("th", { scope: "row" }, name), el("td", {}, partner < 0 ? "–" : `unit ${partner}`), el("td", {}, number(agreement, "", true)), el("td", {}, `${number(low, "", true)} … ${number(high, "", true)}`), el("td", {}, kind), el("td", {}, mutual ? "yes" : "no")));
+    return el("section", { className: "others" }, el("h3", {}, "In other classifiers"),
+      el("p", { className: "remark" }, "The unit of each that moves with it most, within classes, on the same samples. Shared: it surely agrees, and above chance; private: surely no single unit does; undecided: neither is sure."),
+      el("div", { className: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ["classifier", "its unit", "correlation", "interval", "", "each the other’s"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, lines))));
+  };
+
   /** Samples of the pairs in which the unit is highest, drawn again. */
   Atlas.examplesOf = (row, data) => {
     const about = Atlas.index.examples, unit = Atlas.index.unit[row];

@@ -48,7 +48,7 @@
     if (Atlas.state.view !== "unit" || Atlas.state.unit !== unit) return;
     look.lastChild.remove();
     if (!Atlas.index.flag[row]) look.append(effects(row, data), obedience(row, data), await Atlas.otherDirections(row, data));
-    look.append(Atlas.examplesOf(row, data), sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.flipsOf(row));
+    look.append(Atlas.examplesOf(row, data), sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.inOthers(row), Atlas.flipsOf(row));
   };
 
   const pinButton = (unit) => {

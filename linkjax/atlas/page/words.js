@@ -99,6 +99,7 @@
     const caution = index.columns.caution?.[row] ?? 0;
     if (caution & 1) whole.push("caution off range");
     if (caution & 2) whole.push("caution disobedient");
+    whole.push(...Atlas.partnersOf(row).map(({ kind, name }) => `${kind} ${name}`));
     const findings = sure.map((each) => {
       const { part, metric, id } = Atlas.placeOf(each >> 1);
       return ` ${part.name} ${each & 1 ? metric.up : metric.down} ${metric.name} ${id}`.toLowerCase();
