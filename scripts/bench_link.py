@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import time
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import jax
 import numpy as np
 
 from linkjax.analysis.links import class_sums, elastic_net, linear, moments, steering
-from linkjax.analysis.links.fit import accumulate, fit_link
+from linkjax.analysis.links.fit import BLOCK, accumulate, fit_link
+from linkjax.stages.link import summing
 
 
 def data(samples: int, units: int, w_dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +56,18 @@ def report(candidates: dict, repeats: int) -> dict:
     found = in_turns(candidates, repeats)
     for name, (wall, cpu, _) in found.items():
         print(f"{name:40} {wall:8.2f} {cpu:8.2f}", flush=True)
+    return found
+
+
+def streamed_peak(units: int, w_dim: int) -> dict[str, int]:
+    """Peak memory of this process, MiB, after so many pairs went through the sums that `linkjax link` makes."""
+    r, w = data(BLOCK, units, w_dim)
+    sums = summing.HostSums(summing.nothing(units, w_dim, 10), "float32")
+    place, found = np.arange(BLOCK) * 10 // BLOCK, {}
+    for block in range(1, 41):
+        sums.add(r, w, place)
+        if block in (4, 40):
+            found[str(block * BLOCK)] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return found
 
 
@@ -108,12 +122,20 @@ def main() -> None:
     options = parser.parse_args()
     for name in {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ):
         print(f"{name} is set: OpenBLAS, which both sides use, is tuned for another processor than this one")
+    peaks = streamed_peak(options.units, options.w_dim) if options.steering else {}  # first: a peak does not fall
     r, w = data(options.samples, options.units, options.w_dim)
     device = jax.devices()[0]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {device.platform}"
     shape = {"samples": options.samples, "units": options.units, "w_dim": options.w_dim}
     if options.steering:
-        found = {"machine": machine, **shape, "load average": os.getloadavg(), **steering_share(r, w, options.repeats)}
+        found = {
+            "machine": machine,
+            **shape,
+            "load average": os.getloadavg(),
+            "peak MiB after pairs": peaks,
+            **steering_share(r, w, options.repeats),
+        }
+        print(f"peak MiB after so many pairs: {peaks}")
         if options.json:
             options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         return
