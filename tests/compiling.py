@@ -95,6 +95,10 @@ def _resident() -> int:
 
 
 def xla_flags(devices: int = 1) -> str:
-    """XLA_FLAGS of a program that a test starts on so many simulated devices, compiled as the test's own are."""
+    """XLA_FLAGS of a program that a test starts on so many simulated devices, compiled as the test's own are.
+
+    With what the tests themselves were given, such as a limit of the processor's instructions.
+    """
+    given = [flag for flag in os.environ["XLA_FLAGS"].split() if not flag.startswith(_DEVICES)]
     flags = [f"--{name}={str(value).lower()}" for name, value in _now[0].items()]
-    return " ".join([f"{_DEVICES}{devices}", *flags])
+    return " ".join([f"{_DEVICES}{devices}", *given, *flags])
