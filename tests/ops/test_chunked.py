@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from linkjax.ops import chunked
+from linkjax.ops.conv import conv
 
 
 def work(weights, x):
@@ -84,3 +85,15 @@ def test_shares_of_a_number_of_items_have_the_values_of_the_whole_and_are_not_sm
     for name, expected in work(WEIGHTS, batch(count)).items():
         np.testing.assert_allclose(some(WEIGHTS, batch(count))[name], expected, atol=1e-6)
     assert ("while" in jax.jit(some).lower(WEIGHTS, batch(count)).as_text()) == divided
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 4), (7, 8, 16), (9, 16, 8)])
+def test_an_image_is_convolved_to_the_same_bits_in_every_place_of_a_share(shape):
+    """Without AVX-512 not so with 2, 4, 6, 8 or 16 images (scripts/measure_places.py)."""
+    side, inputs, outputs = shape
+    share = chunked.share_of(64)
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, side, side, inputs)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, inputs, outputs)).astype(np.float32)
+    found = np.asarray(conv(np.repeat(image, share, axis=0), kernel, padding=1))
+    assert share > 1 and (found == found[:1]).all()
