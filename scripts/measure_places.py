@@ -1,8 +1,8 @@
 """Whether a convolution's bits depend on an image's place among those it is computed with.
 
 `python scripts/measure_places.py [--out FILE.json]`, and with DNNL_MAX_CPU_ISA=AVX2 in the environment as on a
-processor without AVX-512: for convolutions of 45 shapes, the same image in every place of a share; in how many of them the places
-differ, by size of share. `ops.chunked.MOST_SHARED` is a size for which none does.
+processor without AVX-512: for convolutions of 45 shapes, the same image in every place of a share; in how many of them
+the places differ, by size of share. `ops.chunked.MOST_SHARED` is a size for which none does.
 """
 
 import argparse
