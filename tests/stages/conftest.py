@@ -68,14 +68,14 @@ def do(*arguments: str) -> None:
 
 
 def assert_same_bits(path: str | Path, other: str | Path, kind: str, close: tuple[str, ...] = ()) -> None:
-    """Two results of one stage: every array equal to the bit, those of `close` within `STAGE_PATHS` of their values."""
+    """Two results of one stage: every array equal to the bit, those of `close` within `STAGE_DERIVED` of their values."""
     found, expected = (artifacts.Artifact(each, kind) for each in (path, other))
     here, there = found.open(), expected.open()
     assert set(here.variables) == set(there.variables)
     for name in there.variables:
         one, two = found.read(here, name), expected.read(there, name)
         if name in close:
-            np.testing.assert_allclose(one, two, rtol=tolerances.STAGE_PATHS, err_msg=f"{kind}: {name}")
+            np.testing.assert_allclose(one, two, rtol=tolerances.STAGE_DERIVED, atol=1e-6, err_msg=f"{kind}: {name}")
         else:
             np.testing.assert_array_equal(one, two, err_msg=f"{kind}: {name}")
 
