@@ -68,7 +68,7 @@ def do(*arguments: str) -> None:
 
 
 def assert_same_bits(path: str | Path, other: str | Path, kind: str, close: tuple[str, ...] = ()) -> None:
-    """Two results of one stage: every array equal to the bit, those of `close` within `STAGE_DERIVED` of their values."""
+    """Two results of one stage: all arrays equal to the bit, those of `close` nearly (`STAGE_DERIVED`)."""
     found, expected = (artifacts.Artifact(each, kind) for each in (path, other))
     here, there = found.open(), expected.open()
     assert set(here.variables) == set(there.variables)
