@@ -1,7 +1,7 @@
 """What a first answer costs in Python: one unit of the embedded world, from a new process, in processor seconds.
 
-`python scripts/bench_one_unit.py [--out FILE.json]`: imports, the models, two animals, one unit set to three values, and
-random directions, drawn and measured; with no compiled program on disk, and again with those of the first time.
+`python scripts/bench_one_unit.py [--out FILE.json]`: imports, the models, two animals, one unit at three values,
+and random directions, drawn and measured; with no compiled program on disk, and again with those of the first time.
 """
 
 import argparse
