@@ -7,7 +7,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linkjax import figures
     from linkjax.analysis.links.fit import fit_link
     from linkjax.analysis.metrics.regions import measure_regions
     from linkjax.demo.study import demo_study, demo_truth
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from linkjax.numerics import from_uint8, to_uint8
     from linkjax.storage.loading import load
     from linkjax.storage.opening import open
+    from linkjax.study import figures
     from linkjax.study.models import Study
     from linkjax.study.starts import anchors, sample
     from linkjax.study.verbs import counterfactual, draw, screen, select, sweep
@@ -42,7 +42,7 @@ _HOMES = {
     "to_uint8": "linkjax.numerics",
 }
 
-_MODULES = {"compile_cache": "linkjax.devices.compile_cache", "figures": "linkjax.figures"}
+_MODULES = {"compile_cache": "linkjax.devices.compile_cache", "figures": "linkjax.study.figures"}
 
 __all__ = [
     "Foreign", "Preprocessing", "Study", "anchors", "compile_cache", "counterfactual", "demo_study", "demo_truth",

@@ -225,7 +225,7 @@ def _stage(name: str, arguments: list[str]) -> None:
 
 
 def _experiment(arguments: list[str]) -> None:
-    from linkjax import experiment
+    from linkjax.commands import experiment
 
     file, arguments = _joined(arguments)
     settings = {} if file is None else {"experiment": str(file)}
@@ -287,7 +287,7 @@ def _demo(arguments: list[str]) -> None:
 
 
 def _doctor(arguments: list[str]) -> None:
-    from linkjax import doctor
+    from linkjax.commands import doctor
 
     if {"-h", "--help"} & set(arguments):
         print("usage: linkjax doctor [FOLDER …]\n\n" + (doctor.__doc__ or ""))

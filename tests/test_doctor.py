@@ -3,7 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from linkjax import cli, doctor
+from linkjax import cli
+from linkjax.commands import doctor
 
 COMPILED = "as shipped"
 

@@ -16,7 +16,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 CONFIGS = [f"configs/{file.name}" for file in sorted((ROOT / "configs").glob("*.toml"))]
 PLACEHOLDERS = re.compile(r"[…\[]|\b(STAGE|FILE|SOURCE|HOST|OUT|DIR)\b")
-RUNS = ("linkjax.experiment", "linkjax.outside.label.run", "linkjax.atlas.run", "linkjax.demo.run", "linkjax.doctor")
+RUNS = (
+    "linkjax.commands.experiment",
+    "linkjax.outside.label.run",
+    "linkjax.atlas.run",
+    "linkjax.demo.run",
+    "linkjax.commands.doctor",
+)
 
 
 def commands(path):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import experiment
 from linkjax.atlas import run as atlas
 from linkjax.cli import main
+from linkjax.commands import experiment
 from linkjax.report.source import Source
 from linkjax.stages import report
 from linkjax.storage import artifacts, manifest

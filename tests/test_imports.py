@@ -24,9 +24,9 @@ LAYERS = (
     ("outside",),
     ("report",),
     ("stages",),
-    ("study", "figures"),
-    ("doctor", "atlas"),
-    ("demo", "experiment"),
+    ("study",),
+    ("atlas",),
+    ("commands", "demo"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax import cli, doctor
+from linkjax import cli
+from linkjax.commands import doctor
 from linkjax.errors import ConversionError, InputError, LinkjaxError
 from linkjax.models.graph import reference
 from linkjax_converters.classifier import classifier_from_state_dict
