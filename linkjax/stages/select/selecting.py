@@ -1,16 +1,14 @@
-"""select: the units that change what is asked for, with statistics: intervals, nulls, false discoveries, doubles."""
+"""Effects of units chunk by chunk, what the classifier loses without them, and the answer to the question."""
 
-import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linkjax import numerics
 from linkjax.analysis.links import steering
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import (
@@ -23,12 +21,11 @@ from linkjax.analysis.units import (
     selectivity,
     shared_directions,
 )
-from linkjax.analysis.units.sweep import Steps
-from linkjax.config import PathName, positive
 from linkjax.devices import parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import inputs
+from linkjax.stages.select.settings import _VALUES, Config
 from linkjax.storage import artifacts, coordinates
 from linkjax.storage.swept_values import read_asked
 
@@ -36,62 +33,9 @@ TABLE = "selected"  # .csv and .parquet beside the arrays
 _CHUNK = 4  # batches between two notes of what is done, unless
 _BYTES = 1 << 28  # they have more measurements than this: of many anchors a few units are read at once
 _RANGE_ROWS = 8192  # training samples a unit's mean is read from, evenly spread
-_VALUES = ("zero", "mean")  # what an ablated unit is set to
 _MOST_COSINES = 512  # units up to which the whole matrix of cosines is stored
 _NULLS = {"r": "a mixture of units", "w": "drawn in W"}
 _STORED = ("effect", "low", "high", "p_sign", "consistency")
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Rank units by what they change in which part: effects with intervals, tested, with their doubles named."""
-
-    stage: ClassVar[str] = "select"  # the table of its settings in a TOML
-
-    out: PathName
-    """Folder to make: arrays, selected.csv and selected.parquet."""
-    sweep: PathName
-    """Folder of `linkjax sweep`."""
-    link: PathName | None = None
-    """Folder of `linkjax link`; none: the one the sweep was made with."""
-    pairs: PathName | None = None
-    """Folder of `linkjax pairs`; none: the one the sweep was made with."""
-    classifier: PathName | None = None
-    """Folder of `linkjax convert classifier`; none: the one the sweep was made with."""
-    query: str | None = None
-    """Which units: "ear.area > 0 and fidelity > 0.5"; none: all with a significant effect."""
-    fdr: float = 0.05
-    """Expected share of false discoveries among the units found, for each measurement, 0 … 1."""
-    against: tuple[Literal["sign", "r", "w"], ...] | None = None
-    """What an effect must be more than: tossed signs; a random mixture of units raised as far (r); a random direction
-    as long in W (w). None: sign and w, and along the kernel r too."""
-    draws: int = 1000
-    """Resamples of classes and anchors, for intervals."""
-    flips: int = 10000
-    """Tosses of the anchors' signs, for p-values."""
-    level: float = 0.95
-    """Of the intervals, 0 … 1."""
-    cosine: float = 0.9
-    """Units of one cluster have at least this |cosine|, 0 … 1: of their directions in W; along steering directions of
-    what w says of them within classes, which is the correlation of their predictions by w."""
-    ablation: bool = True
-    """Set each unit to 0 and to its mean, and look at logits and accuracy; no images are drawn."""
-    ablation_samples: int = 20
-    """Test samples per class to ablate in, at most."""
-    seed: int = 0
-    """Of resamples and tosses."""
-    batch_size: int = 64
-    """Units worked on at once, over all devices; results do not depend on it."""
-
-    def __post_init__(self) -> None:
-        positive(draws=self.draws, flips=self.flips, batch_size=self.batch_size, ablation_samples=self.ablation_samples)
-        for name, value in (("fdr", self.fdr), ("level", self.level)):
-            if not 0 < value < 1:
-                raise InputError(f"{name}: expected a share above 0 and below 1, found {value}")
-        if not 0 < self.cosine <= 1:
-            raise InputError(f"cosine: expected a number above 0 and at most 1, found {self.cosine}")
-        if self.against is not None and not self.against:
-            raise InputError(f"against: expected one or more of {', '.join(selection.AGAINST)}, found none")
 
 
 def measure_units(resamples: selectivity.Resamples, items: dict[str, jax.Array], level: float) -> dict[str, jax.Array]:
@@ -105,59 +49,6 @@ def ablate_units(models: tuple[Any, ablation.Samples], items: dict[str, jax.Arra
     """(unit, values) → changes of logits and accuracy by class."""
     classifier, samples = models
     return ablation.ablate(classifier, samples, items["unit"], items["value"])._asdict()
-
-
-@numerics.float32_default()
-def run(config: Config) -> None:
-    """Write the selection: effects by (unit, part, metric), clusters, ablations, and the table of what was found."""
-    swept = artifacts.Artifact(Path(config.sweep), "sweep")
-    paths = {role: _given(config, swept, role) for role in ("link", "pairs", "classifier")}
-    link = inputs.model(paths["link"], "link")
-    artifacts.check_weights(swept.manifest, "link", link.sha256, f"the sweep in {config.sweep}")
-    pairs = inputs.pairs(paths["pairs"])
-    if swept.manifest["inputs"].get("pairs") != pairs.id:
-        raise InputError(
-            f"the sweep in {config.sweep} was made with other pairs than those in {pairs.path}; give those"
-        )
-    data = swept.open()
-    of_readouts = "unit_out_name" in data
-    classifier = None
-    if config.ablation and not of_readouts:  # to set a readout to 0 says nothing of one set of activations
-        classifier = inputs.model(paths["classifier"], "classifier")
-        artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
-    if of_readouts:
-        along, steered = Steps(jnp.asarray(swept.read(data, "steer"))), None
-    else:
-        along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
-        steered = inputs.steered(link) if inputs.directions_of(swept) == "steer" else None
-    names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
-    if config.query is not None:  # a typing error need not wait for the work
-        selection.check(config.query, names[0], names[1])
-    made_from = {"sweep": swept.id, "pairs": pairs.id}
-    with artifacts.Writer(
-        Path(config.out),
-        "selection",
-        config,
-        swept.manifest["weights"],
-        made_from,
-        free=("batch_size",),
-        precision=swept.manifest["precision"],
-        classes=inputs.class_names(pairs, None),
-    ) as writer:
-        head = None if classifier is None else classifier.model
-        Selecting(config, writer, swept, pairs, along, head, steered).run()
-
-
-def _given(config: Config, swept: artifacts.Artifact, role: str) -> str:
-    """A folder from the settings, or from those of the sweep."""
-    given = getattr(config, role)
-    found = given or swept.manifest["config"].get(role)
-    if not given and not (found and Path(found).exists()):
-        rest = ", or --no-ablation" if role == "classifier" else ""
-        if role == "classifier" and not (config.ablation and "readouts" not in swept.manifest["inputs"]):
-            return ""
-        raise InputError(f"{role}: the sweep was made with {found}, which is not there now; give --{role}{rest}")
-    return str(found)
 
 
 class Selecting:
