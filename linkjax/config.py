@@ -92,7 +92,7 @@ def _tables(path: Path, stages: Mapping[str, type]) -> dict[str, dict[str, Any]]
         raise InputError(f"{path}: expected TOML, found an error: {error}") from None
     loose = [key for key, value in content.items() if not isinstance(value, dict)]
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
-    known = {name: _names(cls) for name, cls in stages.items()}
+    known: dict[str, Iterable[str]] = {name: _names(cls) for name, cls in stages.items()}
     known[SHARED] = {key for keys in known.values() for key in keys}
     wrong = [_unknown(f"[{name}]", name, known) for name in tables if name not in known]
     wrong += [f"'{key}' stands above the tables; put it under [{SHARED}] or under its stage" for key in loose]

@@ -118,8 +118,8 @@ def _read(
     truth = mean_slope(measurements.unwrapped(measure_truth(directions, factors, step), axis=2))
     obtained = mean_slope(np.einsum("ausf,uf->aus", moved_factors(directions, factors, step), weights)) / std
     true_fidelity = np.where(weights.any(axis=1), obtained, 1.0)
-    kept = (read[name][live].astype(np.float64) for name in ("fidelity", "response", "effect"))
-    return _Swept(units, read["unit"][~live], truth, true_fidelity, *kept, read["baseline"])
+    fidelity, response, effect = (read[name][live].astype(np.float64) for name in ("fidelity", "response", "effect"))
+    return _Swept(units, read["unit"][~live], truth, true_fidelity, fidelity, response, effect, read["baseline"])
 
 
 def recover(

@@ -194,7 +194,7 @@ def significance(
     """
     kind = np.asarray([row["kind"] for row in rows])
     called, real, false = _called(truth, found, spread, q, fdr)
-    units, true_units = called.any(axis=(1, 2)), (called & ~false).any(axis=(1, 2))
+    units, true_units = (np.any(each, axis=(1, 2)) for each in (called, called & ~false))
     noise, selective = kind == "noise", np.isin(kind, SELECTIVE)
     return {
         "significant_selective_units": int(units[selective].sum()),

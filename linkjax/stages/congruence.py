@@ -326,10 +326,8 @@ class Congruence:
             others = straightness.of_other_pairs(path, asked, rng, config.permutations)
             for name, values, null in zip(found._fields, found, (*disorder, *others), strict=True):
                 known = int(np.isfinite(values).sum())
-                each = congruence.estimate(
-                    *(finite.finite_mean(each, -1) for each in (values, values[again], null)), known
-                )
-                self.rows.append((name, route, each))
+                value, spread, chance = (finite.finite_mean(each, -1) for each in (values, values[again], null))
+                self.rows.append((name, route, congruence.estimate(value, spread, chance, known)))
         put = self.writer.put
         put("progress", ("route", "path", "step"), np.stack(progress_of).astype(np.float32))
         put("straightness", ("route", "path", "quality"), np.stack(qualities).astype(np.float32))

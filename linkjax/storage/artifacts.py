@@ -236,15 +236,17 @@ class Writer:
     def _name_dimensions(self, summary: Mapping[str, Any]) -> None:
         """What classes are called, and one file that describes all arrays: xarray asks for it."""
         group = self._root()
-        arrays = {name: array for name, array in group.arrays()}
-        dims = {name: array.metadata.dimension_names or () for name, array in arrays.items()}
+        arrays: dict[str, Any] = dict(group.arrays())  # in Zarr's format 3, whose metadata names dimensions
+        dims: dict[str, tuple[str, ...]] = {
+            name: array.metadata.dimension_names or () for name, array in arrays.items()
+        }
         sizes = {dim: size for name in arrays for dim, size in zip(dims[name], arrays[name].shape, strict=True)}
         for dimension, numbers in coordinates.CLASSES.items():
             if dimension in sizes:
                 ids = np.asarray(arrays[numbers][...]) if numbers in arrays else None
                 for name, values in coordinates.of_classes(dimension, sizes[dimension], ids, summary).items():
                     self._make_array(name, (dimension,), values.shape, values.dtype, None, {})
-                    group[name][...] = values  # pyright: ignore[reportIndexIssue]
+                    group[name][...] = values  # pyright: ignore[reportIndexIssue, reportArgumentType]
                     dims[name] = (dimension,)
         texts = [name for name, array in arrays.items() if coordinates.is_text(array.dtype)]
         group.attrs["coordinates"] = " ".join(coordinates.beside(dims, texts))

@@ -51,7 +51,8 @@ def anchors(pairs: xr.Dataset, each: int = 4, classes: Sequence[int] | None = No
     summary = pairs.attrs.get("summary", {})
     names = {name: summary[name] for name in ("classes", "class_names") if name in summary}
     taken = np.concatenate(rows)
-    found = _start(*(pairs[name].values[taken] for name in ("w", "r", "label", "sample_id")), names)
+    w, r, own, ids = (pairs[name].values[taken] for name in ("w", "r", "label", "sample_id"))
+    found = _start(w, r, own, ids, names)
     as_seen = dict(zip(summary.get("classes", ()), summary.get("seen_as", summary.get("classes", ())), strict=True))
     mapped = np.array([as_seen.get(int(one), -1) for one in label[taken]])
     found["seen"] = ("sample", np.where(mapped >= 0, mapped, pairs["prediction"].values[taken]).astype(np.int32))

@@ -82,7 +82,6 @@ _ALIKE_IN_NAME = tuple(
 def _entries() -> dict[str, Direct]:
     entries = {name: Direct(name) for name in _ALIKE_IN_NAME}
     entries |= {f"{name}_": entries[name] for name in ("relu", "silu", "hardswish", "hardsigmoid", "sigmoid", "clamp")}
-    pool = {"sides": 2}
     others = {
         "add": Direct("add"),
         "sub": Direct("subtract"),
@@ -109,8 +108,8 @@ def _entries() -> dict[str, Direct]:
         "linalg_vector_norm": Direct("vector_norm"),
         "batch_norm": Direct("batch_norm", unused=("momentum", "cudnn_enabled")),
         "_native_batch_norm_legit_no_training": Direct("batch_norm", unused=("momentum",)),
-        "adaptive_avg_pool2d": Direct("adaptive_avg_pool2d", **pool),
-        "_adaptive_avg_pool2d": Direct("adaptive_avg_pool2d", **pool),
+        "adaptive_avg_pool2d": Direct("adaptive_avg_pool2d", sides=2),
+        "_adaptive_avg_pool2d": Direct("adaptive_avg_pool2d", sides=2),
         "constant_pad_nd": Direct("pad"),
         "scaled_dot_product_attention": Direct("attention"),
         "index_select": Direct("take"),

@@ -88,7 +88,7 @@ def _own(module: str, function: str) -> Source:
 
 
 def _timm(name: str, arrays: Mapping[str, np.ndarray] | None, headless: bool) -> Source:
-    import timm
+    import timm  # pyright: ignore[reportMissingImports]
 
     if ":" in name or "/" in name:
         raise InputError(f"timm:{name}: expected a name of timm.list_models(), for nothing is fetched")
@@ -103,7 +103,7 @@ def _timm(name: str, arrays: Mapping[str, np.ndarray] | None, headless: bool) ->
 
 def _torchvision(name: str, arrays: Mapping[str, np.ndarray] | None, headless: bool) -> Source:
     import torch
-    import torchvision
+    import torchvision  # pyright: ignore[reportMissingImports]
 
     network = torchvision.models.get_model(name, weights=None)
     last = [path for path, module in network.named_modules() if isinstance(module, torch.nn.Linear)]
@@ -121,7 +121,7 @@ def _classes(arrays: Mapping[str, np.ndarray] | None, head: str | None) -> int |
 
 def _hugging_face(folder: str, arrays: Mapping[str, np.ndarray] | None, headless: bool) -> Source:
     import torch
-    import transformers
+    import transformers  # pyright: ignore[reportMissingImports]
 
     path = Path(folder).expanduser()
     if not (path / "config.json").is_file():

@@ -6,6 +6,7 @@ of the work of [units, units].
 """
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +85,7 @@ def add_on_host(
         order = np.argsort(place, kind="stable")
         r, w, place = r[order], w[order], place[order]
         starts = np.flatnonzero(np.diff(place, prepend=-1))
-    total: np.ndarray = sums.ww  # pyright: ignore[reportAssignmentType]
+    count, of_r, of_w, total = (cast(np.ndarray, values) for values in (sums.count, sums.r, sums.w, sums.ww))
     if products == "float32":
         shift = w[:: max(len(w) // 256, 1)].mean(axis=0, dtype=np.float64).astype(np.float32)
         apart = w - shift
@@ -95,11 +96,11 @@ def add_on_host(
     else:
         w = w.astype(np.float64)
         total += w.T @ w
-    np.add.at(sums.count, place, 1.0)
+    np.add.at(count, place, 1.0)
     for start, stop in zip(starts, [*starts[1:], len(place)], strict=True):
         row = place[start]
-        sums.r[row] += r[start:stop].sum(axis=0, dtype=np.float64)  # pyright: ignore[reportIndexIssue]
-        sums.w[row] += w[start:stop].sum(axis=0, dtype=np.float64)  # pyright: ignore[reportIndexIssue]
+        of_r[row] += r[start:stop].sum(axis=0, dtype=np.float64)
+        of_w[row] += w[start:stop].sum(axis=0, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,7 @@ def explain(table: xr.Dataset, query: str | None, fdr: float, against: tuple[str
     tested = np.isfinite(q)
     every_one = False  # must all effects asked about be significant, or is one enough?
     if query is None:
-        fits, places = tested.any(axis=(1, 2)), [(p, m) for p in range(len(parts)) for m in range(len(metrics))]
+        fits, places = np.any(tested, axis=(1, 2)), [(p, m) for p in range(len(parts)) for m in range(len(metrics))]
     else:
         asked = queries.parse(query, parts, metrics, selection.known_columns(table))
         places = list(asked.effects)
@@ -89,7 +89,7 @@ def explain(table: xr.Dataset, query: str | None, fdr: float, against: tuple[str
     rows, columns_ = zip(*places, strict=True)
     inside = (fits[:, None], rows, columns_)
     p = {name: table[f"p_{name}"].values[:, rows, columns_] for name in against if f"p_{name}" in table}
-    failing = {name: int((fits & ~(values <= fdr).any(axis=1)).sum()) for name, values in p.items()}
+    failing = {name: int((fits & ~np.any(values <= fdr, axis=1)).sum()) for name, values in p.items()}
     near = np.where(inside[0] & np.isfinite(q[:, rows, columns_]), q[:, rows, columns_], np.inf)
     worst = near.max(axis=1) if every_one else near.min(axis=1)
     if not np.isfinite(worst).any():

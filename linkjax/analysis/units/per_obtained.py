@@ -86,7 +86,7 @@ def measure(
 
     rest = slopes.shape[2:]
     found = jax.lax.map(one, (slopes.reshape(*slopes.shape[:2], -1), fidelity, spread))
-    return PerObtained(*(jnp.reshape(values, (len(slopes), *rest)) for values in found[:3]), found[3])
+    return PerObtained(*(jnp.reshape(values, (len(slopes), *rest)) for values in found[:3]), first_stage=found[3])
 
 
 def _first_stage(covaried: Float[Array, "samples"], spread: Float[Array, "samples"], anchors: Array) -> Array:

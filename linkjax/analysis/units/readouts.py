@@ -73,7 +73,7 @@ def within_std(values: Float[np.ndarray, "samples K"], classes: np.ndarray) -> F
 
 def rank(steps: Float[np.ndarray, "K w_dim"]) -> int:
     """How many of some steps are independent: w_dim at most, however many readouts there are."""
-    known = np.isfinite(steps).all(axis=1)
+    known = np.all(np.isfinite(steps), axis=1)
     length = np.linalg.norm(np.where(known[:, None], steps, 0.0), axis=1)
     rows = steps[known & (length > 0)] / length[known & (length > 0), None]
     return int(np.linalg.matrix_rank(rows, tol=1e-5 * np.sqrt(len(rows)))) if len(rows) else 0

@@ -40,7 +40,7 @@ def shared_directions(
     if not 0 <= least <= 1 or most < 1:
         raise InputError(f"expected a least share of 0 … 1 and at least 1 direction, found {least} and {most}")
     steer = steering.directions(of, lam)
-    known = np.isfinite(steer).all(axis=1)
+    known = np.all(np.isfinite(steer), axis=1)
     steps = np.where(known[:, None], steer, 0.0) * of.std[:, None] @ of.to_axes.T  # [units, K axes], of one σ
     _, strength, axes = np.linalg.svd(steps, full_matrices=False)
     share = strength**2 / max(float(np.sum(strength**2)), 1e-300)

@@ -35,11 +35,11 @@ def of_sweep(swept: xr.Dataset, **settings: Any) -> xr.Dataset:
     chosen = {"against": selection.against(along), **settings}
     lengths = (std, swept["step_w"].values)
     if "step_mahalanobis" in swept:
-        lengths = (swept["step_mahalanobis"].values,) * 2
+        lengths = (swept["step_mahalanobis"].values, swept["step_mahalanobis"].values)
     random = {}
     if "random_slope" in swept:
         random = random_directions.nulls(swept["random_slope"].values, swept["random_space"].values, lengths)
-    columns = {name: swept[name].values for name in _OF_UNITS if name in swept}
+    columns: dict[str, Any] = {name: swept[name].values for name in _OF_UNITS if name in swept}
     if "side_effect" in swept:
         columns |= {name: swept[name].values[:, 0] for name in ("side_effect", "side_effect_unit")}
     return selection.measure_effects(

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 from linkjax.errors import InputError
 from linkjax.models.build import Buffer
 from linkjax.models.classifier_spec import Pool, Preprocessing
-from linkjax.models.graph import interpret, program
+from linkjax.models.graph import interpret
 from linkjax.models.graph.operations import Leaf, Value
-from linkjax.models.graph.program import Program, Side
+from linkjax.models.graph.program import Program, Side, Stored, read_file
 from linkjax.models.graph.view import View
 from linkjax.models.image_classifier import Classification, ImageClassifier
 from linkjax.models.layers import Keys
@@ -38,7 +38,7 @@ class GraphSpec:
     class_names: tuple[str, ...] = ()  # of the classes, in order; empty: not known
 
     #: Fields that are files of their own beside the manifest: file name, and what reads it.
-    FILES: ClassVar[dict[str, tuple[str, Callable[[Path], Any]]]] = {"program": ("graph.json", program.read_file)}
+    FILES: ClassVar[dict[str, tuple[str, Callable[[Path], Any]]]] = {"program": ("graph.json", read_file)}
     #: As for other classifiers: the activations are never the original program's.
     features: ClassVar[str] = "penultimate"
 
@@ -145,7 +145,7 @@ class GraphClassifier(ImageClassifier):
         return View(self.weights[name][...], order).laid((1, 0))
 
 
-def _random(array: program.Stored, keys: Keys) -> nnx.Variable:
+def _random(array: Stored, keys: Keys) -> nnx.Variable:
     """Weights of variance 2 / inputs, ones and zeros elsewhere."""
     scale = math.sqrt(2 / max(1, math.prod(array.shape[:-1])))
     if array.dtype == "float32" and len(array.shape) > 1:

@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 
 from linkjax.errors import InputError
 from linkjax.models.classifier_spec import Preprocessing
@@ -124,7 +124,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _deep_colour(image: Image.Image) -> bool:
+def _deep_colour(image: ImageFile.ImageFile) -> bool:
     """Whether a file that is not decoded yet holds 16 bits a channel, of which Pillow keeps the high byte."""
     return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in image.tile)
 

@@ -74,7 +74,8 @@ class HostSums:
 
     def __init__(self, like: Summed, products: Products):
         units, w_dim = like.moments.S_rw.shape
-        self._moments, self._products = Sums(units, w_dim, products, like.moments), products
+        self._moments = Sums(units, w_dim, products, like.moments)
+        self._products: Products = products
         self._classes = jax.tree.map(lambda leaf: np.array(leaf), like.classes)
 
     @property
@@ -105,7 +106,8 @@ class DeviceSums:
         self._clear()
 
     def _clear(self) -> None:
-        zero = nothing(*self._like.moments.S_rw.shape, len(self._like.classes.count))
+        units, w_dim = self._like.moments.S_rw.shape
+        zero = nothing(units, w_dim, len(self._like.classes.count))
         size = self._mesh.size
 
         def on_devices(part: Any) -> Any:

@@ -195,7 +195,8 @@ class Selecting:
             return {}
         lengths = (self.read["unit_std"][self.units], self.read["step_w"])
         if "step_mahalanobis" in self.data:  # of steering directions: both kinds are as long as the unit's step in this
-            lengths = (self.swept.read(self.data, "step_mahalanobis"),) * 2
+            length = self.swept.read(self.data, "step_mahalanobis")
+            lengths = (length, length)
         slopes, space = (self.swept.read(self.data, name) for name in ("random_slope", "random_space"))
         return random_directions.nulls(slopes, space, lengths)
 

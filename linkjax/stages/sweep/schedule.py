@@ -50,7 +50,7 @@ class Sweep:
         # A unit that does not vary within classes has no direction, and is not swept either.
         still = np.zeros(len(units), bool)
         if config.directions == "steer":
-            still = ~np.asarray(models[2].kernel[...]).any(axis=1)[units]
+            still = ~np.any(np.asarray(models[2].kernel[...]), axis=1)[units]
         self._ask(trained[1])
         # A unit that varies in none of the anchors' classes has nowhere to go.
         still |= (self.values == self.values[:, :, :1]).all(axis=(0, 2))
@@ -91,7 +91,7 @@ class Sweep:
         """What each unit is set to around each anchor, [anchors, units, steps], and how far that is off range."""
         config, units, labels = self.config, self.units, self.anchors["label"]
         own, r = self.anchors["r"][:, units], trained["r"][:, units]
-        over_all = tuple(np.asarray(end)[units] for end in (self.ranges.low, self.ranges.high))
+        over_all = (np.asarray(self.ranges.low)[units], np.asarray(self.ranges.high)[units])
         if config.range == "class":
             ends = asked.class_ends(r, trained["label"], labels, over_all, config.low, config.high)
             self.values = asked.values_around(ends, own, config.steps)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from linkjax.models.graph.operations.table import operation
-from linkjax.models.graph.view import View, together
+from linkjax.models.graph.view import Order, View, together
 
 
 def _broadcast(function: Callable[[Any, Any], Array], one: View, other: View | float) -> View:
@@ -76,11 +76,12 @@ def where(condition: View, input: View | float, other: View | float) -> View:
     return View(jnp.where(chosen[0], chosen[1], chosen[2]), chosen[3])
 
 
-def _of_three(condition: View, input: View, other: View | float) -> tuple[Array, Array, Any, tuple[int, ...]]:
-    rank = max(each.rank for each in (condition, input, other) if isinstance(each, View))
-    views = [each.widened(rank) if isinstance(each, View) else each for each in (condition, input, other)]
-    order = max((each for each in views if isinstance(each, View)), key=lambda each: each.array.size).order
-    mask, first, second = (each.laid(order) if isinstance(each, View) else each for each in views)
+def _of_three(condition: View, input: View, other: View | float) -> tuple[Array, Array, Array | float, Order]:
+    given = [each for each in (condition, input, other) if isinstance(each, View)]
+    rank = max(each.rank for each in given)
+    views = [each.widened(rank) for each in given]
+    order = max(views, key=lambda each: each.array.size).order
+    mask, first, *second = (each.laid(order) for each in views)
     if not isinstance(other, View):
-        return mask, first, second, order
-    return (mask, *_alike(first, second), order)
+        return mask, first, other, order
+    return (mask, *_alike(first, *second), order)

@@ -34,7 +34,7 @@ def variance(input: View, dim: tuple[int, ...] = (), correction: float = 1, keep
     """Σ (x − mean)² / (n − correction)."""
 
     def of(x: Array, **how: Any) -> Array:
-        return jnp.var(x, ddof=correction, **how)
+        return jnp.var(x, correction=correction, **how)
 
     return reduced(of, input, dim, keepdim)
 
