@@ -112,7 +112,10 @@ def noted(out: Path, name: str) -> list[str] | None:
     partial = manifest.partial(out)
     if name not in TRAININGS or not partial.exists():
         return notes(partial)
-    stored = [int(path.name) for path in partial.glob("work/*/*") if path.name.isdigit()]
+    try:
+        stored = [int(path.name) for path in partial.glob("work/*/*") if path.name.isdigit()]
+    except FileNotFoundError:  # done and cleared away while it was listed
+        return noted(out, name)
     return [str(epoch + 1) for epoch in range(max(stored, default=0))]
 
 
