@@ -7,6 +7,7 @@ import pytest
 
 from linkjax import config
 from linkjax.errors import InputError
+from linkjax.stages import PIPELINE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,3 +174,8 @@ def test_numbers_of_a_list_may_be_ranges_and_joined_by_commas(words, found, tmp_
 def test_a_range_that_is_none_is_one_sentence(word):
     with pytest.raises(InputError, match="--classes: expected a range from its lower number"):
         config.from_command_line(Config, ["--out", "x", "--classes", word], {}, prog="linkjax pairs")
+
+
+@pytest.mark.parametrize("stage", PIPELINE, ids=lambda stage: stage.name)
+def test_the_settings_of_a_stage_name_the_table_that_the_command_line_reads(stage):
+    assert stage.module.Config.stage == stage.name

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,8 @@ _MIXED = 4096  # samples of all classes whose similarity is told, at most, evenl
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Match the units of classifiers that saw the same images: what they share, and what only one of them has."""
+
+    stage: ClassVar[str] = "compare"  # the table of its settings in a TOML
 
     out: PathName
     """Folder to make."""
