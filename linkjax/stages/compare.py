@@ -237,7 +237,9 @@ class Comparing:
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MIXED)).round().astype(int))]
         order = self._rng(4).permutation(len(rows))
         alike = cka.empty(len(self.runs), config.draws, config.shuffles)
-        for number, some in enumerate(np.array_split(order, max(1, len(rows) // _BLOCK))):
+        blocks = np.array_split(order, max(1, len(rows) // _BLOCK))
+        self.one_block = len(blocks) == 1  # draws of one block are all the same: no interval
+        for number, some in enumerate(blocks):
             x = self._read(np.sort(rows[some]))
             if len(x) >= cka.LEAST:
                 rng = self._rng(5, number)
@@ -311,6 +313,8 @@ class Comparing:
             for a in range(len(self.names)):
                 for b in range(a + 1, len(self.names)):
                     numbers = {name: _number(values[a, b]) for name, values in found._asdict().items()}
+                    if scope == "all" and self.one_block:
+                        numbers |= {"low": None, "high": None}
                     made.append({"network": self.names[a], "other": self.names[b], "scope": scope, **numbers})
         return made
 
@@ -339,6 +343,6 @@ def _tell(summary: dict[str, Any]) -> None:
     for row in summary["similarity"]:
         if row["value"] is not None:
             print(
-                f"linear CKA of {row['network']} and {row['other']}, {row['scope']}: {row['value']:.3f} "
-                f"({row['low']:.3f} … {row['high']:.3f})"
+                f"linear CKA of {row['network']} and {row['other']}, {row['scope']}: {row['value']:.3f}"
+                + ("" if row["low"] is None else f" ({row['low']:.3f} … {row['high']:.3f})")
             )

@@ -46,7 +46,11 @@ def test_planted_units_are_matched_doubles_within_and_what_one_network_alone_has
     row = next(row for row in summary["rows"] if (row["network"], row["other"]) == ("<b>", "own"))
     assert (row["shared"], row["private"], row["dead"]) == (5, 2, 0) and 0.1 < row["chance"] < 0.5
     assert {each["scope"] for each in summary["similarity"]} == {"within classes", "all"}
-    assert all(0 < each["low"] < each["value"] < each["high"] <= 1 for each in summary["similarity"])
+    within, overall = (
+        [each for each in summary["similarity"] if each["scope"] == scope] for scope in ("within classes", "all")
+    )
+    assert all(0 < each["low"] < each["value"] < each["high"] for each in within)
+    assert all(0 < each["value"] < 1 and each["low"] is None for each in overall)  # one block of samples
 
 
 def test_a_network_beside_itself_shares_all_and_does_the_same_in_the_image(world, tmp_path):

@@ -49,7 +49,11 @@ def section(source: Source, context: Context) -> Section:
             f"{number(first['shared'])} of {number(sum(first[kind] for kind in KINDS))}",
             f"of {first['network']} with {first['other']}; {number(first['private'])} private",
         ),
-        Fact("linear CKA", number(alike["value"]), f"{alike['scope']}, {_interval(alike['low'], alike['high'])}"),
+        Fact(
+            "linear CKA",
+            number(alike["value"]),
+            f"{alike['scope']}, {_interval(alike['low'], alike['high'])}".removesuffix(", "),
+        ),
     ]
     limits = [
         "A private unit has no single partner; what it says may still be said by several units of the other together.",
