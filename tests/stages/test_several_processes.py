@@ -36,7 +36,8 @@ TRAINED = ["--folds", "2", "--suggest", "0"]
 
 def assert_same(path, world_path, kind):
     """All arrays equal to the bit, derivatives of a screening nearly; returns both results."""
-    derived = ("class_effect", "class_effect_std", "effect", "effect_se", "path_effect") if kind == "screening" else ()
+    names = ("baseline", "class_effect", "class_effect_std", "effect", "effect_se", "path_effect")
+    derived = names if kind == "screening" else ()
     assert_same_bits(path, world_path, kind, derived)
     return artifacts.Artifact(path, kind), artifacts.Artifact(world_path, kind)
 
