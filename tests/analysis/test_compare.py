@@ -116,6 +116,13 @@ def test_cka_is_1_up_to_rotation_and_scale_and_0_for_independent_networks_of_man
     np.testing.assert_allclose(found.value, found.value.T)
 
 
+def test_cka_of_one_block_has_no_interval():
+    rng = np.random.default_rng(1)
+    sums = cka.add(cka.empty(2, 50, 20), rng.normal(size=(2, 24, 5)), rng.poisson(1.0, 50), rng)
+    found = cka.similarity(sums)
+    assert np.isfinite(found.value).all() and np.isnan([found.low, found.high]).all()
+
+
 def test_effects_agree_where_units_do_the_same_and_nan_anchors_have_no_part():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(5, 3, 4))

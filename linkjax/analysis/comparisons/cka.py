@@ -18,6 +18,7 @@ class Hsic(NamedTuple):
     value: np.ndarray  # [networks, networks]
     resampled: np.ndarray  # [draws, networks, networks], blocks weighed anew in every draw
     shuffled: np.ndarray  # [shuffles, networks, networks], samples of the second of the two in random order
+    blocks: int
 
 
 class Similarity(NamedTuple):
@@ -56,7 +57,7 @@ def unbiased_hsic(k: Float[np.ndarray, "m m"], l: Float[np.ndarray, "m m"]) -> f
 def empty(networks: int, draws: int, shuffles: int) -> Hsic:
     """Sums of no blocks."""
     shape = (networks, networks)
-    return Hsic(np.zeros(shape), np.zeros((draws, *shape)), np.zeros((shuffles, *shape)))
+    return Hsic(np.zeros(shape), np.zeros((draws, *shape)), np.zeros((shuffles, *shape)), 0)
 
 
 def add(
@@ -86,7 +87,8 @@ def add(
             value[a, b] = value[b, a] = m * unbiased_hsic(k, l)
             for place, order in enumerate(orders if a != b else ()):
                 shuffled[place, a, b] = shuffled[place, b, a] = m * unbiased_hsic(k, l[np.ix_(order, order)])
-    return Hsic(sums.value + value, sums.resampled + weight[:, None, None] * value, sums.shuffled + shuffled)
+    resampled = sums.resampled + weight[:, None, None] * value
+    return Hsic(sums.value + value, resampled, sums.shuffled + shuffled, sums.blocks + 1)
 
 
 def similarity(sums: Hsic, level: float = 0.95) -> Similarity:
@@ -96,7 +98,7 @@ def similarity(sums: Hsic, level: float = 0.95) -> Similarity:
 
     Args:
       level: of the intervals, in (0, 1).
-    Returns: NaN where a network does not vary.
+    Returns: NaN where a network does not vary; intervals of NaN of a single block, of which all draws are alike.
     Reference: Kornblith, Norouzi, Lee, Hinton, "Similarity of neural network representations revisited", 2019; with the
       unbiased estimate over blocks: Nguyen, Raghu, Kornblith, "Do wide and deep networks learn the same things?", 2021.
     """
@@ -104,8 +106,9 @@ def similarity(sums: Hsic, level: float = 0.95) -> Similarity:
     value, resampled = _ratio(sums.value, sums.value), _ratio(sums.resampled, sums.resampled)
     shuffled = _ratio(sums.shuffled, np.broadcast_to(sums.value, sums.shuffled.shape))
     with np.errstate(all="ignore"):
-        low, high = np.nanpercentile(resampled, tails, axis=0)
+        ends = np.nanpercentile(resampled, tails, axis=0)
         shuffled_low, shuffled_high = np.percentile(shuffled, tails, axis=0)
+    low, high = ends if sums.blocks > 1 else np.full_like(ends, np.nan)
     return Similarity(value, low, high, shuffled_low, shuffled_high)
 
 
