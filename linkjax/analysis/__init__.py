@@ -8,5 +8,5 @@
     comparisons      what do two classifiers share?            matching, effect_profiles, cka
     spaces           how good is a link, how alike two spaces? evaluation, congruence, familiarity, straightness
 
-Used by several: `finite` (what is not finite), `ranks`, `pairs` (drawing samples).
+Used by several: `finite` (what is not finite), `ranks`, `double` (float64 programs), `pairs` (drawing samples).
 """

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +34,7 @@ from linkjax.storage import coordinates
 from linkjax.storage import manifest as manifests
 from linkjax.storage.claim import RUN, Claim
 from linkjax.storage.coordinates import names as names
+from linkjax.storage.notes import sealed, unsealed
 from linkjax.storage.shared_arrays import SharedGroup
 
 DATA = "data.zarr"
@@ -208,7 +208,7 @@ class Writer:
         """Note a chunk of work as finished, after its arrays were written, by all processes."""
         note = manifests.plain(note)
         cluster.barrier()
-        cluster.on_first(lambda: manifests.append(self.partial / _DONE, _sealed([chunk, note])))
+        cluster.on_first(lambda: manifests.append(self.partial / _DONE, sealed([chunk, note])))
         self._done[chunk] = note
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -331,7 +331,7 @@ class Writer:
             os.truncate(path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                chunk, note = _unsealed(line)
+                chunk, note = unsealed(line)
             except (ValueError, TypeError):
                 raise InputError(
                     f"{path}: expected a note of finished work in line {number}, found a damaged one; "
@@ -339,19 +339,6 @@ class Writer:
                 ) from None
             done[chunk] = note
         return done
-
-
-def _sealed(content: Any) -> bytes:
-    """A line of JSON that tells whether it was damaged: the content, and the CRC-32 of its text."""
-    text = json.dumps(content)
-    return f"[{text}, {zlib.crc32(text.encode())}]\n".encode()
-
-
-def _unsealed(line: bytes) -> Any:
-    content, checksum = json.loads(line)
-    if zlib.crc32(json.dumps(content).encode()) != checksum:
-        raise ValueError
-    return content
 
 
 def _stored_chunks(group: zarr.Group, name: str) -> int:
@@ -410,19 +397,3 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix.rstrip("."): tree}
     return {name: leaf for key, item in tree.items() for name, leaf in _flat(item, f"{prefix}{key}.").items()}
-
-
-def write_table(path: Path, table: xr.Dataset) -> None:
-    """Columns of equal length as `path`.csv and `path`.parquet, of the same values and names."""
-    import pyarrow
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    columns = {str(name): column.values.tolist() for name, column in table.items()}
-    kinds = {"O": pyarrow.string(), "i": pyarrow.int64(), "b": pyarrow.bool_(), "f": pyarrow.float64()}
-    if not cluster.first():
-        return
-    schema = pyarrow.schema([(str(name), kinds[column.dtype.kind]) for name, column in table.items()])
-    made = pyarrow.table(columns, schema=schema)
-    pyarrow.csv.write_csv(made, path.with_suffix(".csv"))
-    pyarrow.parquet.write_table(made, path.with_suffix(".parquet"))

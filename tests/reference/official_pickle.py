@@ -1,7 +1,7 @@
 """Writer of the layout in which StyleGAN-XL and StyleGAN3 save networks, without torch, dill or their packages.
 
 The opcodes are those that a real save gives (protocol 4, framed, memoised); arrays are streamed, so a file of a
-gigabyte needs the memory of its largest array.
+gigabyte needs the memory of its largest array. One file: every record writes with the same pickler and its memo.
 """
 
 import dataclasses

@@ -11,10 +11,11 @@ from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.classifier import Classifier
 from linkjax.report.source import Context, Source
-from linkjax.stages import inputs, of_latents
+from linkjax.stages import inputs
 from linkjax.stages import pairs as stage
 from linkjax.stages.counterfactual import settings
 from linkjax.stages.counterfactual.searches import searches_of
+from linkjax.stages.pairs import arrays
 from linkjax.storage import artifacts, checkpoint
 from tests import tolerances, worlds
 from tests.stages.conftest import PAIRS, chunks_done, do
@@ -145,7 +146,7 @@ def test_wide_activations_are_stored_in_chunks_of_fewer_rows(units, rows):
         def array(self, name, dims, shape, dtype, chunks, **attributes):
             made[name] = chunks
 
-    of_latents.make_arrays(Writer(), 5000, units, 512)
+    arrays.make_arrays(Writer(), 5000, units, 512)
     assert made["r"] == (rows, units) and made["w"] == (rows, 512) and made["label"] == (rows,)
 
 

@@ -1,7 +1,7 @@
 """A pickle machine that imports nothing and calls nothing: it turns the opcodes of a file into inert records.
 
 Protocols 0 to 5. Bytes objects are views of the source, so a file of a gigabyte costs no memory to walk. Nested data
-never recurses here: the depth of a file costs heap, not stack.
+never recurses here: the depth of a file costs heap, not stack. One file, since all opcodes share one stack and memo.
 """
 
 import re

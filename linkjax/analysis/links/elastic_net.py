@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from linkjax.analysis import double
 from linkjax.analysis.links.linear import Solution, product, variance_of_rounding
 from linkjax.analysis.links.moments import Moments
-from linkjax.analysis.units import double
 
 
 class ElasticNet(NamedTuple):

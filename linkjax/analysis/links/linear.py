@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpocon, dpotrf, dpotrs  # pyright: ignore[reportAttributeAccessIssue]
 
+from linkjax.analysis import double
 from linkjax.analysis.links.moments import Moments
-from linkjax.analysis.units import double
 
 
 class Solution(NamedTuple):

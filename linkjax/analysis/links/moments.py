@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from linkjax.analysis.units import double
+from linkjax.analysis import double
 
 Products = Literal["float64", "float32"]
 Rows = Array | np.ndarray

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
+from linkjax.analysis import double
 from linkjax.analysis.links.linear import Spectrum, gains, product
 from linkjax.analysis.links.moments import Moments, deviations, products_of_columns
-from linkjax.analysis.units import double
 
 Rows = Array | np.ndarray
 

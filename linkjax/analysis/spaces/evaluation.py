@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from linkjax.analysis import double
 from linkjax.analysis.spaces import streaming
 from linkjax.analysis.spaces.streaming import Correlations, Estimate, Means
-from linkjax.analysis.units import double
 
 Sums = TypeVar("Sums", "LatentSums", "CycleSums", "ClassMeans")
 Rows = Array | np.ndarray

@@ -26,7 +26,7 @@ from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.stages.select.settings import _VALUES, Config
-from linkjax.storage import artifacts, coordinates
+from linkjax.storage import artifacts, coordinates, tables
 from linkjax.storage.swept_values import read_asked
 
 TABLE = "selected"  # .csv and .parquet beside the arrays
@@ -315,7 +315,7 @@ class Selecting:
             coords={"part": self.parts, "metric": self.metrics},
         )
         rows = selection.select(table, self.config.query, self.config.fdr)
-        artifacts.write_table(self.writer.partial / TABLE, rows)
+        tables.write_table(self.writer.partial / TABLE, rows)
         asked = (self.config.query, self.config.fdr, self.against, self.config.flips)
         why = None if rows.sizes["row"] else nothing_found.explain(table, *asked).sentence()
         significant = np.nan_to_num(q, nan=np.inf) <= self.config.fdr

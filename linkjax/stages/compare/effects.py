@@ -1,7 +1,4 @@
-"""What `compare` says of sweeps: whether units that were matched do the same in the image.
-
-Not a stage: a part of one, in a file of its own.
-"""
+"""What `compare` says of sweeps: whether units that were matched do the same in the image."""
 
 from collections.abc import Sequence
 from pathlib import Path

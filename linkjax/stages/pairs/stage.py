@@ -20,7 +20,8 @@ from linkjax.devices.progress import progress
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
 from linkjax.outside import class_map
-from linkjax.stages import Facts, Workload, inputs, of_latents
+from linkjax.stages import Facts, Workload, inputs
+from linkjax.stages.pairs import arrays, of_latents
 from linkjax.storage import artifacts
 from linkjax.storage import manifest as manifests
 
@@ -154,12 +155,12 @@ def run(config: Config) -> None:
         groups = _groups(config, sampled)
         total = sum(group.wanted for group in groups)
         units, w_dim = classifier.model.spec.num_units, generator.model.spec.w_dim
-        of_latents.make_arrays(writer, total, units, w_dim)
+        arrays.make_arrays(writer, total, units, w_dim)
         with progress("pairs kept", total) as advance:
             called = dict(zip(sampled, seen_as, strict=True))
             sampler = _Sampler(config, writer, groups, generator.model, classifier.model, called)
             sampler.fill(advance)
-        named = of_latents.called(config.class_names, sampled, seen_as, classifier.model.spec)
+        named = arrays.called(config.class_names, sampled, seen_as, classifier.model.spec)
         summary = {**named, **_summary(groups, units, w_dim), **sampler.tally.summary()}
         names = [group.split for group in groups]
         writer.put("split", ("sample",), np.repeat(np.array(names, object), [group.wanted for group in groups]))

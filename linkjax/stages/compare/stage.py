@@ -16,7 +16,8 @@ from linkjax.analysis.units import selectivity
 from linkjax.config import PathName, positive
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.stages import compared_effects, inputs
+from linkjax.stages import inputs
+from linkjax.stages.compare.effects import Effects, open_sweeps
 from linkjax.storage import artifacts
 
 KIND = "side_by_side"
@@ -89,7 +90,7 @@ def run(config: Config) -> None:
     for path, other in zip(config.other_pairs, runs[1:], strict=True):
         _check_same(path, other, runs[0])
     names = _names(config, runs)
-    sweeps = compared_effects.open_sweeps(config, runs)
+    sweeps = open_sweeps(config, runs)
     told = lambda stem, made: {  # noqa: E731
         stem if not place else f"other_{stem}_{place}": each for place, each in enumerate(made)
     }
@@ -142,7 +143,7 @@ class Comparing:
     ):
         self.config, self.writer, self.runs, self.names = config, writer, runs, names
         level = config.level
-        self.effects = compared_effects.Effects(sweeps, config.seed, level) if sweeps else None
+        self.effects = Effects(sweeps, config.seed, level) if sweeps else None
         self.data = [each.open() for each in runs]
         self.units = [each.summary["units"] for each in runs]
         self.starts = np.concatenate([[0], np.cumsum(self.units)])
@@ -237,9 +238,7 @@ class Comparing:
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MIXED)).round().astype(int))]
         order = self._rng(4).permutation(len(rows))
         alike = cka.empty(len(self.runs), config.draws, config.shuffles)
-        blocks = np.array_split(order, max(1, len(rows) // _BLOCK))
-        self.one_block = len(blocks) == 1  # draws of one block are all the same: no interval
-        for number, some in enumerate(blocks):
+        for number, some in enumerate(np.array_split(order, max(1, len(rows) // _BLOCK))):
             x = self._read(np.sort(rows[some]))
             if len(x) >= cka.LEAST:
                 rng = self._rng(5, number)
@@ -313,8 +312,6 @@ class Comparing:
             for a in range(len(self.names)):
                 for b in range(a + 1, len(self.names)):
                     numbers = {name: _number(values[a, b]) for name, values in found._asdict().items()}
-                    if scope == "all" and self.one_block:
-                        numbers |= {"low": None, "high": None}
                     made.append({"network": self.names[a], "other": self.names[b], "scope": scope, **numbers})
         return made
 
