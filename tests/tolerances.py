@@ -52,7 +52,6 @@ STAGE_LINK = 1e-6  # relative to the largest coefficient: float64 sums in anothe
 # sums, or of the host's BLAS, which orders them by the processor; of an mlp also gradients, over a few steps of Adam.
 STAGE_DEVICES = 1e-4
 STAGE_UNTOUCHED = 1e-4  # relative to the largest: sums over the pixels of one image, in two programs
-STAGE_DERIVED = 3e-4  # derivatives in programs of more and fewer partitions, without AVX-512; measured 6.1e-5
 STAGE_SLOPE = 2e-4  # slopes of order 1 from float32 sums against NumPy's
 # Relative to each metric: finite steps cross kinks of leaky ReLUs (the error falls with the step), and float32 rounds.
 SCREENING = 2e-2

@@ -10,7 +10,7 @@ import pytest
 import linkjax
 from linkjax.cli import main
 from linkjax.storage import artifacts, checkpoint, manifest
-from tests import tolerances, worlds
+from tests import worlds
 from tests.stages import photographs as files
 
 
@@ -67,17 +67,13 @@ def do(*arguments: str) -> None:
     assert main([str(argument) for argument in arguments]) == 0
 
 
-def assert_same_bits(path: str | Path, other: str | Path, kind: str, close: tuple[str, ...] = ()) -> None:
-    """Two results of one stage: all arrays equal to the bit, those of `close` nearly (`STAGE_DERIVED`)."""
+def assert_same_bits(path: str | Path, other: str | Path, kind: str) -> None:
+    """Two results of one stage: every array equal to the bit."""
     found, expected = (artifacts.Artifact(each, kind) for each in (path, other))
     here, there = found.open(), expected.open()
     assert set(here.variables) == set(there.variables)
     for name in there.variables:
-        one, two = found.read(here, name), expected.read(there, name)
-        if name in close:
-            np.testing.assert_allclose(one, two, rtol=tolerances.STAGE_DERIVED, atol=1e-6, err_msg=f"{kind}: {name}")
-        else:
-            np.testing.assert_array_equal(one, two, err_msg=f"{kind}: {name}")
+        np.testing.assert_array_equal(found.read(here, name), expected.read(there, name), err_msg=f"{kind}: {name}")
 
 
 def half_masks(folder: Path, count: int = 4) -> Path:
