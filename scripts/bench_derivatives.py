@@ -10,7 +10,6 @@ import argparse
 import functools
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from demo.architecture import generator_spec
 from flax import nnx
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from demo.architecture import generator_spec
 
 from linkjax.analysis.metrics import parts
 from linkjax.analysis.units import screening

@@ -17,7 +17,6 @@ import argparse
 import functools
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +25,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks import machine
 
 from linkjax import numerics
