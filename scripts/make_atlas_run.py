@@ -17,6 +17,7 @@ from linkjax.analysis.units import per_obtained
 from linkjax.atlas import examples, pictures, run
 from linkjax.atlas.read import Results
 from linkjax.stages import compare, select, sweep
+from linkjax.stages.compare.stage import KIND
 from linkjax.storage import artifacts, manifest
 
 WEIGHTS = {"generator": "a1" * 32, "classifier": "b2" * 32, "link": "c3" * 32, "segmenter": "d4" * 32}
@@ -167,7 +168,7 @@ def make_compared(folder: Path, units: int, seed: int = 0) -> None:
     config = compare.Config(out="compared", pairs="pairs", other_pairs=("other-pairs",))
     inputs = {"pairs": pairs.id, "other_pairs_1": "f" * 64}
     with artifacts.Writer(
-        folder / "compared", compare.KIND, config, {"generator": WEIGHTS["generator"]}, inputs
+        folder / "compared", KIND, config, {"generator": WEIGHTS["generator"]}, inputs
     ) as writer:
         unit = np.tile(np.arange(units, dtype=np.int32), 2)
         for name, (one, other) in (("network", ("mine", "vit")), ("other", ("vit", "mine"))):
