@@ -29,7 +29,7 @@ import jax
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "converters"))
 
-from benchmarks import encode, links, machine, record, sweeps, synthesis
+from scripts.speed.benchmarks import encode, links, machine, record, sweeps, synthesis
 
 ROOT = Path(__file__).parents[1]
 #: In the order in which they run; those of 256² with --full-size only.

@@ -30,9 +30,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import jax
 import numpy as np
-from demo import (
+
+from linkjax.demo import bundle, factors, world
+from linkjax.errors import InputError
+from linkjax.storage import manifest as manifests
+from linkjax.storage.checkpoint import load_model, save_model
+from scripts.demo import (
     architecture,
     classifier_training,
     gates,
@@ -41,11 +48,6 @@ from demo import (
     planted,
     segmentation_training,
 )
-
-from linkjax.demo import bundle, factors, world
-from linkjax.errors import InputError
-from linkjax.storage import manifest as manifests
-from linkjax.storage.checkpoint import load_model, save_model
 
 
 def main() -> int:

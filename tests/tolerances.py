@@ -18,7 +18,7 @@ MINIMAL_LENGTH = 5e-3  # relative: float32 proximal steps against a general solv
 # Of ResNet-50's last map: the reference is one float32 run of PyTorch and itself 1.5e-5 from float64. On another
 # processor PyTorch is 4e-6 from it, linkjax 8.5e-6 on one AMD EPYC and 1.24e-5 on another: XLA orders its sums by the
 # processor.
-# Below 4e-6 elsewhere (scripts/measure_parity.py).
+# Below 4e-6 elsewhere (scripts/numerics/measure_parity.py).
 CLASSIFIER = 2e-5
 # Imported graphs: PyTorch's sums in another order, through a few layers; measured 6e-7, gradients 2e-6
 GRAPH = 5e-6
@@ -86,7 +86,7 @@ FILTER_KERNEL = 6e-4
 FILTER_KERNEL_LAYERS = 1e-3
 
 # -- motion, pixels unless said otherwise
-MOTION_MARGIN = 0.6  # share of scikit-image's endpoint error that ours may have; see scripts/compare_motion.py
+MOTION_MARGIN = 0.6  # share of scikit-image's endpoint error that ours may have; see scripts/methods/compare_motion.py
 MOTION_SHIFT = 0.1  # mean endpoint error of a shift of a real texture, 0.6 and 2 pixels at 64²
 MOTION_NONE = 1e-3  # of equal images: their splines meet them to 1e-7, over the slope of the flattest pixels
 MOTION_AFFINE = 1e-4  # per pixel, and pixels: twenty float32 solves of order 1

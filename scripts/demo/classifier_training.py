@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from demo import fast_resnet, planted, training
 from flax import nnx
 
 from linkjax import numerics
@@ -20,6 +19,7 @@ from linkjax.devices import parallel
 from linkjax.models.build import Buffer
 from linkjax.models.classifier import Classifier, ClassifierSpec, Preprocessing
 from linkjax.models.stylegan_xl import Generator
+from scripts.demo import fast_resnet, planted, training
 
 Array = jax.Array
 _BLUR = 0.6  # largest share of a 3×3 mean in a picture

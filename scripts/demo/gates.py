@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from demo import segmentation_training
 
 from linkjax.demo import factors, world
 from linkjax.models.classifier import Classifier
 from linkjax.models.stylegan_xl import Generator
+from scripts.demo import segmentation_training
 
 PSNR, PSNR_FOREGROUND = 32.0, 27.0  # dB
 PART_IOU, MEAN_IOU = 0.7, 0.85

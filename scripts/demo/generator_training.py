@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
-from demo import losses, training
 from flax import nnx
 
 from linkjax import numerics
@@ -20,6 +19,7 @@ from linkjax.devices import parallel
 from linkjax.models import build
 from linkjax.models.generator_spec import GeneratorSpec
 from linkjax.models.stylegan_xl import Generator, layer_outputs
+from scripts.demo import losses, training
 
 Array = jax.Array
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from demo import losses, training
-from demo.classifier_training import augmented
 
 from linkjax.analysis.segmenters import overlap
 from linkjax.demo import factors, world
 from linkjax.devices import parallel
 from linkjax.ops.full_conv import full_conv
+from scripts.demo import losses, training
+from scripts.demo.classifier_training import augmented
 
 Array = jax.Array
 _WIDTHS = (16, 32, 48, 64)  # at 64, 32, 16 and 8 pixels

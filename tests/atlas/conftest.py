@@ -5,8 +5,8 @@ import pytest
 
 from linkjax.atlas import flips, pictures, run
 from linkjax.report.source import Context, Source
-from scripts import atlas_browser as browsers
-from scripts import make_atlas_run
+from scripts.atlas import browser as browsers
+from scripts.atlas import make_run as make_atlas_run
 from tests.report import synthetic
 
 UNITS = 60

@@ -10,7 +10,7 @@ from linkjax.analysis.units.effect_map import effect_map
 from linkjax.atlas import examples, pictures, run, shards
 from linkjax.atlas.read import Results, find
 from linkjax.storage import artifacts, manifest
-from scripts import make_atlas_run
+from scripts.atlas import make_run as make_atlas_run
 from tests.atlas.conftest import SHAPE, UNITS
 
 

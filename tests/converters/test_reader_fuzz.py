@@ -1,6 +1,6 @@
 """Whatever the bytes, one sentence of linkjax's own leaves the reader, soon.
 
-`scripts/fuzz_reader.py` runs many more.
+`scripts/files/fuzz_reader.py` runs many more.
 """
 
 import random

@@ -89,7 +89,7 @@ def test_shares_of_a_number_of_items_have_the_values_of_the_whole_and_are_not_sm
 
 @pytest.mark.parametrize("shape", [(4, 3, 4), (7, 8, 16), (9, 16, 8)])
 def test_an_image_is_convolved_to_the_same_bits_in_every_place_of_a_share(shape):
-    """Without AVX-512 not so with 2, 4, 6, 8 or 16 images (scripts/measure_places.py)."""
+    """Without AVX-512 not so with 2, 4, 6, 8 or 16 images (scripts/numerics/measure_places.py)."""
     side, inputs, outputs = shape
     share = chunked.share_of(64)
     rng = np.random.default_rng(0)

@@ -1,28 +1,16 @@
 """The planted truth is as told."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from linkjax.demo import factors
-
-
-def _script(name: str):
-    """A file of scripts/demo as a module, without putting that folder on the path of every other test."""
-    path = Path(__file__).parents[2] / "scripts" / "demo" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"demo_script_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from scripts.demo import planted
 
 
 @pytest.mark.parametrize("world", ["embedded", "a", "b"])
 def test_planted_targets_are_never_negative_and_noise_follows_no_factor(world):
-    planted = _script("planted")
     truth = factors.factors_of(*factors.sample(jax.random.key(4), 20000))
     aims = np.asarray(planted.targets(truth, world))
     assert aims.min() >= 0, "the units of a ResNet are means of rectified maps"
@@ -36,7 +24,6 @@ def test_planted_targets_are_never_negative_and_noise_follows_no_factor(world):
 
 
 def test_a_single_units_truth_is_learned_and_linear_when_it_takes_its_target():
-    planted = _script("planted")
     truth = np.asarray(factors.factors_of(*factors.sample(jax.random.key(4), 2000)))
     rows = planted.truth(np.asarray(planted.targets(jnp.asarray(truth))), truth)
     assert all(row["learned"] == 1 for row in rows)
@@ -45,7 +32,6 @@ def test_a_single_units_truth_is_learned_and_linear_when_it_takes_its_target():
 
 
 def test_other_worlds_have_as_many_units_of_each_kind_other_factors_and_every_factor_carried():
-    planted = _script("planted")
     embedded = planted.units()
     for world in planted.OTHERS:
         table = planted.units(world)

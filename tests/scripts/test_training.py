@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import sys
 from pathlib import Path
 
 import jax
@@ -16,23 +15,9 @@ from flax import nnx
 from linkjax.devices import parallel
 from linkjax.errors import InputError
 from linkjax.models.classifier import Classifier, ClassifierSpec
+from scripts.demo import fast_resnet, training
 
 TRUTH = np.linspace(-1.0, 1.0, 6, dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The folder scripts/ on the path, as it is where its programs run."""
-    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-    yield
-    sys.path.pop(0)
-
-
-@pytest.fixture
-def training(scripts):
-    from demo import training
-
-    return training
 
 
 def _mesh(count: int):
@@ -40,7 +25,7 @@ def _mesh(count: int):
     return jax.make_mesh((count,), (parallel.ITEM,), axis_types=auto, devices=jax.devices()[:count])
 
 
-def _train(training, folder: Path, devices: int = 8, steps: int = 6, stop_after: int | None = None, what: str = "a"):
+def _train(folder: Path, devices: int = 8, steps: int = 6, stop_after: int | None = None, what: str = "a"):
     """A regression on items drawn from the step's number, stopped after so many steps here as by Ctrl-C."""
     mesh, optimizer = _mesh(devices), optax.scale_by_adam()
 
@@ -80,59 +65,57 @@ def _equal(a, b) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def test_a_run_killed_and_resumed_gives_the_bits_of_one_that_was_not(training, tmp_path: Path):
-    whole, how, _ = _train(training, tmp_path / "whole")
+def test_a_run_killed_and_resumed_gives_the_bits_of_one_that_was_not(tmp_path: Path):
+    whole, how, _ = _train(tmp_path / "whole")
     assert how["steps"] == 6 and np.abs(whole["weights"]).max() > 0.1
     for stop in (2, 2):
         with pytest.raises(KeyboardInterrupt):
-            _train(training, tmp_path / "killed", stop_after=stop)
-    resumed, _, taken = _train(training, tmp_path / "killed")
+            _train(tmp_path / "killed", stop_after=stop)
+    resumed, _, taken = _train(tmp_path / "killed")
     assert taken == 2, "no step is done twice"
     assert _equal(resumed, whole)
 
 
-def test_a_checkpoint_of_eight_devices_goes_on_on_two_and_on_one(training, tmp_path: Path):
-    whole, _, _ = _train(training, tmp_path / "one", devices=1)
+def test_a_checkpoint_of_eight_devices_goes_on_on_two_and_on_one(tmp_path: Path):
+    whole, _, _ = _train(tmp_path / "one", devices=1)
     for devices, stop in ((8, 2), (2, 2)):
         with pytest.raises(KeyboardInterrupt):
-            _train(training, tmp_path / "moved", devices=devices, stop_after=stop)
-    moved, _, taken = _train(training, tmp_path / "moved", devices=1)
+            _train(tmp_path / "moved", devices=devices, stop_after=stop)
+    moved, _, taken = _train(tmp_path / "moved", devices=1)
     assert taken == 2
     for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)  # sums over 8 devices' items are rounded in another order
 
 
-def test_a_finished_run_is_not_trained_again_and_a_longer_one_goes_on_from_it(training, tmp_path: Path, monkeypatch):
+def test_a_finished_run_is_not_trained_again_and_a_longer_one_goes_on_from_it(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, _, _ = _train(training, Path("run"))  # a relative folder is the same as its absolute one
-    again, how, taken = _train(training, tmp_path / "run")
+    first, _, _ = _train(Path("run"))  # a relative folder is the same as its absolute one
+    again, how, taken = _train(tmp_path / "run")
     assert taken == 0 and _equal(again, first) and how["history"][-1]["step"] == 6
-    _, how, taken = _train(training, tmp_path / "run", steps=8)
+    _, how, taken = _train(tmp_path / "run", steps=8)
     assert taken == 2 and [entry["step"] for entry in how["history"]] == [6, 8]
 
 
 def test_checkpoints_of_something_else_of_another_version_or_damaged_are_refused_in_a_sentence(
-    training, tmp_path: Path, monkeypatch
+    tmp_path: Path, monkeypatch
 ):
-    _train(training, tmp_path / "run", steps=2)
+    _train(tmp_path / "run", steps=2)
     with pytest.raises(InputError, match=r"was trained with \{'network': 'a'\}; repeat those settings, or remove it"):
-        _train(training, tmp_path / "run", what="b")
+        _train(tmp_path / "run", what="b")
     with (
         monkeypatch.context() as patch,
         pytest.raises(InputError, match="of this version of the script, found another"),
     ):
-        patch.setattr(training, "FORMAT", training.FORMAT + 1)
-        _train(training, tmp_path / "run")
+        patch.setattr("FORMAT", training.FORMAT + 1)
+        _train(tmp_path / "run")
     [log] = (tmp_path / "run" / "2" / "log").glob("*metadata*") if (tmp_path / "run" / "2" / "log").is_dir() else [None]
     assert log is not None and json.loads(log.read_text())["format"] == training.FORMAT
     log.write_text("{")
     with pytest.raises(InputError, match="this checkpoint cannot be read"):
-        _train(training, tmp_path / "run")
+        _train(tmp_path / "run")
 
 
-def test_gradients_and_batch_statistics_of_eight_devices_are_those_of_one(scripts, training):
-    from demo import fast_resnet
-
+def test_gradients_and_batch_statistics_of_eight_devices_are_those_of_one():
     spec = ClassifierSpec("tiny", "resnet", (4,), (1,), expansion=1, num_classes=0)
     network = Classifier(spec, rngs=nnx.Rngs(0)).network
     graph, weights, buffers = nnx.split(network, nnx.Param, ...)

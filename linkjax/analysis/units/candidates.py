@@ -37,8 +37,8 @@ def strongest_units(
 ) -> Int[np.ndarray, "K"]:
     """The units of largest root mean square `strength` over all parts and metrics, in the order of their numbers.
 
-    The largest single effect would be that of whichever metric is least certain; scripts/compare_screening.py counts
-    how many of the 20 units chosen either way a sweep chooses too.
+    The largest single effect would be that of whichever metric is least certain; scripts/methods/compare_screening.py
+    counts how many of the 20 units chosen either way a sweep chooses too.
 
     Args:
       effect, spread, error: of `strength`.
