@@ -106,7 +106,7 @@ def test_checkpoints_of_something_else_of_another_version_or_damaged_are_refused
         monkeypatch.context() as patch,
         pytest.raises(InputError, match="of this version of the script, found another"),
     ):
-        patch.setattr("FORMAT", training.FORMAT + 1)
+        patch.setattr(training, "FORMAT", training.FORMAT + 1)
         _train(tmp_path / "run")
     [log] = (tmp_path / "run" / "2" / "log").glob("*metadata*") if (tmp_path / "run" / "2" / "log").is_dir() else [None]
     assert log is not None and json.loads(log.read_text())["format"] == training.FORMAT
