@@ -42,16 +42,43 @@ def test_units_that_say_the_same_are_shared_and_their_class_alone_makes_no_pair(
     np.testing.assert_array_equal(partner.unit[:4], [1, 0, 3, 2])
     assert partner.r[3] < -0.9
     draws, shuffles = 100, 50
-    held = matching.empty_pairs(6, draws, shuffles)
+    held = matching.PairSums(11, np.arange(6), 6 + partner.unit, draws, shuffles)
     for one in range(5):
-        mine, rng = (label == one) & ~half, np.random.default_rng(one)
-        matching.add_block(held, x[mine], y[mine][:, partner.unit], np.ones(draws), rng)
+        held.add(joint[(label == one) & ~half], np.ones(draws), np.random.default_rng(one))
     found = matching.agreement(held, np.sign(partner.r))
     kinds = matching.decide(found, 0.5, matching.p_values(found), 0.05)
     np.testing.assert_array_equal(kinds, [matching.SHARED] * 4 + [matching.PRIVATE] * 2)
     assert (found.low <= found.r).all() and (found.r <= found.high).all()
     assert 0.1 < matching.chance(found.shuffled) < 0.18  # 1.96 / √195
     assert matching.mutual(np.array([1, 0, -1]), np.array([1, 0])).tolist() == [True, True, False]
+
+
+def test_sums_of_pairs_are_those_made_block_by_block_and_draw_by_draw():
+    sizes, units, draws, shuffles = (3, 200, 1, 70, 130, 2), 7, 5, 4
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, units, (2, 600))  # more pairs than are worked on at once
+    held = matching.PairSums(units, first, second, draws, shuffles)
+    value, drawn, shuffled = np.zeros((3, 600)), np.zeros((draws, 3, 600)), np.zeros((shuffles, 600))
+    for number, size in enumerate(sizes):
+        x, weight = 5 + rng.normal(size=(size, units)), rng.integers(0, 3, draws).astype(float)
+        held.add(x, weight, np.random.default_rng(number))
+        if size < 2:
+            continue
+        random = np.random.default_rng(number)
+        times = random.poisson(1.0, (draws, size))
+        one, other = ((x - x.mean(axis=0))[:, each] for each in (first, second))
+        value += [(one * one).sum(axis=0), (other * other).sum(axis=0), (one * other).sum(axis=0)]
+        for draw, again in enumerate(np.repeat(np.arange(size), each) for each in times):
+            a, b = (each[again] - each[again].sum(axis=0) / max(len(again), 1) for each in (one, other))
+            drawn[draw] += weight[draw] * np.array([(a * a).sum(axis=0), (b * b).sum(axis=0), (a * b).sum(axis=0)])
+        for row in shuffled:
+            row += (one * other[random.permutation(size)]).sum(axis=0)
+    found = held.sums()
+    np.testing.assert_allclose(found.value, value, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(found.shuffled, shuffled, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(found.drawn.T, drawn[:, 2], rtol=1e-10, atol=1e-10)
+    for row, units_of in enumerate((first, second)):
+        np.testing.assert_allclose(found.drawn_squares[units_of].T, drawn[:, row], rtol=1e-10, atol=1e-10)
 
 
 def test_a_unit_that_never_varies_is_dead_and_nobodys_partner():
@@ -63,8 +90,8 @@ def test_a_unit_that_never_varies_is_dead_and_nobodys_partner():
     assert 2 not in partner.unit
     own = matching.strongest(sums.correlations()[:6, :6], itself=True)
     assert own.unit[2] == -1 and (own.unit[[0, 1, 3]] != [0, 1, 3]).all()
-    held = matching.empty_pairs(1, 3, 3)
-    matching.add_block(held, x[:, [2]], y[:, [0]], np.ones(3), np.random.default_rng(0))
+    held = matching.PairSums(11, np.array([2]), np.array([6]), 3, 3)
+    held.add(np.concatenate([x, y], axis=1), np.ones(3), np.random.default_rng(0))
     found = matching.agreement(held, np.array([np.nan]))
     assert matching.decide(found, 0.5, matching.p_values(found), 0.05) == matching.DEAD
 
@@ -73,14 +100,14 @@ def test_p_values_of_pairs_by_chance_are_even_and_one_common_spike_is_no_surpris
     found = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        held = matching.empty_pairs(50, 2, 99)
-        matching.add_block(held, rng.normal(size=(100, 50)), rng.normal(size=(100, 50)), np.ones(2), rng)
+        held = matching.PairSums(100, np.arange(50), 50 + np.arange(50), 2, 99)
+        held.add(rng.normal(size=(100, 100)), np.ones(2), rng)
         found.append(matching.p_values(matching.agreement(held, np.ones(50))))
     assert np.mean(np.concatenate(found) <= 0.05) == pytest.approx(0.025, abs=0.015)  # those of the right sign
     spike = np.zeros((20, 1))
     spike[3] = 1
-    held = matching.empty_pairs(1, 2, 199)
-    matching.add_block(held, spike, spike, np.ones(2), np.random.default_rng(0))
+    held = matching.PairSums(1, np.zeros(1, int), np.zeros(1, int), 2, 199)
+    held.add(spike, np.ones(2), np.random.default_rng(0))
     assert matching.p_values(matching.agreement(held, np.ones(1))) == pytest.approx(1 / 20, abs=0.05)
 
 

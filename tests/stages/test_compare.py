@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import linkjax
+from linkjax.analysis.comparisons import matching
 from linkjax.analysis.comparisons.matching import PRIVATE, SHARED
 from linkjax.cli import main
 from linkjax.storage import artifacts
@@ -82,6 +83,25 @@ def test_devices_change_nothing_and_it_is_a_part_of_the_page(world, compared, tm
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Side by side" in page and "&lt;b&gt;" in page and "<b>" not in page
     assert "units that are alike within it" in page
+
+
+def test_killed_after_it_found_partners_it_measures_them_alone_and_gives_the_same(
+    world, compared, tmp_path, monkeypatch
+):
+    _, other, out = compared
+    flags = ["--pairs", world.pairs, "--other-pairs", other, "--names", "own", "<b>", *FLAGS]
+    with monkeypatch.context() as patch:
+        patch.setattr(matching.PairSums, "add", interrupted)
+        assert main(["compare", *flags, "--out", str(tmp_path / "again")]) == 1
+    assert not (tmp_path / "again").exists()
+    monkeypatch.setattr(matching.WithinClasses, "add", interrupted)
+    do("compare", *flags, "--out", tmp_path / "again")
+    assert_same_bits(tmp_path / "again", out, "side_by_side")
+    assert told(tmp_path / "again") == told(out)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_other_samples_and_settings_that_do_not_fit_are_refused_in_a_sentence(world, compared, tmp_path, capsys):

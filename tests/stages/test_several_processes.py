@@ -31,6 +31,7 @@ from tests.stages.conftest import (
 STREAMED = ["--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"]
 GROUPS = ["--groups", "0,1", "2-4", "--method", "ridge"]
 ODD = ["--unreadable", "skip", "--pictures", "0"]
+COMPARE = ["--split", "train", "--draws", "20", "--shuffles", "20"]
 TRAINED = ["--folds", "2", "--suggest", "0"]
 
 
@@ -83,6 +84,7 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
             ["link", "--pairs", pairs, "--out", folder / "streamed", *STREAMED],
             ["link", "--pairs", pairs, "--out", folder / "groups", *GROUPS],
             [*drawn, "--out", folder / "head", *TRAINED],
+            ["compare", "--pairs", pairs, "--other-pairs", pairs, *COMPARE, "--out", folder / "side_by_side"],
         ],
         processes.job(),
     )
@@ -99,6 +101,12 @@ def test_two_processes_give_the_numbers_of_one(world, together, kind):
 @pytest.mark.parametrize("kind", ["encoding", "screening", "selection", "congruence"])
 def test_two_processes_give_the_numbers_of_one_in_the_other_stages(together, kind, request):
     made, one = assert_same(together[0] / kind, request.getfixturevalue(kind), kind)
+    assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
+
+
+def test_two_processes_compare_networks_as_one_does(world, together, tmp_path):
+    do("compare", "--pairs", world.pairs, "--other-pairs", world.pairs, *COMPARE, "--out", tmp_path / "one")
+    made, one = assert_same(together[0] / "side_by_side", tmp_path / "one", "side_by_side")
     assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
 
 

@@ -10,6 +10,7 @@ from linkjax.errors import InputError
 
 #: Samples of a block below which the unbiased estimate does not exist.
 LEAST = 4
+_ENTRIES = 1 << 17  # of reordered Gram matrices at once, so that they stay in the processor's cache
 
 
 class Hsic(NamedTuple):
@@ -43,15 +44,43 @@ def unbiased_hsic(k: Float[np.ndarray, "m m"], l: Float[np.ndarray, "m m"]) -> f
     Raises: InputError for fewer than 4 samples.
     Reference: Song, Smola, Gretton, Bedo, Borgwardt, "Feature selection via dependence maximization", 2012, equation 5.
     """
-    m = len(k)
-    if m < LEAST:
-        raise InputError(f"expected {LEAST} samples or more in a block, found {m}")
-    k, l = (np.array(each, np.float64) for each in (k, l))  # noqa: E741
-    np.fill_diagonal(k, 0.0)
-    np.fill_diagonal(l, 0.0)
-    of_k, of_l = k.sum(axis=0), l.sum(axis=0)
-    crossed = of_k.sum() * of_l.sum() / ((m - 1) * (m - 2)) - 2.0 / (m - 2) * (of_k @ of_l)
-    return float((np.vdot(k, l) + crossed) / (m * (m - 3)))
+    if len(k) < LEAST:
+        raise InputError(f"expected {LEAST} samples or more in a block, found {len(k)}")
+    return float(_hsic(_Gram.of_matrix(k), _Gram.of_matrix(l), np.arange(len(k))[None])[0])
+
+
+class _Gram(NamedTuple):
+    """A Gram matrix without its diagonal, and its sums by sample."""
+
+    off: np.ndarray  # [m, m]
+    sums: np.ndarray  # [m]
+
+    @classmethod
+    def of_matrix(cls, k: np.ndarray) -> "_Gram":
+        off = np.array(k, np.float64)
+        np.fill_diagonal(off, 0.0)
+        return cls(off, off.sum(axis=0))
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> "_Gram":
+        return cls.of_matrix(x @ x.T)
+
+
+def _centred(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, np.float64)
+    return x - x.mean(axis=0, keepdims=True)  # changes nothing but the rounding
+
+
+def _hsic(k: _Gram, l: _Gram, orders: np.ndarray) -> np.ndarray:  # noqa: E741
+    """Of K and L with L's samples in each of some orders [n, m]: only the products of the two differ among them."""
+    m, found = len(k.sums), np.empty(len(orders))
+    many = max(_ENTRIES // (m * m), 1)
+    for begin in range(0, len(orders), many):
+        some = orders[begin : begin + many]
+        moved = l.off[some[:, :, None], some[:, None, :]].reshape(len(some), -1)
+        crossed = k.sums.sum() * l.sums.sum() / ((m - 1) * (m - 2)) - 2.0 / (m - 2) * (l.sums[some] @ k.sums)
+        found[begin : begin + many] = moved @ k.off.ravel() + crossed
+    return found / (m * (m - 3))
 
 
 def empty(networks: int, draws: int, shuffles: int) -> Hsic:
@@ -74,19 +103,15 @@ def add(
       rng: randomness of the shuffles of this block.
     Memory: Gram matrices of the block, [m, m] a network, whatever the number of samples in all.
     """
-    grams = []
-    for x in rows:
-        x = np.asarray(x, np.float64)
-        x = x - x.mean(axis=0, keepdims=True)  # changes nothing but the rounding
-        grams.append(x @ x.T)
-    m = len(grams[0])
-    orders = [rng.permutation(m) for _ in range(len(sums.shuffled))]
+    m, shuffles = len(rows[0]), len(sums.shuffled)
+    grams = [_Gram.of(_centred(x)) for x in rows]
+    orders = np.array([rng.permutation(m) for _ in range(shuffles)], int).reshape(-1, m)
     value, shuffled = np.zeros_like(sums.value), np.zeros_like(sums.shuffled)
     for a, k in enumerate(grams):
         for b, l in enumerate(grams[a:], start=a):  # noqa: E741
-            value[a, b] = value[b, a] = m * unbiased_hsic(k, l)
-            for place, order in enumerate(orders if a != b else ()):
-                shuffled[place, a, b] = shuffled[place, b, a] = m * unbiased_hsic(k, l[np.ix_(order, order)])
+            value[a, b] = value[b, a] = m * _hsic(k, l, np.arange(m)[None])[0]
+            if a != b and shuffles:
+                shuffled[:, a, b] = shuffled[:, b, a] = m * _hsic(k, l, orders)
     resampled = sums.resampled + weight[:, None, None] * value
     return Hsic(sums.value + value, resampled, sums.shuffled + shuffled, sums.blocks + 1)
 

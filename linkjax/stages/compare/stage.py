@@ -1,8 +1,7 @@
 """compare: hold classifiers that saw the same images against each other, unit by unit and as a whole."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -10,18 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from linkjax import numerics
-from linkjax.analysis import finite
 from linkjax.analysis.comparisons import cka, matching
 from linkjax.analysis.units import selectivity
 from linkjax.config import PathName, positive
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import inputs
+from linkjax.stages.compare import samples
 from linkjax.stages.compare.effects import Effects, open_sweeps
 from linkjax.storage import artifacts
 
 KIND = "side_by_side"
-_BLOCK = 256  # samples of one class worked on at once
 _MIXED = 4096  # samples of all classes whose similarity is told, at most, evenly spread
 
 
@@ -112,14 +110,7 @@ def _check_same(path: str, other: artifacts.Artifact, first: artifacts.Artifact)
     listed = [[(g["split"], g["label"], g["first_row"], g["wanted"]) for g in each.summary["groups"]]
               for each in (first, other)]  # fmt: skip
     if listed[0] != listed[1]:
-        raise _other_samples(path, first)
-
-
-def _other_samples(path: str, first: artifacts.Artifact) -> InputError:
-    return InputError(
-        f"the pairs in {path} are of other samples than those in {first.path}; make them of the same latents: "
-        f"linkjax pairs --latents {first.path}"
-    )
+        raise samples.other_samples(path, first)
 
 
 def _names(config: Config, runs: Sequence[artifacts.Artifact]) -> list[str]:
@@ -141,93 +132,82 @@ class Comparing:
         sweeps: Sequence[artifacts.Artifact],
         names: list[str],
     ):
-        self.config, self.writer, self.runs, self.names = config, writer, runs, names
-        level = config.level
-        self.effects = Effects(sweeps, config.seed, level) if sweeps else None
-        self.data = [each.open() for each in runs]
-        self.units = [each.summary["units"] for each in runs]
-        self.starts = np.concatenate([[0], np.cumsum(self.units)])
-        self.groups = [g for g in runs[0].summary["groups"] if g["split"] == config.split and g["accepted"]]
-        if not self.groups or min(group["accepted"] for group in self.groups) < 2 * cka.LEAST:
-            raise InputError(
-                f"split: expected {2 * cka.LEAST} samples or more of each class in the {config.split} split of "
-                f"{runs[0].path}, found fewer; compare on another split"
-            )
+        self.config, self.writer, self.names = config, writer, names
+        self.samples = samples.Samples(runs, config.split)
+        self.starts, self.groups = self.samples.starts, self.samples.groups
+        self.effects = Effects(sweeps, config.seed, config.level) if sweeps else None
         classes = len(self.groups)
         # of every draw, how often each class is in it
         self.weight = self._rng(0).multinomial(classes, np.full(classes, 1 / classes), config.draws).astype(np.float64)
-        self.tally = finite.Tally("exclude", "samples")
 
     def _rng(self, *what: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, *what])
 
     def run(self) -> None:
-        """Everything; of several processes each does the same."""
-        with progress("samples", 2 * sum(group["accepted"] for group in self.groups)) as advance:
-            within = matching.WithinClasses(int(self.starts[-1]))
-            for group, _, x in self._blocks(0):
-                within.add(x, group["label"])
-                advance(len(x))
-            correlation = within.correlations()
-            del within
+        """Everything; of several processes each does the same.
+
+        Partners are noted once they are found: a comparison that was killed after that measures them alone.
+        """
+        with progress("samples", 2 * self.samples.count) as advance:
+            correlation = self._matching(advance)
             directions = self._directions(correlation)
+            del correlation
             sums, alike = self._measure(directions, advance)
         found = matching.agreement(
             sums, np.sign(np.concatenate([each.found for each in directions])), self.config.level
         )
         self._finish(directions, found, {"within classes": alike, "all": self._mixed()})
 
-    def _blocks(self, half: int) -> Iterator[tuple[dict[str, Any], int, np.ndarray]]:
-        """Class, number and joint activations [n, units of all] of blocks of one half of each class."""
-        for group in self.groups:
-            count, start = group["accepted"], group["first_row"]
-            ends = (start, start + count // 2, start + count)
-            first, last = ends[half], ends[half + 1]
-            # blocks of nearly equal size, none too small for the estimates
-            edges = np.linspace(first, last, 1 + max(1, -(-(last - first) // _BLOCK))).round().astype(int)
-            for number, (begin, stop) in enumerate(itertools.pairwise(edges)):
-                yield group, number, self._read(slice(int(begin), int(stop)))
+    def _matching(self, advance: Any) -> np.ndarray | None:
+        """Correlations within classes over the first half of each; None where partners are known already."""
+        if (noted := self.writer.done("partners")) is not None:
+            self.samples.tally.add(noted)
+            advance(sum(group["accepted"] // 2 for group in self.groups))
+            return None
+        within = matching.WithinClasses(int(self.starts[-1]))
+        for group, _, x in self.samples.blocks(0):
+            within.add(x, group["label"])
+            advance(len(x))
+        return within.correlations()
 
-    def _read(self, rows: Any) -> np.ndarray:
-        """What all networks say of the same samples; those that are not finite for one are left out for all.
-
-        Raises: InputError if the latents differ.
-        """
-        own = {name: self.runs[0].read(self.data[0], name, rows) for name in ("w", "label", "sample_id")}
-        for path, other, data in zip(self.config.other_pairs, self.runs[1:], self.data[1:], strict=True):
-            if any(not np.array_equal(other.read(data, name, rows), values) for name, values in own.items()):
-                raise _other_samples(path, self.runs[0])
-        x = np.concatenate([run.read(data, "r", rows) for run, data in zip(self.runs, self.data, strict=True)], axis=1)
-        good = finite.rows(x)
-        self.tally.add(finite.note(good, own["label"], own["sample_id"]))
-        return x[good]
-
-    def _split(self, x: np.ndarray) -> list[np.ndarray]:
-        return np.split(x, self.starts[1:-1], axis=1)
-
-    def _directions(self, correlation: np.ndarray) -> list[Direction]:
-        found = []
-        for a in range(len(self.runs)):
-            for b in range(len(self.runs)):
+    def _directions(self, correlation: np.ndarray | None) -> list[Direction]:
+        """Of every two networks, and of each with itself, each unit's partner."""
+        networks = len(self.samples.units)
+        ways = [(a, b) for a in range(networks) for b in range(networks)]
+        if correlation is not None:
+            found = []
+            for a, b in ways:
                 part = correlation[self.starts[a] : self.starts[a + 1], self.starts[b] : self.starts[b + 1]]
-                unit, r = matching.strongest(part, itself=a == b)
-                found.append(Direction(a, b, np.arange(len(unit)), unit, r))
-        return found
+                found.append(matching.strongest(part, itself=a == b))
+            self._put("partner", np.concatenate([each.unit for each in found]).astype(np.int32))
+            self._put(
+                "matched_by", np.concatenate([each.r for each in found]).astype(np.float32),
+                long_name="correlation within classes on the half that matched them",
+            )  # fmt: skip
+            tally = self.samples.tally
+            self.writer.mark("partners", {"count": tally.count, "named": tally.named})
+        ends = np.cumsum([self.samples.units[a] for a, _ in ways])[:-1]
+        group: Any = self.writer.group
+        read = [np.split(np.asarray(group[name][...]), ends) for name in ("partner", "matched_by")]
+        return [Direction(a, b, np.arange(len(unit)), unit, r) for (a, b), unit, r in zip(ways, *read, strict=True)]
+
+    def _put(self, name: str, values: np.ndarray, **attributes: Any) -> None:
+        self.writer.put(name, ("match",), values, **attributes)
 
     def _measure(self, directions: Sequence[Direction], advance: Any) -> tuple[matching.PairSums, cka.Hsic]:
         """Sums of the matched pairs over the other half, and the similarity within classes."""
         config = self.config
         first = np.concatenate([self.starts[each.network] + each.unit for each in directions])
         second = np.concatenate([self.starts[each.other] + np.maximum(each.partner, 0) for each in directions])
-        sums = matching.empty_pairs(len(first), config.draws, config.shuffles)
-        alike = cka.empty(len(self.runs), config.draws, config.shuffles)
+        sums = matching.PairSums(int(self.starts[-1]), first, second, config.draws, config.shuffles)
+        alike = cka.empty(len(self.samples.units), config.draws, config.shuffles)
         places = {group["label"]: place for place, group in enumerate(self.groups)}
-        for group, number, x in self._blocks(1):
+        for group, number, x in self.samples.blocks(1):
             weight, named = self.weight[:, places[group["label"]]], (group["label"] + 1, number)
-            matching.add_block(sums, x[:, first], x[:, second], weight, self._rng(1, *named))
+            sums.add(x, weight, self._rng(1, *named))
             if len(x) >= cka.LEAST:
                 drawn = weight * self._rng(3, *named).poisson(1.0, config.draws)
-                alike = cka.add(alike, self._split(x), drawn, self._rng(2, *named))
+                alike = cka.add(alike, self.samples.apart(x), drawn, self._rng(2, *named))
             advance(len(x))
         return sums, alike
 
@@ -237,12 +217,14 @@ class Comparing:
         rows = np.concatenate([np.arange(g["first_row"], g["first_row"] + g["accepted"]) for g in self.groups])
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MIXED)).round().astype(int))]
         order = self._rng(4).permutation(len(rows))
-        alike = cka.empty(len(self.runs), config.draws, config.shuffles)
-        for number, some in enumerate(np.array_split(order, max(1, len(rows) // _BLOCK))):
-            x = self._read(np.sort(rows[some]))
-            if len(x) >= cka.LEAST:
+        alike = cka.empty(len(self.samples.units), config.draws, config.shuffles)
+        # all at once: they lie all over the stored chunks
+        x, good = self.samples.read(rows, counted=frozenset())  # they were counted by halves
+        for number, some in enumerate(np.array_split(order, max(1, len(rows) // samples.BLOCK))):
+            mine = x[np.sort(some)][good[np.sort(some)]]
+            if len(mine) >= cka.LEAST:
                 rng = self._rng(5, number)
-                alike = cka.add(alike, self._split(x), rng.poisson(1.0, config.draws).astype(np.float64), rng)
+                alike = cka.add(alike, self.samples.apart(mine), rng.poisson(1.0, config.draws).astype(np.float64), rng)
         return alike
 
     def _finish(self, directions: Sequence[Direction], found: matching.Agreement, alike: dict[str, cka.Hsic]) -> None:
@@ -275,10 +257,7 @@ class Comparing:
         put("network", ("match",), np.repeat(text[[each.network for each in directions]], lengths))
         put("other", ("match",), np.repeat(text[[each.other for each in directions]], lengths))
         put("unit", ("match",), np.concatenate([each.unit for each in directions]).astype(np.int32))
-        put("partner", ("match",), np.concatenate([each.partner for each in directions]).astype(np.int32))
         for name, values, what in (
-            ("matched_by", np.concatenate([each.found for each in directions]),
-             "correlation within classes on the half that matched them"),
             ("r", np.sign(np.concatenate([each.found for each in directions])) * found.r, "the same on the other half"),
             ("agreement", found.r, "the same, > 0 where it has the sign of the match"),
             ("low", found.low, "low end of its interval"), ("high", found.high, "high end of its interval"),
@@ -295,14 +274,14 @@ class Comparing:
             put("nearest_by_effect", ("match",), nearest, long_name="unit of the other that does most nearly the same")
         put("kind", ("match",), np.concatenate(kinds).astype(np.int8), meanings="0 shared 1 private 2 undecided 3 dead")
         put("mutual", ("match",), np.concatenate(lines), long_name="each is the other's partner")
-        samples = sum(group["accepted"] for group in self.groups)
         summary = {
-            "networks": self.names, "units": self.units, "samples": samples, "classes_compared": len(self.groups),
-            "split": self.config.split, "least": self.config.least, "level": self.config.level, "rows": rows,
-            "similarity": self._similarities(alike), **self.tally.summary(),
+            "networks": self.names, "units": self.samples.units, "samples": self.samples.count,
+            "classes_compared": len(self.groups), "split": self.config.split, "least": self.config.least,
+            "level": self.config.level, "rows": rows, "similarity": self._similarities(alike),
+            **self.samples.tally.summary(),
         }  # fmt: skip
         self.writer.finish(summary)
-        self.tally.tell()
+        self.samples.tally.tell()
         _tell(summary)
 
     def _similarities(self, alike: dict[str, cka.Hsic]) -> list[dict[str, Any]]:
