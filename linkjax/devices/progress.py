@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -65,7 +66,16 @@ def _bars() -> Progress:
     # What stages print goes where it went before, also while the bars are drawn.
     return Progress(
         *columns,
-        console=Console(file=sys.stderr, quiet=not cluster.first()),
+        console=_console(),
         refresh_per_second=2,
         redirect_stdout=sys.stdout.isatty(),
     )
+
+
+def _console() -> Console:
+    """Standard error; a notebook without ipywidgets gets the finished bar alone, where rich would warn at each."""
+    quiet = not cluster.first()
+    console = Console(file=sys.stderr, quiet=quiet)
+    if console.is_jupyter and find_spec("ipywidgets") is None:
+        return Console(file=sys.stderr, quiet=quiet, force_jupyter=False, force_terminal=False)
+    return console

@@ -20,7 +20,8 @@ def pictures(images: np.ndarray, labels: np.ndarray | None = None, columns: int 
       images, labels: of `linkjax.draw`.
       columns: pictures in a row.
     """
-    enlarged = max(1, 96 // images.shape[1])
+    across = max(1, min(columns, len(images)))
+    enlarged = max(1, min(256, 1280 // across) // images.shape[1])  # a row of ten fills a page
     large = images.repeat(enlarged, 1).repeat(enlarged, 2)
     rows = []
     for start in range(0, len(large), columns):
