@@ -60,6 +60,12 @@ PIPELINE = (
         "congruence",
     ),
     Stage(
+        "depth",
+        "ask how deep a link reaches: several layers of one classifier, from one pass over the images",
+        ("models", "pairs"),
+        "depth",
+    ),
+    Stage(
         "encode",
         "show photographs to the classifier, link and draw what it sees, compare",
         ("models", "pairs", "link", "evaluation", "photographs"),
@@ -99,7 +105,18 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        ("pairs", "link", "evaluation", "congruence", "encoding", "segmenter", "screening", "sweep", "counterfactual"),
+        (
+            "pairs",
+            "link",
+            "evaluation",
+            "congruence",
+            "depth",
+            "encoding",
+            "segmenter",
+            "screening",
+            "sweep",
+            "counterfactual",
+        ),
         "report",
     ),
 )

@@ -19,6 +19,7 @@ _RESULTS = (
     "link",
     "evaluation",
     "congruence",
+    "depth",
     "encoding",
     "segmenter",
     "screening",
@@ -49,6 +50,8 @@ class Config:
     """Folder of `linkjax evaluate`."""
     congruence: PathName | None = None
     """Folder of `linkjax congruence`."""
+    depth: PathName | None = None
+    """Folder of `linkjax depth`."""
     encoding: PathName | None = None
     """Folder of `linkjax encode`."""
     segmenter: PathName | None = None

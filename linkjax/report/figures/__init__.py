@@ -20,6 +20,7 @@ from linkjax.report.figures.charts import (
 )
 from linkjax.report.figures.congruence import same_order
 from linkjax.report.figures.counterfactual import PlanePaths, along_and_across, plane_paths
+from linkjax.report.figures.depth import by_layer
 from linkjax.report.figures.images import image_pairs, stack, sweep_strip
 from linkjax.report.figures.motion import motion_arrows
 from linkjax.report.figures.style import CATEGORIES, DIVERGING, HALF, SEQUENTIAL, Figure, png, size_in_page
@@ -34,6 +35,7 @@ __all__ = [
     "along_and_across",
     "asked_obtained",
     "bars",
+    "by_layer",
     "heat_map",
     "histogram",
     "image_pairs",

@@ -11,6 +11,7 @@ from linkjax.report.content import Section
 from linkjax.report.sections import (
     congruence,
     counterfactual,
+    depth,
     encode,
     evaluation,
     link,
@@ -45,6 +46,7 @@ SECTIONS = (
     Kind("side_by_side", ("side_by_side",), side_by_side.section),
     Kind("evaluation", ("evaluation",), evaluation.section),
     Kind("congruence", ("congruence",), congruence.section),
+    Kind("depth", ("depth",), depth.section),
     Kind("segmenter", SEGMENTERS, segmenter.section),
     Kind("link", LINKS, link.section),
     Kind("pairs", ("pairs",), pairs.section),
