@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["linkjax_converters", "linkjax.outside.
 
 from linkjax.errors import InputError
 from scripts.files import fuzz_weight_files
-from tests.masks import test_fuzz
+from tests.outside.masks import test_fuzz
 from tests.reference import pickle_mutations
 
 SIZE = 16  # of the pictures that masks belong to

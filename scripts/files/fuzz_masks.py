@@ -28,7 +28,7 @@ sys.path.insert(1, str(Path(__file__).parents[2] / "converters"))
 from linkjax.errors import InputError
 from linkjax.outside import class_map, masks
 from scripts.files import fuzz_weight_files
-from tests.masks import test_fuzz as damages
+from tests.outside.masks import test_fuzz as damages
 
 SIZE = 16
 STEMS = ("000000", "000001")

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from tests import compiling
 
 COMPILED = "as shipped"
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def _run(name: str, folder: Path):

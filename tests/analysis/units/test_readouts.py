@@ -6,7 +6,7 @@ import pytest
 from linkjax.analysis.links import steering
 from linkjax.analysis.units import readouts
 from linkjax.errors import InputError
-from tests.analysis.test_steering import UNITS, W_DIM, _within
+from tests.analysis.links.test_steering import UNITS, W_DIM, _within
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 from linkjax.analysis.metrics.measurements import METRICS
 from linkjax.atlas.words import WORDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 

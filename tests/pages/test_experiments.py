@@ -9,7 +9,7 @@ from linkjax import config
 from linkjax.models.classifier_spec import ARCHITECTURES
 from linkjax.stages import PIPELINE, settings_of_stages
 
-FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 STAGES = settings_of_stages()
 
 

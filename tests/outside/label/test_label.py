@@ -12,8 +12,8 @@ from linkjax.errors import InputError
 from linkjax.outside import masks
 from linkjax.outside.label.server import TOKEN, Server
 from linkjax.outside.label.store import Store
-from tests.label import browser as driven
-from tests.label.pictures import SIZE, pictures
+from tests.outside.label import browser as driven
+from tests.outside.label.pictures import SIZE, pictures
 
 NAMES = ("background", "cap", "stem")
 

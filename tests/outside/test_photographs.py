@@ -173,7 +173,7 @@ def test_a_prepared_data_set_gives_its_own_bytes_and_labels_without_a_download(t
             Prepared(*arguments)
 
 
-CASES = Path(__file__).parent / "cases" / "photographs"
+CASES = Path(__file__).parents[1] / "cases" / "photographs"
 
 
 def _case(name, how=None):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from linkjax.errors import InputError
 from linkjax.outside import masks
-from tests.masks.test_masks import CAP, STEM, compressed, labelme, of, run_lengths
+from tests.outside.masks.test_masks import CAP, STEM, compressed, labelme, of, run_lengths
 
 JUNK = (b"null", b"-1", b"1e999", b"[]", b"{}", b'"x"', b"NaN", b"99999999999999999999", b"true", b"0.5")
 VALUES = re.compile(rb'-?\d+(\.\d+)?|"[^"]*"|\[[^\[\]]*\]|\{[^{}]*\}')

@@ -11,7 +11,7 @@ from PIL import Image
 from linkjax.errors import InputError
 from linkjax.outside import masks
 
-CASES = Path(__file__).parents[1] / "cases" / "masks"
+CASES = Path(__file__).parents[2] / "cases" / "masks"
 PICTURES = [f"{number:06d}" for number in range(4)]
 SIZE = 64
 

@@ -6,7 +6,7 @@ import pytest
 import linkjax
 from linkjax.errors import InputError
 from linkjax.storage import artifacts, manifest
-from tests.test_artifacts import WEIGHTS, Config, make
+from tests.storage.test_artifacts import WEIGHTS, Config, make
 
 NAMED = {"classes": [4, 5], "class_names": ["pug", "corgi"]}
 

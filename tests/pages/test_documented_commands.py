@@ -12,7 +12,7 @@ from linkjax import cli
 from linkjax.devices import compile_cache
 from linkjax.stages import PIPELINE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 CONFIGS = [f"configs/{file.name}" for file in sorted((ROOT / "configs").glob("*.toml"))]
 PLACEHOLDERS = re.compile(r"[…\[]|\b(STAGE|FILE|SOURCE|HOST|OUT|DIR)\b")
