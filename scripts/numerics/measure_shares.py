@@ -20,6 +20,9 @@ import linkjax
 from linkjax.analysis.units import screening
 from linkjax.demo.bundle import open_bundle
 from linkjax.devices import parallel
+from linkjax.models import build
+from linkjax.models.generator_spec import Progression, stem_spec
+from linkjax.models.stylegan_xl import Generator
 from linkjax.stages import screen
 from linkjax.stages.sweep import programs
 
@@ -63,10 +66,25 @@ def _programs(rng: np.random.Generator) -> dict[str, tuple[Any, Any, dict[str, n
     }
 
 
-def measure(repeats: int) -> dict[str, dict[str, float]]:
+def _draw(generator: Any, items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {"image": generator.synthesis(items["w"])}
+
+
+def _large(rng: np.random.Generator) -> dict[str, tuple[Any, Any, dict[str, np.ndarray], tuple[int, ...]]]:
+    how = Progression(channel_base=8192, channel_max=128)
+    generator = build.random(Generator, stem_spec(256, how=how, num_classes=0), 0)
+    w = rng.normal(size=(6, generator.spec.w_dim)).astype(np.float32)
+    return {"large": (_draw, generator, {"w": w}, (0, 3, 1))}
+
+
+def measure(repeats: int, only: str | None) -> dict[str, dict[str, float]]:
     """Program → share → processor milliseconds an image."""
     on, found = parallel.local_mesh(), {}
-    for name, (function, models, items, shares) in _programs(np.random.default_rng(0)).items():
+    rng = np.random.default_rng(0)
+    chosen = _large(rng) if only == "large" else _programs(rng) | ({} if only else _large(rng))
+    for name, (function, models, items, shares) in chosen.items():
+        if only not in (None, name):
+            continue
         placed, models = parallel.place(items, on), parallel.replicate(models, on)
         count = len(next(iter(items.values())))
         runs = {share: parallel.sharded(function, models, on, share) for share in shares}
@@ -86,8 +104,9 @@ def main() -> None:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--out", type=Path)
     given.add_argument("--repeats", type=int, default=5)
+    given.add_argument("--only", choices=("sweep", "screen", "large"))
     chosen = given.parse_args()
-    found = measure(chosen.repeats)
+    found = measure(chosen.repeats, chosen.only)
     for name, shares in found.items():
         print(name, ", ".join(f"{share or 'all'}: {spent} ms" for share, spent in shares.items()), "an image, by share")
     if chosen.out:
