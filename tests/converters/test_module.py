@@ -159,6 +159,26 @@ def test_what_is_not_known_is_refused_all_at_once_with_its_modules():
     assert "conv3d: 1 times, first in cube" in str(refused.value)
 
 
+def test_numbers_become_truth_values():
+    """As EdgeNeXt's masks of where there is an image do."""
+
+    class Masked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(3, 5)
+
+        def forward(self, x):
+            seen, whole = torch.relu(x).to(torch.bool), (x > 0).float().bool()
+            place = (~whole).cumsum(2, dtype=torch.float32) / 10
+            return self.head(torch.where(seen, x, place).mean((2, 3)))
+
+    x = torch.randn(3, 3, *SIDE, generator=torch.manual_seed(0))
+    net = Masked().eval()
+    found = import_module(net, SIDE).model(jnp.asarray(x.permute(0, 2, 3, 1).numpy()))
+    with torch.no_grad():
+        assert error(found.logits, net(x).numpy()) < BATCHING
+
+
 def test_a_network_that_depends_on_its_numbers_has_no_graph():
     class Deciding(torch.nn.Module):
         def forward(self, x):

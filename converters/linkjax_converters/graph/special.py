@@ -14,15 +14,28 @@ def _rank(node: Any) -> int:
 
 
 def _cast(node: Any, given: dict[str, Any]) -> Made | Same:
-    """A change of type: none, or from whole numbers or truths to fractions."""
+    """A change of type: none, from whole numbers or truths to fractions, or from numbers to whether they are not 0."""
     import torch
 
     before, after = given["input"].meta["val"].dtype, node.meta["val"].dtype
     if before == after or (before.is_floating_point and after == torch.float32):
         return Same(given["input"])
+    if after == torch.float32 and before == torch.bool:
+        return Made("where", {"condition": given["input"], "input": 1.0, "other": 0.0})
     if after == torch.float32:
         return Made("multiply", {"input": given["input"], "other": 1.0})
+    if after == torch.bool:
+        return Made("not_equal", {"input": given["input"], "other": 0.0 if before.is_floating_point else 0})
     raise Refused(f"from {before} to {after}")
+
+
+def _not(node: Any, given: dict[str, Any]) -> Made:
+    """Truth values turned round; the bits of whole numbers are no operation here."""
+    import torch
+
+    if node.meta["val"].dtype != torch.bool:
+        raise Refused("of whole numbers")
+    return Made("logical_not", {"input": given["input"]})
 
 
 def _transpose(node: Any, given: dict[str, Any]) -> Made:
@@ -235,11 +248,20 @@ def _softmax(operation: str) -> Special:
     return lowered
 
 
+def _cumsum(node: Any, given: dict[str, Any]) -> Made:
+    import torch
+
+    if node.meta["val"].dtype != torch.float32:
+        raise Refused("to whole numbers")
+    return Made("cumsum", {"input": given["input"], "dim": given["dim"] % _rank(node)})
+
+
 SPECIAL: dict[str, Special] = {
     "to": _cast,
     "_to_copy": _cast,
     "type_as": _cast,
     "float": _cast,
+    "bitwise_not": _not,
     "transpose": _transpose,
     "swapaxes": _transpose,
     "t": _t,
@@ -281,6 +303,7 @@ SPECIAL: dict[str, Special] = {
     "_prelu_kernel": _prelu,
     "native_group_norm": _native_group_norm,
     "rms_norm": _rms_norm,
+    "cumsum": _cumsum,
     "softmax": _softmax("softmax"),
     "_softmax": _softmax("softmax"),
     "log_softmax": _softmax("log_softmax"),

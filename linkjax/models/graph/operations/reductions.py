@@ -58,6 +58,12 @@ def softmax(input: View, dim: int) -> View:
 
 
 @operation
+def cumsum(input: View, dim: int) -> View:
+    """Σ x up to each place along an axis, as float32."""
+    return input.like(jnp.cumsum(input.array.astype(jnp.float32), axis=input.axis(dim)))
+
+
+@operation
 def log_softmax(input: View, dim: int) -> View:
     """x − log Σ exp(x) along an axis."""
     return input.like(jax.nn.log_softmax(input.array, axis=input.axis(dim)))
