@@ -38,11 +38,9 @@ class ConvertGenerator:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Images:
-    """How a classifier wants its images, and what its classes are called."""
+class Seen:
+    """How a network wants its images."""
 
-    class_names: Path | None = None
-    """File of the classes' names: one a line, or JSON."""
     preprocessing: Path | None = None
     """File that says how images are prepared: config.json of timm, preprocessor_config.json of Hugging Face."""
     resize: int | None = None
@@ -60,6 +58,14 @@ class Images:
     """Order of the channels in which the network takes them."""
     range: tuple[float, float] | None = None
     """What the bytes 0 and 255 are before mean and std: 0 1, 0 255, -1 1."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Images(Seen):
+    """How a classifier wants its images, and what its classes are called."""
+
+    class_names: Path | None = None
+    """File of the classes' names: one a line, or JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +112,29 @@ class ConvertModule(Images):
     """Only print the layers and the shapes of what they give."""
     input_size: int | None = None
     """Side in pixels of what the network sees, where --resize and --crop leave it open."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertEmbedder(Seen):
+    """Convert an image-text model (CLIP, SigLIP) you have as files, and the vectors of a list of words, for name."""
+
+    src: Positional[str]
+    """hf:FOLDER of a CLIPModel, SiglipModel … of Hugging Face (safetensors, tokenizer) on this disk, open_clip:FOLDER,
+    open_clip:NAME with --weights, or PACKAGE.MODULE:FUNCTION, which returns (image tower, function of a list of texts).
+    Nothing is fetched."""
+    out: Positional[Path]
+    """Folder to make."""
+    words: Path
+    """File of words or phrases that units may be called, one a line: long legs, a red coat …"""
+    templates: Path | None = None
+    """File of captions, one a line, with {} where the word goes; a word's vector is the mean over them. None: "{}",
+    "a photo of {}", "a picture of {}"."""
+    weights: Path | None = None
+    """State dict (.pth, .safetensors), read as data; open_clip:NAME needs it."""
+    key: str | None = None
+    """Which of the file's networks, by its key in the file; none: the one as trained."""
+    input_size: int | None = None
+    """Side in pixels of what the image tower sees, where --resize and --crop leave it open."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,6 +287,7 @@ def _convert(arguments: list[str]) -> None:
         "generator": ConvertGenerator,
         "classifier": ConvertClassifier,
         "module": ConvertModule,
+        "embedder": ConvertEmbedder,
         "segmenter": ConvertSegmenter,
     }
     if arguments and arguments[0] in ("-h", "--help"):
@@ -327,6 +357,7 @@ def _print_help() -> None:
     table.add_row(
         "convert module", "any PyTorch classifier, exported once: yours, timm's, torchvision's, Hugging Face's"
     )
+    table.add_row("convert embedder", "an image-text model you have (CLIP, SigLIP) and the vectors of a list of words")
     table.add_row("convert segmenter", "read a few-shot segmentation .pth")
     table.add_row("run", "all stages of an experiment in one folder, from pairs to the page; goes on where it was")
     for stage in PIPELINE:

@@ -55,7 +55,7 @@ def convert_module(
     found = sources.network_of(src, None if read is None else read.arrays, headless)
     stated = found.stated if preprocessing is None else read_preprocessing(preprocessing)
     how, notes = resolve(flags, stated, {})
-    side = _side(how, input_size)
+    side = side_of(how, input_size)
     if list_layers:
         program = build(export(found.network, (side, side)), (side, side)).program
         return [f"layers for images of {side}×{side}, with the shape of what they give:", *imported.layers(program)]
@@ -96,7 +96,7 @@ def convert_module(
     return notes
 
 
-def _side(how: Preprocessing, given: int | None) -> int:
+def side_of(how: Preprocessing, given: int | None) -> int:
     """Side of the images that the network sees.
 
     Raises: InputError where nothing says, or two say different things.

@@ -2,6 +2,7 @@
 
     links            how do activations become latents?       fit_link, moments, linear, elastic_net, mlp, steering
     units            what does a unit do?                      sweep, response, selectivity, selection, screening
+    names            what do words say it does?                interventional, observational, verdict, views
     counterfactuals  what flips the class?                     minimal, counterfactual, paths, boundary, transitions
     metrics          what is in an image, by part?             measurements, regions, image_metrics, motion
     segmenters       which pixel is of which part?             segmentation, few_shot, labelling, overlap

@@ -8,6 +8,7 @@ import numpy as np
 from linkjax.analysis.units import effect_map, per_obtained, selection
 from linkjax.analysis.units import query as queries
 from linkjax.atlas import compared as comparisons
+from linkjax.atlas import named as naming
 from linkjax.atlas import shards, words
 from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips
@@ -33,7 +34,7 @@ class Shown(NamedTuple):
 
 def write(
     folder: Path, title: str, results: Results, shown: Shown, flipped: Flips | None = None,
-    beside: Results | None = None, compared: Source | None = None,
+    beside: Results | None = None, compared: Source | None = None, named: Source | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write all shards but the pictures'.
 
@@ -45,6 +46,7 @@ def write(
       flipped: counterfactuals, if there are any.
       beside: the same units along the other directions, if there are any.
       compared: a comparison with other classifiers, if there is one.
+      named: words for the units, if there are any.
     Returns: main numbers, for the manifest.
     """
     scaled = results.effects_in_sd()
@@ -54,6 +56,8 @@ def write(
         index["beside"] = _beside(folder, beside, known) | {"pictures": shown.beside}
     if compared is not None:
         index["compared"] = comparisons.index(compared, results)
+    if named is not None:
+        index["named"] = naming.index(named, results)
     if shown.examples is not None:
         index["examples"] = {"tile": shown.example_tile, "most": shown.examples.rows.shape[1]}
     if flipped is not None:

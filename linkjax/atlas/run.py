@@ -12,15 +12,15 @@ import numpy as np
 
 from linkjax import numerics
 from linkjax.analysis.units import sweep as sweeping
-from linkjax.atlas import build, compared, examples, flips, pictures
+from linkjax.atlas import build, compared, examples, flips, named, pictures
 from linkjax.atlas.build import Shown
 from linkjax.atlas.read import ROLES, Results, find, find_beside
 from linkjax.config import PathName, positive
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.report.source import Source
-from linkjax.stages import inputs
-from linkjax.stages.sweep import chunks, layers
+from linkjax.stages import inputs, layers
+from linkjax.stages.sweep import chunks
 from linkjax.storage import artifacts
 from linkjax.storage import claim as claims
 from linkjax.storage import manifest as manifests
@@ -48,6 +48,8 @@ class Config:
     none: the one in the run's folder, if there is one."""
     compared: PathName | None = None
     """Folder of `linkjax compare` that the pairs take part in; none: the one in the run's folder, if there is one."""
+    named: PathName | None = None
+    """Folder of `linkjax name` on the sweep; none: the one in the run's folder, if there is one."""
     pairs: PathName | None = None
     """Folder of `linkjax pairs`; none: the one the sweep was made with."""
     generator: PathName | None = None
@@ -92,6 +94,7 @@ def run(config: Config) -> None:
     results = Results(_paths(config))
     other = beside(config, results)
     against = compared.find(Path(config.run), results, config.compared)
+    words = named.find(Path(config.run), results, config.named)
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
@@ -99,9 +102,9 @@ def run(config: Config) -> None:
         # what recurs in searches are units, which are no readouts
         flipped = flips.Flips(found, results.context) if found is not None and results.names is None else None
         shown = _draw(config, results, other, flipped, claim.partial) if config.pictures else Shown()
-        summary = build.write(data, config.title, results, shown, flipped, other, against)
+        summary = build.write(data, config.title, results, shown, flipped, other, against, words)
         copy_page(claim.partial)
-        made_from = _ids(results, other, against)
+        made_from = _ids(results, other, against, words)
         content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
         identity = manifests.fingerprint({**made_from, "title": config.title, "pictures": config.pictures})
         manifests.write(claim.partial, manifests.build("atlas", computed=False, **content, id=identity))
@@ -127,10 +130,10 @@ def beside(config: Config, results: Results) -> Results | None:
     return Results({**found, **({"pairs": pairs.path} if pairs is not None else {})}) if found else None
 
 
-def _ids(results: Results, other: Results | None, against: Source | None) -> dict[str, str]:
+def _ids(results: Results, other: Results | None, against: Source | None, words: Source | None) -> dict[str, str]:
     """What an atlas is made from: role → id."""
     ids = {role: source.id for role, source in results.sources.items()}
-    ids |= {} if against is None else {"compared": against.id}
+    ids |= {role: each.id for role, each in (("compared", against), ("named", words)) if each is not None}
     others = {} if other is None else {f"beside_{role}": source.id for role, source in other.sources.items()}
     return ids | {role: each for role, each in others.items() if role != "beside_pairs"}
 
@@ -144,7 +147,9 @@ def refresh(config: Config) -> bool:
     earlier = out.with_name(f"{out.name}.earlier")
     if out.exists():
         results = Results(_paths(config))
-        now = _ids(results, beside(config, results), compared.find(Path(config.run), results, config.compared))
+        folder = Path(config.run)
+        against = compared.find(folder, results, config.compared)
+        now = _ids(results, beside(config, results), against, named.find(folder, results, config.named))
         if manifests.read(out, ("atlas",))["inputs"] == now:
             return False
         if earlier.exists():

@@ -29,6 +29,7 @@ _FOLDERS = {
     "screen": "screening",
     "sweep": "sweep",
     "select": "selection",
+    "name": "names",
     "counterfactual": "counterfactual",
     "report": "report",
 }
@@ -41,15 +42,17 @@ _FREE = frozenset({"out", "batch_size", "nonfinite", "max_attempts", "rows", "mo
 class Config:
     """Run every stage of an experiment, from pairs, link and evaluate to counterfactuals, atlas and report.
 
-    With a segmenter or masks also segment and screen, with photographs encode. What is finished is kept, so that the
-    same command goes on where it was.
+    With a segmenter or masks also segment and screen, with photographs encode, with an embedder name. What is finished
+    is kept, so that the same command goes on where it was.
     """
 
     out: PathName
     """Folder of the run; each stage makes one in it."""
     experiment: PathName
     """The experiment's TOML file; `linkjax run --config FILE` gives it too."""
-    skip: tuple[Literal["congruence", "encode", "screen", "sweep", "select", "counterfactual", "atlas"], ...] = ()
+    skip: tuple[
+        Literal["congruence", "encode", "screen", "sweep", "select", "name", "counterfactual", "atlas"], ...
+    ] = ()
     """Stages to leave out."""
 
 
@@ -90,8 +93,8 @@ def plan(config: Config) -> dict[str, Any]:
         if role not in told["pairs"]:
             raise InputError(f'{file}: expected the folder of a {role}, found none; add {role} = "…" under [shared]')
     chosen = [name for name in _order() if name not in config.skip and _asked_for(name, told)]
-    if "select" in chosen and "sweep" not in chosen:
-        chosen.remove("select")
+    if "sweep" not in chosen:
+        chosen = [name for name in chosen if name not in ("select", "name")]
     made = {_FOLDERS[name]: str(folder / _FOLDERS[name]) for name in chosen}
     planned: dict[str, Any] = {}
     for name in chosen:
@@ -119,6 +122,7 @@ def _asked_for(name: str, told: Mapping[str, Mapping[str, Any]]) -> bool:
     needs = {
         "segment": masks,
         "screen": masks or "segmenter" in told["screen"],
+        "name": "embedder" in told["name"],
         "encode": bool({"photographs", "dataset"} & told["encode"].keys()),
         "counterfactual": _has_head(told["pairs"]["classifier"]),
     }

@@ -91,6 +91,12 @@ PIPELINE = (
         "selection",
     ),
     Stage(
+        "name",
+        "words for what raising units adds to pictures, and for the pictures in which they are high",
+        ("models", "pairs", "link", "sweep", "embedder"),
+        "names",
+    ),
+    Stage(
         "compare",
         "hold classifiers that saw the same images against each other: units shared and private, similarity",
         ("pairs", "sweep"),

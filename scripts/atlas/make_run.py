@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from linkjax.analysis.metrics import measurements
+from linkjax.analysis.names import verdict
 from linkjax.analysis.units import per_obtained
 from linkjax.atlas import examples, pictures, run
 from linkjax.atlas.read import Results
 from linkjax.stages import compare, select, sweep
+from linkjax.stages import name as naming
 from linkjax.stages.compare.stage import KIND
 from linkjax.storage import artifacts, manifest
 
@@ -177,6 +179,35 @@ def make_compared(folder: Path, units: int, seed: int = 0) -> None:
         for name, values in columns.items():
             writer.put(name, ("match",), values)
         writer.finish({"networks": ["mine", "vit"]})
+
+
+def make_names(folder: Path, seed: int = 0) -> None:
+    """Write names of the run's units: every fourth is called by one word of a list, the others by none."""
+    swept, rng = artifacts.Artifact(folder / "sweep", "sweep"), np.random.default_rng(seed)
+    unit = swept.read(swept.open(), "unit")
+    words, count = ("long legs", "short legs", "a red coat", "a dark coat", "a round <b>nose</b>", "grass"), len(unit)
+    config = naming.Config(out="names", sweep="sweep", embedder="embedder")
+    with artifacts.Writer(folder / "names", "names", config, {"embedder": "e5" * 32}, {"sweep": swept.id}) as writer:
+        cosine = rng.uniform(-0.3, 0.3, (count, 1, len(words))).astype(np.float32)
+        cosine[np.arange(count), 0, np.arange(count) % len(words)] = 0.9
+        nearest = np.stack([cosine.argmax(axis=2), cosine.argmin(axis=2)], axis=1).astype(np.int32)
+        q = np.where(np.arange(count)[:, None, None] % 4 == 0, 0.001, 0.6) * np.ones((count, 2, 1))
+        seen, sure = (np.arange(count) // 2 % len(words)).astype(np.int32), np.arange(count) % 3 == 0
+        score = rng.uniform(0, 1, (count, len(words))).astype(np.float32)
+        score[np.arange(count), seen] = 2.0
+        both = verdict.verdicts(nearest[:, 0, 0], q[:, 0, 0] < 0.05, score, sure)
+        for key, dims, values in (
+            ("unit", ("unit",), unit), ("word", ("word",), list(words)), ("part", ("part",), ["image"]),
+            ("end", ("end",), ["raises", "lowers"]), ("cosine", ("unit", "part", "word"), cosine),
+            ("nearest", ("unit", "end", "part"), nearest), ("q", ("unit", "end", "part"), q.astype(np.float32)),
+            ("rises", ("unit",), (np.arange(count) % 5 != 4).astype(np.int8)),
+            ("clarity", ("unit", "part"), rng.uniform(0, 1, (count, 1)).astype(np.float32)),
+            ("seen_nearest", ("unit",), seen), ("seen_score", ("unit", "word"), score),
+            ("seen_q", ("unit",), np.where(sure, 0.01, 0.5).astype(np.float32)),
+            ("verdict", ("unit",), both.astype(np.int8)),
+        ):  # fmt: skip
+            writer.put(key, dims, values)
+        writer.finish({"fdr": 0.05, "samples": 4, "images": 100, "random_directions": 24, "words": len(words)})
 
 
 def draw_pictures(out: Path, config: run.Config, resolution: int, seed: int = 0) -> None:

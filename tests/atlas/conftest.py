@@ -26,6 +26,7 @@ def made(tmp_path_factory):
     make_atlas_run.make_run(folder / "run", UNITS, **SHAPE)
     make_atlas_run.make_beside(folder / "run", 8)
     make_atlas_run.make_compared(folder / "run", UNITS)
+    make_atlas_run.make_names(folder / "run")
     searched = synthetic.counterfactual(folder / "run" / "counterfactual")
     config = run.Config(run=str(folder / "run"), out=str(folder / "atlas"), tile=16, title="Dogs & <others>")
     make_atlas_run.draw_pictures(folder / "atlas", config, 32)

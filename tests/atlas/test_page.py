@@ -239,6 +239,24 @@ def test_class_pairs_show_their_boundary_their_units_and_a_path(page):
     browser.wait("document.querySelector('#look').innerText.includes('among the units that change most in')")
 
 
+def test_units_are_found_by_words_and_their_page_says_both_names(page):
+    browser = page("view=unit&unit=12")
+    text = browser.run("document.querySelector('.named').textContent")
+    assert "Raising it adds “long legs” (q = 0.0010)" in text and "random directions" in text
+    assert "In the pictures in which it is highest" in text and ("disagree" in text or "say the same" in text)
+    other = page("view=unit&unit=13")
+    assert "no name; the nearest word, “short legs”" in other.run("document.querySelector('.named').textContent")
+    assert "named" in other.run("document.querySelector('.named').className")
+    ask(browser, "long legs")
+    found = shown(browser)
+    assert set(range(0, UNITS, 12)) - {49} <= set(found)
+    assert found[0] % 6 == 0 and found[1] % 6 == 0  # the nearest first, whatever they are called
+    ask(browser, "red coat named")
+    assert {8, 20, 32, 44, 56} <= set(shown(browser)) and 13 not in shown(browser)
+    page("view=unit&unit=16")
+    assert "<b>" in browser.run("document.querySelector('.named').textContent")  # text, never elements
+
+
 def test_seven_units_are_not_compared(page):
     browser = page("pins=1,2,3,4,5,6&view=compare")
     browser.run("Atlas.togglePin(7)")

@@ -45,7 +45,7 @@ def test_every_command_on_a_page_is_one_that_linkjax_takes(path, monkeypatch, ca
     ran = []
     for module in (*RUNS, *(stage.module.__name__ for stage in PIPELINE)):
         monkeypatch.setattr(importlib.import_module(module), "run", lambda *given, name=module: ran.append(name))
-    for kind in ("generator", "classifier", "module", "segmenter"):
+    for kind in ("generator", "classifier", "module", "embedder", "segmenter"):
         module = importlib.import_module(f"linkjax_converters.{kind}")
         name = f"convert_{kind}"
         monkeypatch.setattr(module, name, lambda *given, name=name, **more: [ran.append(name)])

@@ -17,7 +17,7 @@ STAGES = settings_of_stages()
 def test_every_experiment_gives_valid_settings_to_every_stage(path):
     for stage in PIPELINE:
         settings = config.read_toml(path, stage.name, STAGES, alone=False)
-        if stage.name in ("plan", "report"):
+        if stage.name in ("plan", "report", "name"):  # the last needs an embedder, of which none is the paper's
             continue
         made = config.from_command_line(stage.module.Config, ["--out", "x"], settings, prog=stage.name)
         if stage.name == "pairs":

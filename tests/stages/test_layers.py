@@ -7,7 +7,7 @@ import linkjax
 from linkjax.cli import main
 from linkjax.demo import bundle
 from linkjax.errors import InputError
-from linkjax.stages.sweep import layers
+from linkjax.stages import layers
 from tests import tolerances, worlds
 
 

@@ -48,15 +48,15 @@ def network_of(name: str, arrays: Mapping[str, np.ndarray] | None, headless: boo
     if kind == "hf" and arrays is not None:
         raise InputError(f"{name}: the folder has its own weights; expected no --weights")
     makers = {"timm": _timm, "torchvision": _torchvision, "hf": _hugging_face}
-    with _importing(name):
+    with importing(name):
         made = makers[kind](rest, arrays, headless) if kind in makers else _own(kind, rest)
     if arrays is not None:
-        _load(made.network, arrays, name, headless)
+        load_state(made.network, arrays, name, spare_allowed=headless)
     return made
 
 
 @contextlib.contextmanager
-def _importing(name: str) -> Iterator[None]:
+def importing(name: str) -> Iterator[None]:
     """Names of modules in the folder where the command was given count; what goes wrong is one sentence."""
     sys.path.insert(0, os.getcwd())
     try:
@@ -160,7 +160,7 @@ def _record(network: Any) -> Stated | None:
     return stated_in(known) if known else None
 
 
-def _load(network: Any, arrays: Mapping[str, np.ndarray], name: str, headless: bool) -> None:
+def load_state(network: Any, arrays: Mapping[str, np.ndarray], name: str, spare_allowed: bool) -> None:
     """Fill the network's own state dict, in full.
 
     Raises: ConversionError that counts what is missing, unexpected and mis-shaped, and names the first.
@@ -169,7 +169,9 @@ def _load(network: Any, arrays: Mapping[str, np.ndarray], name: str, headless: b
 
     state = network.state_dict()
     missing = [key for key in state if key not in arrays and not key.endswith("num_batches_tracked")]
-    spare = [] if headless else [key for key in arrays if key not in state and not key.endswith("num_batches_tracked")]
+    spare = (
+        [] if spare_allowed else [key for key in arrays if key not in state and not key.endswith("num_batches_tracked")]
+    )
     shapes = [
         f"{key} {tuple(arrays[key].shape)} for {tuple(tensor.shape)}"
         for key, tensor in state.items()

@@ -149,6 +149,18 @@ def plan_steered_walk(
     )
 
 
+def steps_in_w(walk: Walk, kernel: Float[np.ndarray, "units w_dim"] | None) -> Float[np.ndarray, "directions w_dim"]:
+    """Change of w along each direction, per activation of the unit whose steps it takes.
+
+    Args:
+      kernel: of the link, by which directions in r become steps; None: it has none, and their rows are NaN.
+    """
+    in_r, in_w = walk.directions
+    width = in_w.shape[1]
+    through = np.full((len(in_r), width), np.nan) if kernel is None else np.asarray(in_r, np.float64) @ kernel
+    return (walk.length[:, None] * np.concatenate([through, in_w])).astype(np.float32)
+
+
 def nulls(
     slopes: Float[np.ndarray, "samples D *rest"], space: np.ndarray, lengths: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:

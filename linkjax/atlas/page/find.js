@@ -75,7 +75,7 @@
   /** The rows asked for, in order: {rows, effects (places the query names), problem}. */
   Atlas.find = async (state) => {
     const { index } = Atlas, count = index.unit.length, text = state.q.trim();
-    let kept = new Uint8Array(count).fill(1), effects = [], problem = "", query = null;
+    let kept = new Uint8Array(count).fill(1), effects = [], problem = "", query = null, near = null;
     const loaded = new Map();
     if (text && Atlas.looksLikeQuery(text)) {
       try { query = Atlas.parseQuery(text, Atlas.known()); } catch (error) {
@@ -101,7 +101,8 @@
     } else if (text && !problem) {
       if (!texts.length) for (let row = 0; row < count; row++) texts.push(Atlas.textOf(row));
       const words = text.toLowerCase().split(/\s+/).map((word) => word.length > 3 ? word.replace(/s$/, "") : word);
-      for (let row = 0; row < count; row++) kept[row] = Atlas.hasWords(texts[row], words);
+      near = Atlas.nearnessTo(text); // of a word of the list also units that have another name, but come near
+      for (let row = 0; row < count; row++) kept[row] = Atlas.hasWords(texts[row], words) || (near && near[row] > 0);
     }
     if (state.caution) {
       const caution = index.columns.caution;
@@ -113,7 +114,7 @@
     }
     const rows = [];
     for (let row = 0; row < count; row++) if (kept[row]) rows.push(row);
-    const key = score(state, chosen, loaded, ofClass, query);
+    const key = near && state.sort === "auto" && chosen === null ? (row) => near[row] : score(state, chosen, loaded, ofClass, query);
     // stable, as NumPy's; what has no value comes last whichever way round
     const turn = state.turned ? -1 : 1;
     rows.sort((a, b) => {

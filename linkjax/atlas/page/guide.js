@@ -12,6 +12,7 @@
     ["off range", "share of the values asked that the class never shows in training."],
     ["side effect", "change of the other unit that changes most, in its own σ."],
     ["doubles", "units that the picture can hardly tell apart: of which w says the same, or its opposite."],
+    ["name", "the word of a list towards which pictures move when the unit is raised, by an image–text embedder, where it is nearer than random directions come to theirs; “no name” else. A word of the list in the search finds units by nearness to it."],
     ["map", "units near each other change the image alike: principal components of their effects. Small pictures when zoomed."],
   ];
   Atlas.viewGuide = (look) => {

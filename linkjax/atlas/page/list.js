@@ -44,6 +44,7 @@
     Atlas.small(row, 48),
     el("span", { className: "what" },
       el("span", { className: "name" }, Atlas.titled(unit),
+        Atlas.nameOf(row) ? el("span", { className: "remark word", title: "what raising it adds, in words" }, `“${Atlas.nameOf(row)}”`) : null,
         caution ? el("span", { className: "mark", title: Atlas.cautionsOf(row).join(" ") }, "⚠ caution") : null,
         columns.fidelity && !Number.isNaN(columns.fidelity[row]) ? el("span", { className: "remark" }, `fidelity ${number(columns.fidelity[row])}`) : null),
       el("span", { className: "findings" }, line ?? findingLines(row))),

@@ -30,7 +30,7 @@
   Atlas.suggestions = () => {
     const { index } = Atlas, { counts, metrics } = index;
     const best = [...counts.keys()].filter((place) => counts[place]).sort((a, b) => counts[b] - counts[a]).slice(0, 12);
-    return best.map((place) => `${Atlas.placeOf(place).id} > 0`);
+    return [...best.map((place) => `${Atlas.placeOf(place).id} > 0`), ...Atlas.commonNames(12)];
   };
   const shownInForm = () => {
     const state = Atlas.state;

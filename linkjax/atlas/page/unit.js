@@ -43,7 +43,7 @@
     const head = el("div", { className: "line spread" }, el("h2", {}, Atlas.titled(unit)), el("div", { className: "line" }, pinButton(unit), Atlas.copyButton("Copy Python", () => Atlas.pythonOf([unit]), "the Python lines that give these numbers"), Atlas.copyButton("Copy link", () => location.href, "this page's address")));
     const cautions = Atlas.cautionsOf(row).map((text) => el("p", { className: "notice" }, "⚠ ", text));
     const sentence = el("p", { className: "sentence" }, Atlas.sentence(row));
-    look.replaceChildren(head, sentence, ...cautions, pictures(row), el("p", { className: "waits" }, "…"));
+    look.replaceChildren(head, sentence, ...cautions, pictures(row), Atlas.namesSection(row), el("p", { className: "waits" }, "…"));
     const data = await Atlas.loadUnit(row);
     if (Atlas.state.view !== "unit" || Atlas.state.unit !== unit) return;
     look.lastChild.remove();

@@ -104,7 +104,7 @@
       const { part, metric, id } = Atlas.placeOf(each >> 1);
       return ` ${part.name} ${each & 1 ? metric.up : metric.down} ${metric.name} ${id}`.toLowerCase();
     });
-    return { unit: index.unit[row], whole: ` ${whole.join(" ")}`.toLowerCase(), findings };
+    return { unit: index.unit[row], whole: ` ${whole.join(" ")}`.toLowerCase(), findings: [...findings, ...Atlas.namesOf(row)] };
   };
 
   /** Whether one finding, with what is true of the whole unit, has all the words; a number is the unit's own. */

@@ -17,8 +17,8 @@ from linkjax.devices import memory, parallel
 from linkjax.devices.progress import progress
 from linkjax.ops.chunked import share_of
 from linkjax.report import sweep_summary
-from linkjax.stages import inputs, readouts
-from linkjax.stages.sweep import arrays, chunks, layers, motion, pictures, programs
+from linkjax.stages import inputs, layers, readouts
+from linkjax.stages.sweep import arrays, chunks, motion, pictures, programs
 from linkjax.stages.sweep.settings import Config
 from linkjax.storage import artifacts
 
@@ -67,6 +67,8 @@ class Sweep:
         else:
             self.step_mahalanobis = std[units] * steering.mahalanobis(steered[0], kernel)
             self.walk = random_directions.plan_steered_walk(*walked, *steered)
+        rows = getattr(models[2], "kernel", None)
+        self.random_step = random_directions.steps_in_w(self.walk, None if rows is None else np.asarray(rows[...]))
         self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
         self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
         self.share = share_of(models[0].spec.resolution)
@@ -252,6 +254,8 @@ class Sweep:
         if len(self.walk.taken):
             put("random_space", ("direction",), self.walk.space, meanings="0 r, 1 W")
             put("random_unit", ("direction",), self.units[self.walk.taken], long_name="unit whose steps it takes")
+            text = "change of w along a random direction, per activation of the unit whose steps it takes"
+            put("random_step", ("direction", "w"), self.random_step, long_name=text)
         predicted = self._predicted()
         if predicted is not None:
             put("predicted", ("unit", "part", "metric"), predicted, long_name="effect by the screening, per σ")

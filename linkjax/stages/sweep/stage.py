@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from linkjax import numerics
-from linkjax.stages import inputs, readouts
-from linkjax.stages.sweep import layers
+from linkjax.stages import inputs, layers, readouts
 from linkjax.stages.sweep.schedule import Sweep
 from linkjax.stages.sweep.settings import Config
 from linkjax.storage import artifacts
