@@ -117,15 +117,16 @@ class Sharded(NamedTuple):
     program: Any  # jitted, of (arrays, items, shares to compute)
     arrays: list[Any]
     share: int
-    devices: int
+    on: Mesh
 
     def __call__(self, items: Any, count: int | None = None) -> Any:
         """Outputs by item; of the first `count`, where it is given, and of others anything."""
-        return self.program(*self.arguments(items, count))
+        made = self.program(*self.arguments(items, count))
+        return made if cluster.count() == 1 else _to_all(self.on)(made)
 
     def arguments(self, items: Any, count: int | None = None) -> tuple[Any, ...]:
         """What the program is called with."""
-        each = len(jax.tree.leaves(items)[0]) // self.devices
+        each = len(jax.tree.leaves(items)[0]) // self.on.size
         most = each if count is None else min(each, count)  # the first devices are the fullest
         return self.arrays, items, np.int32(-(-most // self.share) if self.share else 1)
 
@@ -149,7 +150,7 @@ def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 0)
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
     arrays, structure = jax.tree.flatten(models)
-    return Sharded(_sharded(function, settings, structure, on, share), arrays, share, on.size)
+    return Sharded(_sharded(function, settings, structure, on, share), arrays, share, on)
 
 
 @functools.cache
@@ -180,10 +181,16 @@ def _sharded(
 
     run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
     mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM), P()), out_specs=P(ITEM), check_vma=False)
-    if cluster.count() == 1:
-        return jax.jit(mapped)
-    # Every process gets every row: outputs are small, and the host's part of a stage is the same everywhere.
-    return jax.jit(mapped, out_shardings=NamedSharding(on, P()))
+    return jax.jit(mapped)
+
+
+@functools.cache
+def _to_all(on: Mesh) -> Callable[[Any], Any]:
+    """Outputs by item → all rows in every process: outputs are small, and a stage's host part is the same everywhere.
+
+    A program of its own: the one that computes is then the same in one process and in several, and so is its rounding.
+    """
+    return jax.jit(lambda outputs: outputs, out_shardings=NamedSharding(on, P()))
 
 
 def map_batches(
