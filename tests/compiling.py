@@ -2,7 +2,8 @@
 
 Most of a run would be the compiler's time. QUICK is for programs that run once or twice: LLVM optimises nothing, which
 is JAX's own switch (JAX_DISABLE_MOST_OPTIMIZATIONS). OFTEN is for the stages, which compute many images with each
-program: LLVM's first level takes half as long again to compile and a third as long to run. Half of what is left goes
+program: LLVM's first level takes half as long again to compile and a third as long to run. WHOLE is for
+the demo and the notebook, which compute thousands of images: LLVM optimises all. Half of what is left goes
 without XLA's fusion emitters, and with a program left whole for LLVM instead of cut into 32 modules. From JAX 0.11 on
 the emitters cannot be left out by an option: there the tests take longer.
 
@@ -29,7 +30,8 @@ QUICK: Kind = {"xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):
     QUICK["xla_cpu_use_fusion_emitters"] = False
 OFTEN: Kind = QUICK | {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
-KINDS = {"as shipped": SHIPPED, "quickly": QUICK, "for many runs": OFTEN}
+WHOLE: Kind = dict(QUICK)
+KINDS = {"as shipped": SHIPPED, "quickly": QUICK, "for many runs": OFTEN, "in one piece": WHOLE}
 #: With JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment, everything is compiled as shipped.
 ALL_AS_SHIPPED = not jax.config.read("jax_disable_most_optimizations")
 _DEVICES = "--xla_force_host_platform_device_count="

@@ -51,8 +51,17 @@ _FILE: list[Path] = []  # of the last test
 
 
 def pytest_collection_modifyitems(items):
-    """The stages first, which take one worker half of the time; then what is compiled as shipped; then the rest."""
-    items.sort(key=lambda item: (_scope(item.nodeid) != "stages", _compiled(item) != "as shipped"))
+    """The stages first, which take one worker half of the time; then what takes long to compile; then the rest.
+
+    Of the stages those first that ask whether a program is in memory still: later, files before may have filled it.
+    """
+    items.sort(
+        key=lambda item: (
+            _scope(item.nodeid) != "stages",
+            not getattr(getattr(item, "module", None), "FIRST", False),
+            _compiled(item) not in ("as shipped", "in one piece"),
+        )
+    )
 
 
 def _compiled(item) -> str:

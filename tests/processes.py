@@ -57,7 +57,7 @@ def start(program: Sequence[str], environment: Mapping[str, str]) -> subprocess.
     )
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 480) -> Ended:
+def ended(process: subprocess.Popen[str], seconds: float = 1200) -> Ended:
     """Wait for a process."""
     try:
         out, err = process.communicate(timeout=seconds)

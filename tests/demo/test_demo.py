@@ -6,7 +6,7 @@ import socket
 from linkjax.cli import main
 from linkjax.storage.artifacts import Artifact
 
-COMPILED = "as shipped"
+COMPILED = "in one piece"
 
 
 def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(

@@ -7,6 +7,7 @@ import pytest
 from tests.reference.compilations import compilations
 from tests.stages.conftest import CONGRUENCE, COUNTERFACTUAL, ENCODE, EVALUATE, PAIRS, SCREEN, SELECT, SWEEP, do
 
+FIRST = True  # before programs in memory are many and are given up
 SHAPES = [*SWEEP, "--batch-size", "8", "--picture-units", "0", "--side-effects", "1"]
 
 
