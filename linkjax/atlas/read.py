@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,7 @@ from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import per_obtained, selection
 from linkjax.analysis.units import query as queries
 from linkjax.errors import InputError
+from linkjax.models.link import SweepDirections
 from linkjax.report.source import Context, Source, check_together
 from linkjax.storage import manifest as manifests
 
@@ -97,11 +98,11 @@ def _goes_beside(path: Path, of: "Results") -> bool:
     alike = other.weights == of.sweep.weights and other.inputs.get("pairs") == of.sweep.inputs.get("pairs")
     alike &= all(other.settings.get(name) == of.sweep.settings.get(name) for name in ("mode", "layers"))
     named = not other.has("unit_out_name") and all(other.names(name) == of.sweep.names(name) for name in _DIMS[1:])
-    return alike and named and directions_of(other) != of.directions
+    return alike and named and directions_of(other) not in (of.directions, "local")
 
 
-def directions_of(sweep: Source) -> Literal["kernel", "steer"]:
-    """Along what a sweep raised units, "steer" or "kernel"; an older linkjax does not say: the kernel."""
+def directions_of(sweep: Source) -> SweepDirections:
+    """Along what a sweep raised units; an older linkjax does not say: the kernel."""
     return sweep.summary.get("directions", "kernel")
 
 
@@ -138,7 +139,7 @@ class Results:
         self._blocks: dict[str, tuple[int, np.ndarray | None]] = {}
 
     @property
-    def directions(self) -> Literal["kernel", "steer"]:
+    def directions(self) -> SweepDirections:
         """Along what units were raised."""
         return directions_of(self.sweep)
 

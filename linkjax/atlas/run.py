@@ -258,6 +258,11 @@ def _raised(
 
     Raises: InputError if the readouts are others than the sweep's.
     """
+    if results.directions == "local":
+        raise InputError(
+            f"{results.sweep.path}: expected a sweep along one step of a unit for all samples, found one along local "
+            "directions; give a sweep along steer, own or kernel, or --no-pictures"
+        )
     anchors, settings = _anchors(config, results), results.sweep.settings
     if settings.get("layers"):
         anchors["layers"] = layers.mask(settings["layers"], generator.model.spec)

@@ -132,7 +132,7 @@ def recover(
 ) -> dict[str, Any]:
     """`score.score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
     directions = inputs.directions_of(sweep)
-    lam = link.spec.steer_lambda if directions == "steer" else None
+    lam = None if directions == "kernel" else link.spec.steer_lambda
     swept = _read(sweep, pairs, rows, lam)
     units, told = swept.unit, [rows[unit] for unit in swept.unit]
     chosen = selection.open()
@@ -145,7 +145,7 @@ def recover(
     pair_data = pairs.open()
     w_train, r_train, labels = (pairs.read(pair_data, name, slice(start, stop)) for name in ("w", "r", "label"))
     reading = stability.read_pairs(w_train, r_train, labels)
-    along = np.asarray(inputs.along(link, directions).kernel[...])
+    along = np.asarray(inputs.raised(link, directions).kernel[...])
     predicted = stability.diluted_fidelity(along, reading)[units]
     known: dict[str, Any] = {}
     if oracle is not None:

@@ -14,8 +14,11 @@ from linkjax.errors import InputError
 from linkjax.models.build import Buffer, fill, leaves
 from linkjax.ops.conv import dense
 
-#: Which steps raise units: the link's kernel, the paper's, or its steering directions (`analysis.links.steering`).
-Directions = Literal["kernel", "steer"]
+#: Which steps raise units: the link's kernel, the paper's; its steering directions (`analysis.links.steering`); what is
+#: left of these without the directions that many units share (`analysis.units.shared_directions`).
+Directions = Literal["kernel", "steer", "own"]
+#: Of a sweep; also steps of every sample alone, from its own Jacobian.
+SweepDirections = Literal["kernel", "steer", "own", "local"]
 METHODS = ("ols", "ridge", "elastic_net", "mlp")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -165,18 +168,21 @@ class AlongSteer(nnx.Module):
     """A link whose units are raised along its steering directions: w as the link gives it, `kernel` their steps.
 
     A unit without a direction has a row of zeros here: it does not move.
+
+    Args:
+      steps: others than the link's steering directions, [units, w_dim]; None: these.
     """
 
-    def __init__(self, link: Any):
+    def __init__(self, link: Any, steps: Any = None):
         self.spec, self.link = link.spec, link
-        self.kernel = Buffer(jnp.nan_to_num(link.steer))
+        self.kernel = Buffer(jnp.nan_to_num(jnp.asarray(link.steer if steps is None else steps, jnp.float32)))
 
     def __call__(self, r: Float[Array, "*batch units"]) -> Float[Array, "*batch w_dim"]:
         """As the link."""
         return self.link(r)
 
 
-def along(link: Any, directions: Directions = "steer") -> Any:
+def along(link: Any, directions: Literal["kernel", "steer"] = "steer") -> Any:
     """The link whose `kernel` rows are the steps that raise units by 1: its steering directions, or its own kernel.
 
     Raises: InputError for the steering directions of a link that has none.

@@ -150,9 +150,11 @@ class Source:
 
 def raised_along(summary: Mapping[str, Any]) -> str:
     """Along what a screening or a sweep raised units, in words; an older linkjax does not say: the kernel."""
-    return {"steer": "the link's steering directions (what raises each unit)"}.get(
-        summary.get("directions", "kernel"), "the rows of the link's kernel"
-    )
+    return {
+        "steer": "the link's steering directions (what raises each unit)",
+        "own": "what is left of the link's steering directions without those that many units share",
+        "local": "steps of each sample alone, from its own slopes of r",
+    }.get(summary.get("directions", "kernel"), "the rows of the link's kernel")
 
 
 def caution_words(caution: int) -> str:

@@ -9,8 +9,9 @@ from linkjax import numerics
 from linkjax.analysis.links import steering
 from linkjax.analysis.metrics import measurements, parts
 from linkjax.analysis.units.candidates import strongest_units
+from linkjax.analysis.units.shared_directions import Shared, shared_directions
 from linkjax.errors import InputError
-from linkjax.models.link import Directions, along
+from linkjax.models.link import AlongSteer, SweepDirections, along
 from linkjax.outside import class_map
 from linkjax.stages import readouts as reading
 from linkjax.stages import rows
@@ -95,25 +96,48 @@ def check_link(link: Model, link_path: str, of_pairs: artifacts.Artifact) -> Non
         )
 
 
-def raising(link: Model, link_path: str, directions: Directions) -> Any:
+def raising(link: Model, link_path: str, directions: SweepDirections) -> Any:
     """The link as units are raised along it.
 
     Raises: InputError naming the link, if it has no such directions.
     """
     try:
-        return along(link.model, directions)
+        return raised(link.model, directions)
     except InputError as error:
         raise InputError(f"{link_path}: {error}") from None
 
 
+def raised(link: Any, directions: SweepDirections) -> Any:
+    """As `raising`, of a link in memory; local steps are each sample's, and stand beside the link's."""
+    if directions == "own":
+        steps = shared(steered_by(link)).own
+        if not np.isfinite(steps).all(axis=1).any():
+            raise InputError(
+                "expected a link of which some units have a direction beside those that many share, found none; "
+                "raise them along --directions steer"
+            )
+        return AlongSteer(link, steps)
+    return along(link, "kernel" if directions == "kernel" else "steer")
+
+
 def steered(link: Model) -> tuple[steering.Spectrum, float]:
     """What a link's steering directions came from, and their λ."""
-    return steered_by(link.model, link.model.spec.steer_lambda)
+    return steered_by(link.model)
 
 
-def steered_by(link: Any, lam: float) -> tuple[steering.Spectrum, float]:
-    """As `steered`, of a link in memory."""
-    return steering.of_link(link), float(lam)
+def steered_by(link: Any) -> tuple[steering.Spectrum, float]:
+    """As `steered`, of a link in memory.
+
+    Raises: InputError if it has no steering directions.
+    """
+    if link.spec.steer_lambda is None:
+        raise InputError(steering.NONE)
+    return steering.of_link(link), float(link.spec.steer_lambda)
+
+
+def shared(steered: tuple[steering.Spectrum, float]) -> Shared:
+    """Directions that many units share, and each unit's own remainder: the ones of all stages."""
+    return shared_directions(*steered)
 
 
 def readouts(words: tuple[str, ...], classifier: Model, link: Model, of_pairs: artifacts.Artifact) -> reading.Named:
@@ -124,7 +148,7 @@ def readouts(words: tuple[str, ...], classifier: Model, link: Model, of_pairs: a
     return reading.resolve(words, classifier.model, link.model, coordinates.known_names(of_pairs.summary, "seen"))
 
 
-def directions_of(made: artifacts.Artifact) -> Directions:
+def directions_of(made: artifacts.Artifact) -> SweepDirections:
     """Which directions a screening or a sweep raised units along; an older linkjax does not say: the kernel."""
     return made.summary.get("directions", "kernel")
 
@@ -231,7 +255,7 @@ def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -
 
 
 def screening(
-    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, directions: Directions,
+    path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, directions: SweepDirections,
     of_readouts: dict[str, str],
 ) -> artifacts.Artifact:  # fmt: skip
     """Open a screening and check that it was made with these weights, pairs and readouts, along these directions.

@@ -26,8 +26,11 @@ from linkjax.outside.class_map import plain
 from linkjax.storage import artifacts
 
 LOGITS = "logits"
-#: What to say where they are to be raised the paper's way.
-NO_KERNEL = "readouts: they are raised along steering directions; leave --directions kernel out"
+#: Directions along which readouts are not raised, and what to say then.
+NOT_ALONG = {
+    directions: f"readouts: they are raised along steering directions; leave --directions {directions} out"
+    for directions in ("kernel", "own")
+}
 _UNITS = re.compile(r"u\d+(\+u\d+)*")
 _MOST_TOLD = 10  # names in a message
 _DETERMINED = 0.05  # a readout of whose variance w determines a smaller share is named
@@ -67,6 +70,7 @@ class Reading(NamedTuple):
     steps: Steps  # [K, w_dim] change of w per unit of each; zeros for one without a direction
     r2: np.ndarray  # [K] share of its variance within classes that w determines; NaN where it has none
     rank: int  # independent steps among them
+    std: np.ndarray  # [K] within classes
 
     def of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays by sample with the readouts in the place of `r`."""
@@ -75,6 +79,10 @@ class Reading(NamedTuple):
     def seen_by(self, classifier: Any) -> ReadClassifier:
         """The classifier whose activations are the readouts."""
         return ReadClassifier(classifier, self.named.model)
+
+    def determined_by(self, of: steering.Spectrum) -> np.ndarray:
+        """[K] as `r2`, by other slopes of the units, such as those of one sample."""
+        return solving.determined(of, self.named.weights, self.std)
 
     def store(self, writer: artifacts.Writer, units: np.ndarray) -> None:
         """Names, steps and R² beside a result's other arrays.
@@ -159,7 +167,7 @@ def reading(of: Named, steered: tuple[steering.Spectrum, float], r: np.ndarray, 
     std = solving.within_std(linear.values(r), classes)
     r2 = solving.determined(steered[0], of.weights, std)
     found = Steps(jnp.asarray(np.nan_to_num(steps), jnp.float32))
-    return Reading(of, found, r2, solving.rank(steps * std[:, None]))
+    return Reading(of, found, r2, solving.rank(steps * std[:, None]), std)
 
 
 def tell(of: Reading) -> None:

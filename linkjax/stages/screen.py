@@ -51,7 +51,8 @@ class Config:
     segmenter: PathName | None = None
     """Folder of `linkjax segment`, of the same generator."""
     directions: Directions = "steer"
-    """Steps in W that raise units: `steer`, or the link's kernel (the paper's); its candidates are swept along them."""
+    """Steps in W that raise units: `steer`; `own`, what is left of these without what many units share; or the link's
+    kernel (the paper's). Candidates are swept along them."""
     readouts: tuple[PathOrWord, ...] = ()
     """Raise these in place of units, as `linkjax sweep --readouts`."""
     samples: int = 8
@@ -86,8 +87,8 @@ class Config:
     def __post_init__(self) -> None:
         positive(samples=self.samples, temperature=self.temperature, batch_size=self.batch_size,
                  places=self.places, path_points=self.path_points, path_samples=self.path_samples)  # fmt: skip
-        if self.readouts and self.directions == "kernel":
-            raise InputError(readouts.NO_KERNEL)
+        if self.readouts and self.directions in readouts.NOT_ALONG:
+            raise InputError(readouts.NOT_ALONG[self.directions])
         if self.path_units < 0:
             raise InputError(f"path-units: expected 0 or more, found {self.path_units}")
         if self.path_samples > self.samples:

@@ -9,12 +9,11 @@ import xarray as xr
 
 from linkjax import numerics
 from linkjax.analysis import finite
-from linkjax.analysis.links.steering import NONE
 from linkjax.analysis.units import selection
 from linkjax.analysis.units.sweep_table import of_sweep
 from linkjax.devices import parallel
 from linkjax.errors import InputError
-from linkjax.models.link import Directions, along
+from linkjax.models.link import Directions, SweepDirections
 from linkjax.stages import inputs
 from linkjax.stages import readouts as reading
 from linkjax.stages import screen as screening
@@ -37,7 +36,7 @@ def sweep(
     anchors: xr.Dataset,
     units: Sequence[int] | None = None,
     steps: int = 5,
-    directions: Directions = "steer",
+    directions: SweepDirections = "steer",
     motion: Literal["none", "pictures", "all"] = "none",
     readouts: Sequence[str] | Mapping[str, Any] | None = None,
     **settings: Any,
@@ -48,7 +47,7 @@ def sweep(
       anchors: of `linkjax.anchors` or `linkjax.sample`.
       units: numbers; None: all.
       steps: values of each unit.
-      directions: "steer" or the paper's "kernel".
+      directions: "steer"; "own", without what many units share; "local", of each anchor its own; the paper's "kernel".
       motion: of the parts, from the first step to the last: its program takes as long to compile as all others.
       readouts: raised in the place of units, `units` being their places: what `--readouts` takes ("logits", "0:1", a
         file, …), or a table of name → weights of r [units].
@@ -60,7 +59,7 @@ def sweep(
     given = {"steps": steps, "directions": directions, "motion": motion, "readouts": tuple(readouts or ()), **settings}
     segmenter = None if study.segmenter is None else _HERE
     config = SweepConfig(_HERE, _HERE, _HERE, _HERE, _HERE, segmenter=segmenter, samples=_each(own["label"]), **given)
-    seen, raising = study.classifier, along(study.link, directions)
+    seen, raising = study.classifier, inputs.raised(study.link, directions)
     instead, width = None, study.classifier.spec.num_units
     steered = _steered(study, directions)
     if readouts:
@@ -85,7 +84,7 @@ def screen(
 
     Args:
       anchors: of `linkjax.anchors` or `linkjax.sample`, as many of each class.
-      directions: "steer" or the paper's "kernel".
+      directions: "steer"; "own", without what many units share; the paper's "kernel".
       readouts: raised in the place of units, as `sweep` takes them.
       settings: any other of `linkjax screen` (`linkjax.stages.screen.Config`): places, temperature, path_units, ….
     Returns: `effect`, `effect_se` [unit, part, metric], and by class.
@@ -102,7 +101,7 @@ def screen(
     config = screening.Config(_HERE, _HERE, _HERE, _HERE, _HERE, segmenter=_HERE, samples=each, directions=directions,
                               readouts=tuple(readouts or ()), **settings)  # fmt: skip
     writer = InMemory("screening", config, _names(anchors))
-    link, instead = along(study.link, directions), None
+    link, instead = inputs.raised(study.link, directions), None
     if readouts:
         instead = _reading(study, anchors, readouts, _steered(study, directions), trained)
         own, trained, link = instead.of(own), instead.of(trained), instead.steps
@@ -183,13 +182,9 @@ def draw(study: Study, w: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return drawn["image"], drawn.get("labels")
 
 
-def _steered(study: Study, directions: Directions) -> Any:
+def _steered(study: Study, directions: SweepDirections) -> Any:
     """What the steering directions of the study's link came from."""
-    if directions == "kernel":
-        return None
-    if study.link.spec.steer_lambda is None:
-        raise InputError(NONE)
-    return inputs.steered_by(study.link, study.link.spec.steer_lambda)
+    return None if directions == "kernel" else inputs.steered_by(study.link)
 
 
 def _reading(

@@ -37,6 +37,7 @@ class World:
 PAIRS = ["--n-train", "24", "--n-val", "8", "--n-test", "8", "--truncation", "1", "--batch-size", "24"]
 EVALUATE = ["--shuffled-samples", "10", "--pictures", "4"]
 SWEEP = ["--samples", "1", "--steps", "3", "--picture-units", "2", "--picture-samples", "2", "--random-directions", "4"]
+LOCAL = ["--directions", "local", "--samples", "1", "--steps", "2", "--picture-units", "1", "--random-directions", "2"]
 COUNTERFACTUAL = ["--samples", "1", "--max-steps", "20", "--check-every", "5", "--start", "zero", "--pictures", "3"]
 
 ENCODE = ["--pictures", "4"]
@@ -134,6 +135,13 @@ def selection(world) -> str:
     """What is found in the sweep."""
     do("select", "--sweep", world.sweep, *SELECT, "--out", world.selection)
     return world.selection
+
+
+@pytest.fixture(scope="session")
+def local(world) -> str:
+    """A sweep along steps of every anchor alone."""
+    do("sweep", *world.linked, *LOCAL, "--motion", "none", "--batch-size", "24", "--out", world.local)
+    return world.local
 
 
 @pytest.fixture(scope="session")

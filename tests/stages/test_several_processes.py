@@ -19,6 +19,7 @@ from tests.stages.conftest import (
     COUNTERFACTUAL,
     ENCODE,
     EVALUATE,
+    LOCAL,
     NETWORK,
     PAIRS,
     SCREEN,
@@ -71,6 +72,7 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
             ["link", "--pairs", pairs, "--out", link, "--method", "ridge", "--alphas", "0.1", "1", "10"],
             ["evaluate", *linked, "--out", folder / "evaluation", *EVALUATE],
             ["sweep", *linked, "--out", folder / "sweep", *SWEEP],
+            ["sweep", *linked, "--out", folder / "local", *LOCAL, "--motion", "none", "--batch-size", "24"],
             ["counterfactual", *linked, "--out", folder / "counterfactual", *COUNTERFACTUAL],
             ["segment", "--generator", world.generator, "--draw", "3", "--out", *pictures],
             ["report", "--pairs", pairs, "--link", link, "--out", folder / "report"],
@@ -96,6 +98,10 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
 def test_two_processes_give_the_numbers_of_one(world, together, kind):
     made, one = assert_same(together[0] / kind, getattr(world, kind), kind)
     assert made.manifest["device"]["count"] == 4 and made.manifest["weights"] == one.manifest["weights"]
+
+
+def test_two_processes_take_the_steps_of_one_in_every_sample(together, local):
+    assert_same(together[0] / "local", local, "sweep")
 
 
 @pytest.mark.parametrize("kind", ["encoding", "screening", "selection", "congruence"])

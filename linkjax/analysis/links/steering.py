@@ -175,8 +175,18 @@ def local(
       lam: λ.
     Returns: change of w per unit of activation, as `directions`.
     """
+    return directions(of_sample(axes, change, std), lam)
+
+
+def of_sample(
+    axes: Float[np.ndarray, "w_dim K"], change: Float[np.ndarray, "K units"], std: Float[np.ndarray, "units"]
+) -> Spectrum:
+    """The decomposition that gives one sample's directions of every λ; arguments as of `local`.
+
+    Its `r2` is the share of a unit's variance within classes that a change by the sample's slopes would account for.
+    """
     axes, change, std = (np.asarray(each, np.float64) for each in (axes, change, std))
-    return directions(spectrum(Within(np.inf, axes @ axes.T, change.T @ axes.T, std**2)), lam)
+    return spectrum(Within(np.inf, axes @ axes.T, change.T @ axes.T, std**2))
 
 
 def leading_axes(covariance: Float[np.ndarray, "w_dim w_dim"], share: float = 0.99) -> Float[np.ndarray, "w_dim K"]:

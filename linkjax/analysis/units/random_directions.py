@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from linkjax import numerics
 from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.links import steering
+from linkjax.analysis.units.shared_directions import without
 
 SPACES = ("r", "w")
 
@@ -128,7 +129,7 @@ def plan_walk(seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel
 
 def plan_steered_walk(
     seed: int, count: int, live: np.ndarray, swept: np.ndarray, steer: Float[np.ndarray, "K w_dim"],
-    of: steering.Spectrum, lam: float,
+    of: steering.Spectrum, lam: float, shared: Float[np.ndarray, "S w_dim"] | None = None,
 ) -> Walk:  # fmt: skip
     """As `plan_walk`, of directions that are made as steering directions are, and as long in Mahalanobis length.
 
@@ -136,11 +137,13 @@ def plan_steered_walk(
       live: which of all that may be swept moves at all, bool; where that are readouts of r, mixtures are of r's units.
       steer: change of w per activation, by row of the swept units.
       of, lam: what the steering directions came from.
+      shared: directions that are taken out of the random ones, as out of the units' own remainders; None: none.
     """
     count = count if len(swept) else 0
     units = len(of.std)
     drawn = draw_directions(seed, count, live if len(live) == units else of.std > 0, steer.shape[1])
-    rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w)).astype(np.float32)
+    rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w))
+    rows = (rows if shared is None else without(of, rows, shared)).astype(np.float32)
     taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
     return Walk(
         RandomDirections(np.zeros((0, len(live)), np.float32), rows),

@@ -51,10 +51,10 @@ _EFFECT_COLUMNS = (
 
 
 def against(directions: str) -> tuple[str, ...]:
-    """What effects are held against unless told otherwise, of units raised along "kernel" or "steer".
+    """What effects are held against unless told otherwise, of units raised along "kernel", or along other directions.
 
-    Along steering directions not against mixtures of units: these move what units share, and what a unit shares with
-    others is true of it too. `p_r` still tells whether it does more than they.
+    Along these not against mixtures of units: they move what units share, and what a unit shares with others is true of
+    it too. `p_r` still tells whether it does more than they.
     """
     return AGAINST if directions == "kernel" else ("sign", "w")
 

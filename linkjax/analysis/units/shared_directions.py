@@ -7,6 +7,7 @@ steps, about the origin, say once what is true of every unit that loads on them;
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from linkjax.analysis.links import steering
 from linkjax.errors import InputError
@@ -21,6 +22,21 @@ class Shared(NamedTuple):
     own_share: np.ndarray  # [units] of the squared length of its step that lies along none of them
     own: np.ndarray  # [units, w_dim] remainder per unit of activation, predicted own change 1; NaN where it has none
     own_length: np.ndarray  # [units] Mahalanobis length of the remainder's step of one σ
+
+
+def without(
+    of: steering.Spectrum, steps: Float[np.ndarray, "N w_dim"], directions: Float[np.ndarray, "K w_dim"]
+) -> Float[np.ndarray, "N w_dim"]:
+    """What is left of steps, in whitened w, beside shared directions; of Mahalanobis length 1, or 0 where nothing is.
+
+    Args:
+      directions: of `Shared`, of length 1 and uncorrelated.
+    """
+    along, whole = (np.asarray(each, np.float64) @ of.to_axes.T for each in (directions, steps))
+    rest = whole - whole @ along.T @ along
+    length = np.linalg.norm(rest, axis=1, keepdims=True)
+    sound = length > 1e-6 * np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-300)
+    return np.where(sound, rest / np.where(sound, length, 1.0), 0.0) @ of.to_w.T
 
 
 def shared_directions(

@@ -111,6 +111,7 @@ def swept_w(
     mode: Mode = "residual",
     directions: random_directions.RandomDirections | None = None,
     layers: Bool[Array, "num_ws"] | None = None,
+    along: Float[Array, "N w_dim"] | None = None,
 ) -> Float[Array, "N w_dim"] | Float[Array, "N num_ws w_dim"]:
     """Latents of anchors whose one unit is set to a value; r′ is r with r′[unit] = value.
 
@@ -123,6 +124,7 @@ def swept_w(
       unit: of r, or beyond: a random direction, as `random_directions` counts them.
       value: what the unit is set to; of a random direction how far to go along it.
       layers: rows of W+ that the step enters; the others keep, to the bit, what is there without it. None: all, as w.
+      along: change of w per activation, or length, by item, in place of the link's; in residual mode.
     Deviations from the original: it knows the absolute mode only, in which a sample falls back towards its class mean.
     """
     if mode not in ("residual", "absolute"):
@@ -130,6 +132,11 @@ def swept_w(
     units = r.shape[1]
     own = jnp.take_along_axis(r, jnp.minimum(unit, units - 1)[:, None], axis=1)[:, 0]
     step = jnp.where(unit < units, value - own, value)[:, None]
+    if along is not None:
+        if mode != "residual":
+            raise InputError(f"steps by item: expected mode residual, found {mode}")
+        moved = w + step * along
+        return moved if layers is None else _in_rows(layers, moved, w)
     kernel = getattr(link, "kernel", None)
     if kernel is None:
         along_r, along_w = random_directions.axes_of(directions, unit, units)
@@ -190,6 +197,7 @@ def sweep_step(
     directions: random_directions.RandomDirections | None = None,
     definitions: measurements.Definitions = "standard",
     layers: Bool[Array, "num_ws"] | None = None,
+    along: Float[Array, "N w_dim"] | None = None,
 ) -> SweepStep:
     """One batch of items through link, generator and classifier, in one compiled program.
 
@@ -205,9 +213,10 @@ def sweep_step(
       directions: random ones, which units beyond those of r name (see `swept_w`).
       definitions: of the metrics, see `measurements.measure`; static.
       layers: rows of W+ that steps enter (see `swept_w`).
+      along: steps by item, in place of the link's (see `swept_w`).
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
-    w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions, layers)
+    w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions, layers, along)
     drawn, encoded = parts.draw_and_classify(classifier, generator, segmenter, w)
     references = None if image_anchor is None else _unit_interval(image_anchor)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts

@@ -88,7 +88,7 @@
   /** What a unit is called, in the middle of a sentence and at its beginning: by number, a readout by its name. */
   Atlas.called = (unit) => Atlas.index.names ? Atlas.index.names[Atlas.rowOf(unit)] ?? `readout ${unit}` : `unit ${unit}`;
   Atlas.titled = (unit) => Atlas.index.names ? Atlas.called(unit) : `Unit ${unit}`;
-  Atlas.alongWords = (directions) => ({ steer: "steering directions", kernel: "the link’s kernel" })[directions] ?? directions;
+  Atlas.alongWords = (directions) => ({ steer: "steering directions", own: "their own part of these", local: "each sample’s own directions", kernel: "the link’s kernel" })[directions] ?? directions;
   Atlas.className = (label) => Atlas.index.class_names[label] ?? `class ${label}`;
 
   /** What free text is looked for in: what is true of the unit as a whole, and each of its findings. Lower case. */

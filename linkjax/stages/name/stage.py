@@ -95,6 +95,11 @@ def _raised(
     Raises: InputError if the sweep does not hold what is needed, or the anchors are others.
     """
     made = swept.manifest["config"]
+    if made.get("directions") == "local":
+        raise InputError(
+            f"the sweep in {config.sweep} raised each unit by another step in every sample, and names are of one step; "
+            "sweep along --directions steer"
+        )
     if "random_step" not in data:
         why = "has no random directions" if not made.get("random_directions") else "is of an older linkjax"
         raise InputError(f"the sweep in {config.sweep} {why}, so no name can be tested; make it again with them")

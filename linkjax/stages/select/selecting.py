@@ -19,7 +19,6 @@ from linkjax.analysis.units import (
     redundancy,
     selection,
     selectivity,
-    shared_directions,
 )
 from linkjax.devices import parallel
 from linkjax.devices.progress import progress
@@ -278,7 +277,7 @@ class Selecting:
         """What the directions of all units have in common, and how much of each is its own; of steering directions."""
         if self.steered is None:
             return {}
-        found, put, units = shared_directions.shared_directions(*self.steered), self.writer.put, self.units
+        found, put, units = inputs.shared(self.steered), self.writer.put, self.units
         text = "direction that many units share, of Mahalanobis length 1"
         put("shared_direction", ("shared", "w"), found.directions.astype(np.float32), long_name=text)
         put("shared_share", ("shared",), found.share, long_name="of the squared lengths of all units' steps")

@@ -38,7 +38,7 @@ def run(config: Config) -> None:
         along, steered = Steps(jnp.asarray(swept.read(data, "steer"))), None
     else:
         along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
-        steered = inputs.steered(link) if inputs.directions_of(swept) == "steer" else None
+        steered = None if inputs.directions_of(swept) == "kernel" else inputs.steered(link)
     names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
     if config.query is not None:  # a typing error need not wait for the work
         selection.check(config.query, names[0], names[1])

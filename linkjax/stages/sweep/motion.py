@@ -26,8 +26,8 @@ def moved(
     """(anchor, unit, first value, last value) → the mean displacement of every part."""
     generator, _, link, segmenter, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    ends = [sweep.swept_w(link, w, r, items["unit"], items[name], mode, layers=anchors.get("layers"))
-            for name in ("low", "high")]  # fmt: skip
+    where = {"layers": anchors.get("layers"), "along": items.get("along")}
+    ends = [sweep.swept_w(link, w, r, items["unit"], items[name], mode, **where) for name in ("low", "high")]
     drawn = programs.draw_labelled((generator, segmenter), {"w": jnp.concatenate(ends)})
     first, last = ({name: jnp.split(each, 2)[end] for name, each in drawn.items()} for end in (0, 1))
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
@@ -64,7 +64,7 @@ def _where(fine: jax.Array, values: jax.Array) -> jax.Array:
 
 def over(
     models: Any, rows: np.ndarray, units: np.ndarray, values: np.ndarray, count: int, *, mode: sweep.Mode,
-    batch_size: int, on: Mesh,
+    batch_size: int, on: Mesh, along: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """`moved` for every pair of row and anchor: [rows, count, parts, 2].
 
@@ -74,10 +74,12 @@ def over(
       units, values: swept, and what each is set to [anchors, units, steps].
       count: of anchors.
       batch_size: pairs at once, a multiple of the device count; each is two images.
+      along: steps by anchor and row of the units swept, in place of the link's; None: the link's.
     """
     row, sample = (index.ravel() for index in np.meshgrid(rows, np.arange(count), indexing="ij"))
     ends = {"low": values[sample, row, 0], "high": values[sample, row, -1]}
     items = {"unit": units[row], "anchor": sample.astype(np.int32), **ends}
+    items |= {} if along is None else {"along": along[sample, row]}
     function, share = functools.partial(moved, mode=mode), share_of(models[0].spec.resolution)
     found = parallel.map_items(function, models, items, batch_size, on, share=share)
     return found.reshape(len(rows), count, *found.shape[1:])

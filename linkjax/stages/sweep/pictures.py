@@ -36,7 +36,7 @@ def choose(change: np.ndarray, dead: np.ndarray, samples: int, most_units: int, 
 
 def store(
     writer: artifacts.Writer, models: tuple[Any, ...], shown: Shown, units: np.ndarray, values: np.ndarray, *,
-    mode: sweep.Mode, batch_size: int, on: Mesh,
+    mode: sweep.Mode, batch_size: int, on: Mesh, along: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Draw the pictures again and store them.
 
@@ -44,6 +44,7 @@ def store(
       models: as `programs.draw_items` takes them, replicated on the mesh.
       units, values: swept, and what each is set to [anchors, units, steps].
       batch_size: images drawn at once, a multiple of the device count.
+      along: steps by anchor and row of the units swept, in place of the link's; None: the link's.
     Returns: what `programs.draw_labelled` gives, [units, samples, steps, ...]; nothing if there are no pictures.
     """
     steps = values.shape[2]
@@ -52,6 +53,7 @@ def store(
     if not len(row):
         return {}
     items = {"unit": units[row], "anchor": anchor, "value": values[anchor, row, step]}
+    items |= {} if along is None else {"along": along[anchor, row]}
     function = functools.partial(programs.swept, mode=mode)
     share = share_of(models[0].spec.resolution)
     w = parallel.map_items(function, models, items, batch_size, on, share=share)

@@ -18,14 +18,15 @@ def draw_items(
 ) -> dict[str, jax.Array]:
     """(anchor, unit, value) → what became of it; anchors are looked up on the device.
 
-    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all.
+    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all. Of local directions items
+    bring their steps, `along`.
     """
     generator, classifier, link, segmenter, directions, anchors = models
     w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
     unit, value = items["unit"], items["value"]
     step = sweep.sweep_step(
         generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions,
-        definitions=definitions, layers=anchors.get("layers"),
+        definitions=definitions, layers=anchors.get("layers"), along=items.get("along"),
     )  # fmt: skip
     logits = {} if step.logits is None else {"logits": step.logits}
     return {"r": step.r, "metrics": step.metrics, **logits}
@@ -37,7 +38,8 @@ def swept(
     """(anchor, unit, value) → w."""
     _, _, link, _, _, anchors = models
     w, r = (anchors[name][items["anchor"]] for name in ("w", "r"))
-    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode, layers=anchors.get("layers"))
+    layers, along = anchors.get("layers"), items.get("along")
+    return sweep.swept_w(link, w, r, items["unit"], items["value"], mode, layers=layers, along=along)
 
 
 def draw_labelled(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:

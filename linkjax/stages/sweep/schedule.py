@@ -18,7 +18,7 @@ from linkjax.devices.progress import progress
 from linkjax.ops.chunked import share_of
 from linkjax.report import sweep_summary
 from linkjax.stages import inputs, layers, readouts
-from linkjax.stages.sweep import arrays, chunks, motion, pictures, programs
+from linkjax.stages.sweep import arrays, chunks, local, motion, pictures, programs
 from linkjax.stages.sweep.settings import Config
 from linkjax.storage import artifacts
 
@@ -41,6 +41,7 @@ class Sweep:
         self.config, self.writer, self.units, self.screening = config, writer, units, screening
         self.reading = reading
         self.anchors, self.count = anchors, len(anchors["w"])
+        self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.mesh = parallel.mesh()
         self.classes = models[1].spec.num_classes
         segmenter = models[3]
@@ -49,34 +50,27 @@ class Sweep:
         self.ranges = sweep.robust_range(jnp.asarray(trained[0]["r"]), config.low, config.high)
         # A unit that does not vary within classes has no direction, and is not swept either.
         still = np.zeros(len(units), bool)
-        if config.directions == "steer":
+        if config.directions != "kernel":
             still = ~np.any(np.asarray(models[2].kernel[...]), axis=1)[units]
+        on_device: dict[str, Any] = {}
+        if config.layers is not None:
+            on_device["layers"] = layers.mask(config.layers, models[0].spec)
+        self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
+        self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
+        self.local = None
+        if config.directions == "local" and steered is not None:
+            self.local = self._local(models, steered, on_device.get("layers"))
         self._ask(trained[1])
         # A unit that varies in none of the anchors' classes has nowhere to go.
         still |= (self.values == self.values[:, :, :1]).all(axis=(0, 2))
         self.dead = np.asarray(self.ranges.dead)[units] | still
-        self.tally = finite.Tally(config.nonfinite, "swept images", ("class", "sample", "unit"))
         self.ranks = min(config.side_effects, len(self.ranges.std))
         live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)
-        kernel = random_directions.unit_directions(models[2], self.anchors["r"], units, std)
-        self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
-        moving = ~np.asarray(self.ranges.dead)
-        walked = (config.seed, config.random_directions, moving, live, kernel)
-        if steered is None:
-            self.step_mahalanobis, self.walk = None, random_directions.plan_walk(*walked)
-        else:
-            self.step_mahalanobis = std[units] * steering.mahalanobis(steered[0], kernel)
-            self.walk = random_directions.plan_steered_walk(*walked, *steered)
-        rows = getattr(models[2], "kernel", None)
-        self.random_step = random_directions.steps_in_w(self.walk, None if rows is None else np.asarray(rows[...]))
-        self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
-        self.few = self.size or self.mesh.size  # anchors and pictures are not worth a program that is measured first
+        self._plan_steps(models[2], live, std, steered)
         self.share = share_of(models[0].spec.resolution)
         self._draw_anchors(models[0], segmenter)
-        on_device = {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
-        if config.layers is not None:
-            on_device["layers"] = layers.mask(config.layers, models[0].spec)
-        directions = self.walk.directions if len(self.walk.taken) else None
+        on_device |= {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
+        directions = self.walk.directions if len(self.walk.taken) and self.local is None else None
         read = (*models[:2], sweep.steps_of(models[2], config.mode), models[3])
         self.models = parallel.replicate((*read, directions, on_device), self.mesh)
         if not self.size:
@@ -89,6 +83,37 @@ class Sweep:
         self.together = writer.done("directions per chunk") or max(1, min(whole, len(self.walk.taken)))
         writer.mark("directions per chunk", self.together)
 
+    def _local(self, models: Any, steered: Any, rows: np.ndarray | None) -> local.Local:
+        """Steps of every anchor, from its slopes; those whose slopes are not finite are counted and have none."""
+        axes = steering.leading_axes(steered[0].to_w @ steered[0].to_w.T, self.config.local_share)
+        seen = models[1] if self.reading is None else models[1].classifier
+        change = local.slopes((models[0], seen), self.anchors["w"], axes, rows, self.few, self.mesh)
+        labels, ids = self.anchors["label"], self.anchors["sample_id"]
+        self.tally.add(finite.note(finite.rows(change), labels, ids, np.full(len(ids), "slopes")))
+        return local.solve(steered, axes, change, self.units, self.reading)
+
+    def _plan_steps(self, link: Any, live: np.ndarray, std: np.ndarray, steered: Any) -> None:
+        """How long the units' steps are, and the random directions beside them."""
+        config, units, moving = self.config, self.units, ~np.asarray(self.ranges.dead)
+        drawn = (config.seed, config.random_directions, moving, live)
+        self.step_mahalanobis = self.walked = self.random_step = None
+        if self.local is not None:
+            each = np.where(self.local.known, np.linalg.norm(self.local.steer, axis=2), np.nan)
+            self.step_w = std[units] * finite.finite_mean(each)
+            self.step_mahalanobis = std[units] * self.local.mean_length
+            self.walk, self.walked = local.plan_walk(*drawn, self.local)
+            return
+        kernel = random_directions.unit_directions(link, self.anchors["r"], units, std)
+        self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
+        if steered is None:
+            self.walk = random_directions.plan_walk(*drawn, kernel)
+        else:
+            self.step_mahalanobis = std[units] * steering.mahalanobis(steered[0], kernel)
+            common = inputs.shared(steered).directions if config.directions == "own" else None
+            self.walk = random_directions.plan_steered_walk(*drawn, kernel, *steered, shared=common)
+        rows = getattr(link, "kernel", None)
+        self.random_step = random_directions.steps_in_w(self.walk, None if rows is None else np.asarray(rows[...]))
+
     def _ask(self, trained: dict[str, np.ndarray]) -> None:
         """What each unit is set to around each anchor, [anchors, units, steps], and how far that is off range."""
         config, units, labels = self.config, self.units, self.anchors["label"]
@@ -100,6 +125,8 @@ class Sweep:
         else:
             ends = asked.Ends(*(np.broadcast_to(end, own.shape) for end in over_all))
             self.values = asked.values_over(ends, config.steps)
+        if self.local is not None:  # a unit stays where an anchor has no step for it
+            self.values = np.where(self.local.known[..., None], self.values, own[..., None]).astype(np.float32)
         self.off_range = sweep.off_range(self.values, own, r, trained["label"], labels)
 
     def _fitting_size(self, live: np.ndarray) -> int:
@@ -151,7 +178,8 @@ class Sweep:
     def _swept(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The items of some units: all anchors and steps."""
         row, anchor, step = self._grid(len(rows))
-        return {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[anchor, rows[row], step]}
+        found = {"unit": self.units[rows][row], "anchor": anchor, "value": self.values[anchor, rows[row], step]}
+        return found if self.local is None else {**found, "along": self.local.steer[anchor, rows[row]]}
 
     def _store_swept(
         self, rows: np.ndarray, items: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]
@@ -201,6 +229,8 @@ class Sweep:
         own = self.anchors["r"][anchor, items["unit"]]
         items["value"] = ((items["value"] - own) * self.walk.length[rows][row]).astype(np.float32)
         items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
+        if self.walked is not None:
+            items["along"] = self.walked[anchor, rows[row]]
         return items
 
     def _store_walked(self, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -220,7 +250,7 @@ class Sweep:
         pairs = parallel.round_up(max(1, self.size // 2), self.mesh)  # of images
         found = motion.over(
             self.models, rows, self.units, self.values, self.count, mode=self.config.mode, batch_size=pairs,
-            on=self.mesh,
+            on=self.mesh, along=None if self.local is None else self.local.steer,
         )  # fmt: skip
         arrays.put_rows(self.writer.group["motion"], rows, found.swapaxes(0, 1), axis=1)
         advance(2 * len(rows) * self.count)
@@ -248,14 +278,18 @@ class Sweep:
         put("off_range", ("unit",), self.off_range, long_name="share of asked values its class never shows in training")
         put("caution", ("unit",), cautions, meanings="1 mostly off range, 2 fidelity surely outside 0.5 … 1.5, 3 both")
         put("step_w", ("unit",), self.step_w.astype(np.float32), long_name="length of the step in W per σ of the unit")
+        if self.local is not None:
+            text = "change of w per unit of activation, of each sample; zeros where it has no step for the unit"
+            put("local_steer", ("sample", "unit", "w"), self.local.steer, long_name=text)
         if self.step_mahalanobis is not None:
             text = "length of the step per σ of the unit, in standard deviations of w within classes"
             put("step_mahalanobis", ("unit",), self.step_mahalanobis.astype(np.float32), long_name=text)
         if len(self.walk.taken):
             put("random_space", ("direction",), self.walk.space, meanings="0 r, 1 W")
             put("random_unit", ("direction",), self.units[self.walk.taken], long_name="unit whose steps it takes")
-            text = "change of w along a random direction, per activation of the unit whose steps it takes"
-            put("random_step", ("direction", "w"), self.random_step, long_name=text)
+            if self.random_step is not None:
+                text = "change of w along a random direction, per activation of the unit whose steps it takes"
+                put("random_step", ("direction", "w"), self.random_step, long_name=text)
         predicted = self._predicted()
         if predicted is not None:
             put("predicted", ("unit", "part", "metric"), predicted, long_name="effect by the screening, per σ")
@@ -267,7 +301,7 @@ class Sweep:
         shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
         made = pictures.store(
             self.writer, self.models, shown, self.units, self.values, mode=self.config.mode, batch_size=self.few,
-            on=self.mesh,
+            on=self.mesh, along=None if self.local is None else self.local.steer,
         )  # fmt: skip
         if made and self.config.motion != "none":
             motion.store_pictures(self.writer, made, len(self.parts) - 1, self.few, self.mesh)
@@ -278,11 +312,13 @@ class Sweep:
         live = ~self.dead
         drawn += int(live.sum()) * self.count * (self.config.steps + 2 * all_moved)
         drawn += len(self.walk.taken) * self.count * self.config.steps + self.count
+        drawn += 0 if self.local is None else 2 * self.local.axes.shape[1] * self.count
         summary = {
             "mode": self.config.mode,
             "directions": self.config.directions,
             "range": self.config.range,
             "layers": self.config.layers,
+            **({} if self.local is None else self.local.summary()),
             "steps": self.config.steps,
             "samples": self.count,
             "units": len(self.units),

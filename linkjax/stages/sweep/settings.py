@@ -9,7 +9,7 @@ from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import asked
 from linkjax.config import PathName, PathOrWord, positive
 from linkjax.errors import InputError
-from linkjax.models.link import Directions
+from linkjax.models.link import SweepDirections
 from linkjax.stages import Facts, Workload, inputs, readouts
 from linkjax.stages.sweep import chunks
 
@@ -65,9 +65,13 @@ class Config:
     """Percentile it ends at (paper: the maximum)."""
     definitions: measurements.Definitions = "standard"
     """Of luminance and entropy: "original" is the original program's (a third of the grey; entropy within 5 pixels)."""
-    directions: Directions = "steer"
-    """Steps in W that raise units: `steer`, which raise a unit by what was asked as far as w determines it, or the
-    link's kernel (the paper's); see docs/directions.md."""
+    directions: SweepDirections = "steer"
+    """Steps in W that raise units: `steer`, which raise a unit by what was asked as far as w determines it; `own`, what
+    is left of these without what many units share; `local`, of every anchor its own, from its slopes of r; or the
+    link's kernel (the paper's). See docs/directions.md."""
+    local_share: float = 0.99
+    """Of local directions: slopes are measured along as many principal directions of w as have this share of its
+    variance within classes, 0 … 1; twice as many images an anchor."""
     layers: str | None = None
     """Rows of W+ that a step enters, one for the generator's input and one a layer: 0-9, or coarse, middle, fine by
     sampling rate, joined by commas; the others are the anchor's own. None: all."""
@@ -100,8 +104,17 @@ class Config:
             raise InputError(f"units: expected one or more different units, found {list(self.units)}")
         if self.encoding is not None and self.split != "test":
             raise InputError("split, encoding: photographs are of no split; leave one of them out")
-        if self.readouts and self.directions == "kernel":
-            raise InputError(readouts.NO_KERNEL)
+        if self.readouts and self.directions in readouts.NOT_ALONG:
+            raise InputError(readouts.NOT_ALONG[self.directions])
+        if not 0 < self.local_share <= 1:
+            raise InputError(f"local-share: expected a share above 0 and at most 1, found {self.local_share}")
+        if self.directions == "local" and self.mode == "absolute":
+            raise InputError("directions local: they start at the anchor's own w; leave --mode absolute out")
+        if self.directions == "local" and self.screening is not None:
+            raise InputError(
+                "directions local: a screening has one step of a unit for all samples; leave --screening out, or take "
+                "--directions steer"
+            )
         if self.readouts and self.mode == "absolute":
             raise InputError("readouts: the link predicts w from all units, not from them; leave --mode absolute out")
         if self.layers is not None and self.screening is not None:
@@ -128,11 +141,14 @@ def workload(config: Config, facts: Facts) -> Workload:
     batch = chunks.batch_on_cpu(facts.generator.resolution) if config.batch_size == "auto" else config.batch_size
     anchors = config.samples * classes
     images = (units + 2 * config.random_directions) * anchors * config.steps + anchors
+    local = config.directions == "local"
+    images += local * 2 * facts.generator.w_dim * anchors  # at most: the plan does not know w's covariance
     # A segmenter is opened when the stage runs: its parts are not known here, and ten is a usual number.
     outputs = (11 * len(measurements.METRICS) if config.segmenter else len(measurements.IMAGE_METRICS)) + 1
     shown = config.picture_units * config.picture_samples * config.steps
     moved = 2 * units * anchors * (config.motion == "all")
     disk = 4 * (images * outputs + units * (responding + classifier.num_classes))
+    disk += 4 * local * anchors * units * facts.generator.w_dim
     sums = 8 * anchors * (responding + classifier.num_classes + outputs)
     return Workload(
         images + shown + moved,

@@ -23,7 +23,7 @@ def run(config: Config) -> None:
     raising = inputs.raising(link, config.link, config.directions)
     if config.layers is not None:  # a typing error need not wait for the work
         layers.mask(config.layers, generator.model.spec)
-    steered = inputs.steered(link) if config.directions == "steer" else None
+    steered = None if config.directions == "kernel" else inputs.steered(link)
     named = inputs.readouts(config.readouts, classifier, link, pairs) if config.readouts else None
     units = inputs.units(config.units, pairs.summary["units"] if named is None else len(named.names))
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
