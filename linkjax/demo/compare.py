@@ -58,7 +58,7 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
             ("selection", (config.kernel_selection, config.selection)),
         )
     )
-    units = sweeps["kernel"].read(sweeps["kernel"].open(), "unit")
+    units = sweeps["kernel"].read("unit")
     made_from = {f"sweep {name}": sweep.id for name, sweep in sweeps.items()}
     steer = sweeps["steer"]
     weights: dict[str, str] = {"generator": steer.manifest["weights"]["generator"]}
@@ -85,9 +85,8 @@ def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
 
 def _of(sweep: artifacts.Artifact, name: str, units: np.ndarray) -> np.ndarray:
     """An array of a sweep or a selection, of some units."""
-    data = sweep.open()
-    place = {int(unit): row for row, unit in enumerate(sweep.read(data, "unit"))}
-    return sweep.read(data, name)[[place[int(unit)] for unit in units]].astype(np.float64)
+    place = {int(unit): row for row, unit in enumerate(sweep.read("unit"))}
+    return sweep.read(name)[[place[int(unit)] for unit in units]].astype(np.float64)
 
 
 def _figures(
@@ -114,8 +113,7 @@ def _figures(
 
 def _strongest(selection: artifacts.Artifact, units: np.ndarray, most: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Which of the units to show, and their effects: `effect_sd` and whether each is `significant`."""
-    data = selection.open()
-    spread = selection.read(data, "spread").astype(np.float64)
+    spread = selection.read("spread").astype(np.float64)
     effect = _of(selection, "effect", units) / np.where(spread > 0, spread, np.nan)
     significant = np.nan_to_num(_of(selection, "q", units), nan=1.0) <= selection.summary["fdr"]
     size = np.nan_to_num(np.abs(effect))

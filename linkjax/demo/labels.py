@@ -21,8 +21,7 @@ def write_masks(pictures: Path, out: Path, count: int) -> None:
       count: how many of the pictures to label.
     """
     drawn = artifacts.Artifact(pictures, "pictures")
-    data = drawn.open()
-    label, sample_id = (drawn.read(data, name)[:count] for name in ("label", "sample_id"))
+    label, sample_id = (drawn.read(name)[:count] for name in ("label", "sample_id"))
     z = named_latents(drawn.manifest["config"]["seed"], label, sample_id, Z_DIM)
     labels = world.render_all(np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))).labels
     with artifacts.whole_folder(out) as folder:

@@ -36,9 +36,8 @@ class Config:
 def run(config: Config, rows: Sequence[dict[str, Any]]) -> None:
     """Write the link with the oracle's directions in place of its own."""
     pairs = artifacts.Artifact(Path(config.pairs), "pairs")
-    data = pairs.open()
     start, stop = pairs.summary["splits"]["train"]
-    w, label, sample = (pairs.read(data, name, slice(start, stop)) for name in ("w", "label", "sample_id"))
+    w, label, sample = (pairs.read(name, slice(start, stop)) for name in ("w", "label", "sample_id"))
     z = named_latents(pairs.manifest["config"]["seed"], label, sample, Z_DIM)
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))
     link, manifest = loading.load_with_manifest(config.link, ("link",))

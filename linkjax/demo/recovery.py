@@ -95,7 +95,7 @@ def _read(
 ) -> _Swept:
     data = sweep.open()
     names = ("unit", "flag", "label", "sample_id", "baseline", "fidelity", "response", "effect", "unit_std")
-    read = {name: sweep.read(data, name) for name in names}
+    read = {name: sweep.read(name) for name in names}
     live = read["flag"] == 0
     units, values = read["unit"][live], read_asked(sweep, data, live)
     z = named_latents(pairs.manifest["config"]["seed"], read["label"], read["sample_id"], Z_DIM)
@@ -135,15 +135,13 @@ def recover(
     lam = None if directions == "kernel" else link.spec.steer_lambda
     swept = _read(sweep, pairs, rows, lam)
     units, told = swept.unit, [rows[unit] for unit in swept.unit]
-    chosen = selection.open()
-    live = np.isin(selection.read(chosen, "unit"), units)
-    found, q = (selection.read(chosen, name)[live].astype(np.float64) for name in ("effect", "q"))
+    live = np.isin(selection.read("unit"), units)
+    found, q = (selection.read(name)[live].astype(np.float64) for name in ("effect", "q"))
     spread = measurements.spread(swept.baseline, tuple(measurements.METRICS))
     area = _areas(swept)
     side = _other_units(swept.response, units, rows)
     start, stop = pairs.summary["splits"]["train"]
-    pair_data = pairs.open()
-    w_train, r_train, labels = (pairs.read(pair_data, name, slice(start, stop)) for name in ("w", "r", "label"))
+    w_train, r_train, labels = (pairs.read(name, slice(start, stop)) for name in ("w", "r", "label"))
     reading = stability.read_pairs(w_train, r_train, labels)
     along = np.asarray(inputs.raised(link, directions).kernel[...])
     predicted = stability.diluted_fidelity(along, reading)[units]
@@ -154,7 +152,7 @@ def recover(
     return {
         **score.score(told, swept.truth, found, spread, area, swept.fidelity, side, predicted, swept.true_fidelity),
         **score.significance(told, swept.truth, found, spread, q, selection.summary["fdr"]),
-        **score.doubles(told, selection.read(chosen, "cluster")[live]),
+        **score.doubles(told, selection.read("cluster")[live]),
         **known,
         "directions": directions,
         "lambda": lam,

@@ -102,7 +102,7 @@ class Source:
                 f"{', '.join(map(str, data[name].dims))}; make this {self.kind} again with this linkjax"
             )
         assert self._artifact is not None
-        return self._artifact.read(data, name, rows)
+        return self._artifact.read(name, rows)
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Names of an array's dimensions."""

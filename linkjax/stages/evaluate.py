@@ -220,7 +220,7 @@ class Evaluation:
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
         """Some of the test samples, by their numbers here or a slice of them."""
-        return self.pairs.read(self.data, name, self.test[rows])
+        return self.pairs.read(name, self.test[rows])
 
     def _training_means(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean w, mean r, and mean w of each class [classes, w_dim], over the training split."""
@@ -228,10 +228,10 @@ class Evaluation:
         means, total = evaluation.empty_class_means(len(labels), self.w_dim), np.zeros(self.units)
         for block in _blocks(slice(0, len(self.train)), _ROWS):
             rows = self.train[block]
-            label = np.array([position[each] for each in self.pairs.read(self.data, "label", rows).tolist()], np.int32)
-            w, mask = _padded(self.pairs.read(self.data, "w", rows), _ROWS)
+            label = np.array([position[each] for each in self.pairs.read("label", rows).tolist()], np.int32)
+            w, mask = _padded(self.pairs.read("w", rows), _ROWS)
             means = evaluation.add_class_means(means, w, _padded(label, _ROWS)[0], mask)
-            total += self.pairs.read(self.data, "r", rows).sum(axis=0, dtype=np.float64)
+            total += self.pairs.read("r", rows).sum(axis=0, dtype=np.float64)
         count, class_w = np.asarray(means.count), evaluation.class_means(means)
         mean_w = (np.asarray(means.total).sum(axis=0) / count.sum()).astype(np.float32)
         return mean_w, (total / count.sum()).astype(np.float32), class_w.astype(np.float32)
@@ -241,10 +241,10 @@ class Evaluation:
         rows = self.train
         if len(rows) > _SHUFFLED_ROWS:  # they lie class by class: take them evenly
             rows = rows[np.linspace(0, len(rows) - 1, _SHUFFLED_ROWS).astype(int)]
-        w = self.pairs.read(self.data, "w", rows)[np.random.default_rng(self.config.seed).permutation(len(rows))]
+        w = self.pairs.read("w", rows)[np.random.default_rng(self.config.seed).permutation(len(rows))]
         total, block = moments.empty(self.units, self.w_dim), min(_ROWS, len(rows))
         for start in range(0, len(rows), block):
-            r, mask = _padded(self.pairs.read(self.data, "r", rows[start : start + block]), block)
+            r, mask = _padded(self.pairs.read("r", rows[start : start + block]), block)
             total = moments.update(total, r, _padded(w[start : start + block], block)[0], mask)
         method = self.method["method"] if self.method["method"] != "mlp" else "ols"
         spec = self.link.spec

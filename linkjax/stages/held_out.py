@@ -43,8 +43,7 @@ def read_samples(pairs: artifacts.Artifact, most: int, classes: tuple[int, ...] 
             "make pairs with a larger --n-test"
         )
     rows = np.concatenate([np.arange(group["first_row"], group["first_row"] + each) for group in groups])
-    data = pairs.open()
-    r, w, ids = (pairs.read(data, name, rows).reshape(len(groups), each, -1) for name in ("r", "w", "sample_id"))
+    r, w, ids = (pairs.read(name, rows).reshape(len(groups), each, -1) for name in ("r", "w", "sample_id"))
     label = np.array([group["label"] for group in groups], np.int32)
     ids, names = ids[..., 0], np.repeat(label, each)
     left_out = finite.note(finite.rows(*(x.reshape(len(names), -1) for x in (r, w))), names, ids.ravel())

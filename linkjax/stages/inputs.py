@@ -280,7 +280,7 @@ def screening(
 def candidates(screened: artifacts.Artifact, among: np.ndarray, count: int) -> np.ndarray:
     """The `count` units of strongest screened effect among some: of live ones, over all parts and metrics."""
     data = screened.open()
-    effect, error, baseline, flag = (screened.read(data, name) for name in ("effect", "effect_se", "baseline", "flag"))
+    effect, error, baseline, flag = (screened.read(name) for name in ("effect", "effect_se", "baseline", "flag"))
     spread = measurements.spread(baseline, artifacts.names(data, "metric"))
     return strongest_units(effect, spread, np.isin(np.arange(len(effect)), among) & (flag == 0), count, error)
 
@@ -294,16 +294,15 @@ def first_photographs(
 
     Raises: InputError if none was seen as one of `classes`.
     """
-    data = of.open()
-    seen = of.read(data, "prediction")[:, 0]
-    usable = (of.read(data, "flag") == 0) & np.isfinite(of.read(data, "distance"))
+    seen = of.read("prediction")[:, 0]
+    usable = (of.read("flag") == 0) & np.isfinite(of.read("distance"))
     wanted = np.unique(seen[usable]) if classes is None else classes
     rows = np.concatenate([np.flatnonzero(usable & (seen == label))[:count] for label in wanted]).astype(np.int64)
     if not len(rows):
         raise InputError(
             f"expected photographs seen as class {list(wanted)[:10]} in {of.path}, found none; ask for other classes"
         )
-    found = {name: of.read(data, name, rows) for name in ("w", "r")}
+    found = {name: of.read(name, rows) for name in ("w", "r")}
     return {**found, "label": seen[rows], "sample_id": rows, "prediction": seen[rows]}
 
 
@@ -339,7 +338,7 @@ def spread_rows(
     """At most `most` rows of a split, of some classes or all, evenly spread over it (rows lie class by class)."""
     among = rows_of(pairs, split, labels)
     chosen = np.unique(np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int))
-    return pairs.read(pairs.open(), name, among[chosen])
+    return pairs.read(name, among[chosen])
 
 
 def rows_of_anchors(
@@ -375,5 +374,4 @@ def first_of_each_class(
             f"ask for fewer, or make pairs with a larger --n-{split}"
         )
     rows = np.concatenate([np.arange(group["first_row"], group["first_row"] + count) for group in groups])
-    data = pairs.open()
-    return {name: pairs.read(data, name, rows) for name in ("w", "r", "label", "sample_id", "prediction")}
+    return {name: pairs.read(name, rows) for name in ("w", "r", "label", "sample_id", "prediction")}

@@ -91,10 +91,9 @@ def fitting(pairs: artifacts.Artifact, wanted: int) -> int:
 
 def read(pairs: artifacts.Artifact, wanted: Sequence[Range]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """r and w of block after block; the next one is read, by a thread, while the caller works on the last."""
-    data = pairs.open()
 
     def one(block: Range) -> tuple[np.ndarray, np.ndarray]:
-        return pairs.read(data, "r", slice(*block)), pairs.read(data, "w", slice(*block))
+        return pairs.read("r", slice(*block)), pairs.read("w", slice(*block))
 
     with ThreadPoolExecutor(1) as reader:
         ahead = None
@@ -112,10 +111,10 @@ def refuse_nonfinite(pairs: artifacts.Artifact, split: str, ranges: Sequence[Ran
 
     Raises: InputError with how many rows hold NaN or infinite values, and the class and sample id of the first.
     """
-    data, tally = pairs.open(), finite.Tally("exclude", f"{split} pairs")
+    tally = finite.Tally("exclude", f"{split} pairs")
     wanted = blocks(ranges, fitting(pairs, size))
     for block, (r, w) in zip(wanted, read(pairs, wanted), strict=True):
-        names = (pairs.read(data, name, slice(*block)) for name in ("label", "sample_id"))
+        names = (pairs.read(name, slice(*block)) for name in ("label", "sample_id"))
         tally.add(finite.note(finite.rows(r, w), *names))
     if tally.count:
         raise InputError(f"{tally.sentence()}; make {pairs.path} again, or leave their classes out with --classes")

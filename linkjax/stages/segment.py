@@ -204,7 +204,7 @@ def _train(config: Config, claim: Claim) -> None:
     artifacts.check_precision(pictures.manifest, inputs.drawn_in(generator), f"the pictures in {config.images}")
     stems = [_stem(number) for number in range(pictures.summary["pictures"])]
     read = masks.read(Path(config.masks), stems, generator.model.spec.resolution, config.part_names)
-    w, rows = pictures.read(pictures.open(), "w"), np.array([stems.index(stem) for stem in read.labels])
+    w, rows = pictures.read("w"), np.array([stems.index(stem) for stem in read.labels])
     labels, job = np.stack(list(read.labels.values())), _job(config, generator.model.spec, read.part_names)
     labelled = np.array(list(read.labels))
 

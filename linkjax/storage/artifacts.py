@@ -11,6 +11,7 @@ and the notes go only after the folder has its name.
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -79,11 +80,16 @@ class Artifact:
                 self._check_whole(str(name))
         return found
 
-    def read(self, dataset: xr.Dataset, name: str, rows: Any = slice(None)) -> np.ndarray:
+    @functools.cached_property
+    def _opened(self) -> xr.Dataset:
+        return self.open()
+
+    def read(self, name: str, rows: Any = slice(None)) -> np.ndarray:
         """Rows of one array in memory.
 
         Raises: InputError if a chunk is damaged or missing.
         """
+        dataset = self._opened
         if name not in dataset and name in self.manifest.get("chunks", {}):
             raise InputError(f"{self.path}: the array '{name}' is missing; make it again")
         try:

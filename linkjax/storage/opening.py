@@ -66,7 +66,7 @@ def _of_samples(artifact: artifacts.Artifact, dataset: xr.Dataset) -> dict[str, 
     if "splits" in artifact.summary:
         found["split"] = splits(artifact.summary["splits"], dataset.sizes["sample"])
     if "label" in dataset and dataset["label"].dims == ("sample",):
-        label, place = np.unique(artifact.read(dataset, "label"), return_inverse=True)
+        label, place = np.unique(artifact.read("label"), return_inverse=True)
         kind = artifact.manifest["kind"]
         seen = kind in ("encoding", "counterfactual") or "encoding" in (artifact.manifest.get("inputs") or {})
         known = coordinates.known_names(artifact.summary, "seen" if seen else "class")
@@ -74,7 +74,7 @@ def _of_samples(artifact: artifacts.Artifact, dataset: xr.Dataset) -> dict[str, 
             known[-1] = ""
         found["class_of"] = coordinates.text(coordinates.called(label.tolist(), known))[place]
     if "method_of" in dataset:
-        found["method_of"] = dataset["method"].values[artifact.read(dataset, "method_of")]
+        found["method_of"] = dataset["method"].values[artifact.read("method_of")]
     return found
 
 

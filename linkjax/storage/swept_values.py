@@ -27,5 +27,5 @@ def read_asked(made: Artifact, data: Any, rows: Any = slice(None)) -> np.ndarray
             f"{made.path}: expected 'value' by {', '.join(_DIMS)}, found it by {', '.join(map(str, dims))}; make this "
             "sweep again with this linkjax"
         )
-    stored = made.read(data, "value", (slice(None), rows) if len(dims) == 3 else rows)
+    stored = made.read("value", (slice(None), rows) if len(dims) == 3 else rows)
     return asked.by_sample(stored, data.sizes["sample"])

@@ -152,7 +152,7 @@ def make_beside(folder: Path, units: int, share: float = 0.3) -> None:
         with artifacts.Writer(folder / f"{kind}-kernel", kind, config, WEIGHTS, inputs | kernel) as writer:
             _names(writer, units, parts, metrics)
             for name in data.data_vars:
-                values, dims = source.read(data, name), data[name].dims
+                values, dims = source.read(name), data[name].dims
                 if "unit" in dims:
                     values = np.take(values, np.arange(units), axis=dims.index("unit"))
                 if name in ("effect", "low", "high", "fidelity"):
@@ -184,7 +184,7 @@ def make_compared(folder: Path, units: int, seed: int = 0) -> None:
 def make_names(folder: Path, seed: int = 0) -> None:
     """Write names of the run's units: every fourth is called by one word of a list, the others by none."""
     swept, rng = artifacts.Artifact(folder / "sweep", "sweep"), np.random.default_rng(seed)
-    unit = swept.read(swept.open(), "unit")
+    unit = swept.read("unit")
     words, count = ("long legs", "short legs", "a red coat", "a dark coat", "a round <b>nose</b>", "grass"), len(unit)
     config = naming.Config(out="names", sweep="sweep", embedder="embedder")
     with artifacts.Writer(folder / "names", "names", config, {"embedder": "e5" * 32}, {"sweep": swept.id}) as writer:

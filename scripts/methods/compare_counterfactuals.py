@@ -75,8 +75,7 @@ def demo(folder: Path) -> dict[str, Any]:
         _stage("counterfactual", *shared, *flags, "--out", out)
         seconds[name] = time.perf_counter() - start
         made = artifacts.Artifact(out, "counterfactual")
-        data = made.open()
-        found[name] = {key: made.read(data, key) for key in ("outcome", *_SHOWN)}
+        found[name] = {key: made.read(key) for key in ("outcome", *_SHOWN)}
         numbers, along = made.summary["methods"][0], made.summary["paths"][0]
         rows.append({**along, **numbers, "method": name, "seconds": round(seconds[name], 1)})
     return {"searches": len(found["original"]["outcome"]), "rows": rows, "image against head": _paired(found)}

@@ -41,9 +41,8 @@ def made_pairs(folder: Path, classifier: str, counts: tuple[int, int, int]) -> d
     if command(["pairs", *models, *classes, *sizes, "--out", str(folder)]):
         raise SystemExit("no pairs")
     made = Artifact(folder, "pairs")
-    data = made.open()
     return {
-        split: {name: made.read(data, name, slice(*rows)) for name in ("r", "w", "label", "prediction")}
+        split: {name: made.read(name, slice(*rows)) for name in ("r", "w", "label", "prediction")}
         for split, rows in made.summary["splits"].items()
     }
 

@@ -30,8 +30,8 @@ def _effects(
     found = artifacts.Artifact(path, kind)
     data = found.open()
     prefix = "path_" if paths else ""
-    effect, unit = (found.read(data, prefix + name).astype(float) for name in ("effect", "unit"))
-    baseline = found.read(data, "baseline").astype(float)
+    effect, unit = (found.read(prefix + name).astype(float) for name in ("effect", "unit"))
+    baseline = found.read("baseline").astype(float)
     metrics = artifacts.names(data, "metric")
     return effect, measurements.spread(baseline, metrics), artifacts.names(data, "part"), metrics, unit
 

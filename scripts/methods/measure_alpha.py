@@ -40,7 +40,7 @@ from scripts.methods.measure_screening import chain, stage
 def halves(sweep: artifacts.Artifact) -> float:
     """Rank correlation of the effects on parts in the two halves of the anchors, in the metrics of a screening."""
     data = sweep.open()
-    read = {name: sweep.read(data, name) for name in ("measured", "unit", "unit_std", "baseline")}
+    read = {name: sweep.read(name) for name in ("measured", "unit", "unit_std", "baseline")}
     arrays = (read_asked(sweep, data), measurements.unwrapped(read["measured"], axis=2), read["unit_std"][read["unit"]])
     slopes = np.asarray(anchor_slopes(*map(jnp.asarray, arrays)), np.float64)
     columns = [artifacts.names(data, "metric").index(name) for name in screening.METRICS]
@@ -61,7 +61,7 @@ def measure(folder: Path, linked: dict[str, Any], alpha: float) -> dict[str, flo
     sweep = stage("sweep", folder / f"sweep-alpha-{name}", **with_link, **plain, **shared)
     screened = stage("screen", folder / f"screening-alpha-{name}", **with_link, **shared, batch_size=10)
     swept = artifacts.Artifact(sweep, "sweep")
-    fidelity = swept.read(swept.open(), "fidelity")
+    fidelity = swept.read("fidelity")
     pairs = artifacts.Artifact(Path(linked["pairs"]), "pairs")
     w, r, label = (inputs.spread_rows(pairs, each, "train", 16384) for each in ("w", "r", "label"))
     kernel = np.asarray(linkjax.load(link).kernel[...])

@@ -31,8 +31,8 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = artifacts.Artifact(arguments.pairs, "pairs")
     train, last = pairs.summary["splits"]["train"][1], pairs.summary["splits"]["val"][1]
-    data, random = pairs.open(), np.random.default_rng(0)
-    arrays = [pairs.read(data, name, slice(0, last)) for name in ("r", "w", "label")]
+    random = np.random.default_rng(0)
+    arrays = [pairs.read(name, slice(0, last)) for name in ("r", "w", "label")]
     now, then = Counter(), Counter()
     for _ in range(arguments.splits):
         order = random.permutation(last)

@@ -45,7 +45,7 @@ def measure(folder: Path, bundle: Bundle, linked: dict[str, Any], directions: st
         paths = {"sweep": str(sweep), "selection": str(selection)}
         recovery.run(recovery.Config(out=str(told), **paths, pairs=linked["pairs"], link=linked["link"]), bundle.units)
     of_truth = artifacts.Artifact(told, "recovery")
-    truth, unit = (of_truth.read(of_truth.open(), name) for name in ("truth", "unit"))
+    truth, unit = (of_truth.read(name) for name in ("truth", "unit"))
     swept, found, knowing = linkjax.open(sweep), {}, None
     if directions == "steer":
         knowing = linkjax.open(_known(folder, bundle, linked, {**plain, "samples": max(samples)}))

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
     sweep = artifacts.Artifact(arguments.sweep, "sweep")
-    baseline, label, sample = (sweep.read(sweep.open(), name) for name in ("baseline", "label", "sample_id"))
+    baseline, label, sample = (sweep.read(name) for name in ("baseline", "label", "sample_id"))
     z = named_latents(arguments.seed, label, sample, Z_DIM)
     factors = np.asarray(factors_of(jnp.asarray(z), jnp.asarray(label, jnp.int32)))
     spread = measurements.spread(baseline, tuple(measurements.METRICS))

@@ -134,7 +134,7 @@ def test_partners_in_other_classifiers_are_those_of_the_comparison(made, tmp_pat
     found = content(made / "atlas" / "data" / "index.js")["compared"]["vit"]
     stored = artifacts.Artifact(made / "run" / "compared", "side_by_side")
     for name in ("partner", "agreement", "low", "high", "kind", "mutual"):
-        np.testing.assert_array_equal(unpack(found[name]), stored.read(stored.open(), name)[:UNITS])
+        np.testing.assert_array_equal(unpack(found[name]), stored.read(name)[:UNITS])
     shutil.copytree(made / "run" / "compared", tmp_path / "other")
     told = manifest.read(tmp_path / "other")
     manifest.write(tmp_path / "other", {**told, "inputs": {"pairs": "0" * 64, "other_pairs_1": "1" * 64}})
@@ -144,7 +144,7 @@ def test_partners_in_other_classifiers_are_those_of_the_comparison(made, tmp_pat
 
 def test_examples_are_the_samples_in_which_a_unit_is_highest(made):
     pairs = artifacts.Artifact(made / "run" / "pairs", "pairs")
-    r, label = (pairs.read(pairs.open(), name) for name in ("r", "label"))
+    r, label = (pairs.read(name) for name in ("r", "label"))
     found = examples.highest(Results(find(made / "run", {})), 4)
     order = np.argsort(-r, axis=0, kind="stable")[:4].T
     np.testing.assert_array_equal(found.rows, order)
@@ -173,7 +173,7 @@ def test_halves_keep_three_digits_and_never_become_infinite():
 def test_a_unit_is_told_by_class(made):
     of = made / "run" / "pairs"
     pairs = artifacts.Artifact(of, "pairs")
-    r, label = (pairs.read(pairs.open(), name) for name in ("r", "label"))
+    r, label = (pairs.read(name) for name in ("r", "label"))
     found = np.concatenate([unpack(content(made / "atlas/data/units" / f"{i}.js")["activations"]) for i in range(4)])
     expected = np.quantile(r[label == 2][:, 5], (0.1, 0.5, 0.9))
     np.testing.assert_allclose(found[5, 2], expected, rtol=1e-6)

@@ -74,7 +74,7 @@ def assert_same_bits(path: str | Path, other: str | Path, kind: str) -> None:
     here, there = found.open(), expected.open()
     assert set(here.variables) == set(there.variables)
     for name in there.variables:
-        np.testing.assert_array_equal(found.read(here, name), expected.read(there, name), err_msg=f"{kind}: {name}")
+        np.testing.assert_array_equal(found.read(name), expected.read(name), err_msg=f"{kind}: {name}")
 
 
 def half_masks(folder: Path, count: int = 4) -> Path:

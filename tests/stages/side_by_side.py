@@ -17,7 +17,7 @@ def planted(path: Path, like: str, r: np.ndarray, name: str = "planted") -> str:
     weights = {**others.manifest["weights"], "classifier": name}
     with artifacts.Writer(path, "pairs", config, weights, {"latents": others.id}) as writer:
         for each in ("w", "label", "sample_id", "prediction", "probability", "split"):
-            writer.put(each, data[each].dims, others.read(data, each))
+            writer.put(each, data[each].dims, others.read(each))
         writer.put("r", ("sample", "unit"), r.astype(np.float32))
         writer.finish({**known, "units": r.shape[1]})
     return str(path)

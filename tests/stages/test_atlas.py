@@ -25,21 +25,18 @@ def test_the_pictures_are_those_of_the_sweep_and_of_the_searches(world, selectio
     given += ["--beside", beside, "--examples", "3"]
     do("atlas", world.folder, "--out", tmp_path / "atlas", *given)
     swept = artifacts.Artifact(Path(world.sweep), "sweep")
-    data = swept.open()
-    stored, units, samples, flag = (
-        swept.read(data, name) for name in ("picture", "picture_unit", "picture_sample", "flag")
-    )
-    anchors = pictures.chosen_samples(swept.read(data, "label").tolist(), 2).tolist()
+    stored, units, samples, flag = (swept.read(name) for name in ("picture", "picture_unit", "picture_sample", "flag"))
+    anchors = pictures.chosen_samples(swept.read("label").tolist(), 2).tolist()
     assert anchors == samples.tolist()
     for row, unit in enumerate(units):
         assert np.abs(drawn[f"strips/{unit}"] - stored[row]).max() <= 1
         assert pictures.read_sheet(tmp_path / "atlas" / "data", f"strips/{unit}").size == (16 * 3, 16 * 2)
     other = artifacts.Artifact(beside, "sweep")
-    assert np.abs(drawn["beside/strips/0"] - other.read(other.open(), "picture")[0]).max() <= 1
+    assert np.abs(drawn["beside/strips/0"] - other.read("picture")[0]).max() <= 1
 
     found = examples.highest(Results({"sweep": Path(world.sweep), "pairs": Path(world.pairs)}), 3)
     generator, pairs = linkjax.load(world.generator), artifacts.Artifact(Path(world.pairs), "pairs")
-    w = pairs.read(pairs.open(), "w")[found.rows[5]]
+    w = pairs.read("w")[found.rows[5]]
     expected = np.asarray(linkjax.to_uint8(generator.synthesis(w)), int)
     assert np.abs(drawn[examples.name(5)][0] - expected).max() <= 1
     strips = {name for name in drawn if name.startswith("strips")}

@@ -18,7 +18,7 @@ FLAGS = ["--split", "train", "--draws", "60", "--shuffles", "40"]
 def compared(world):
     """The world's classifier beside a network that has four of its units, one of them twice, and two of its own."""
     made = artifacts.Artifact(world.pairs, "pairs")
-    r = made.read(made.open(), "r")
+    r = made.read("r")
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(len(r), 6)) * r.std(axis=0).mean()
     varies = np.argsort(-r.std(axis=0))[:4]
@@ -106,7 +106,7 @@ def interrupted(*_):
 
 def test_other_samples_and_settings_that_do_not_fit_are_refused_in_a_sentence(world, compared, tmp_path, capsys):
     moved = artifacts.Artifact(world.pairs, "pairs")
-    r = moved.read(moved.open(), "r")
+    r = moved.read("r")
     other = planted(tmp_path / "moved", world.pairs, r)
     import zarr
 

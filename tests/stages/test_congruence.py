@@ -17,7 +17,7 @@ def flags(world, network):
 def read(path):
     found = artifacts.Artifact(path, "congruence")
     data = found.open()
-    return {name: found.read(data, name) for name in data.variables}, found
+    return {name: found.read(name) for name in data.variables}, found
 
 
 def test_a_path_is_what_the_classifier_sees_between_two_samples(world, network, congruence):
@@ -27,10 +27,10 @@ def test_a_path_is_what_the_classifier_sees_between_two_samples(world, network, 
     assert arrays["path_within"].tolist() == [True, True, False, False]
     np.testing.assert_array_equal(arrays["path_label"][:, 0] == arrays["path_label"][:, 1], arrays["path_within"])
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data, test = pairs.open(), slice(*pairs.summary["splits"]["test"])
+    test = slice(*pairs.summary["splits"]["test"])
     generator, classifier = linkjax.load(world.generator), linkjax.load(world.classifier)
     # The ends of the line in W are the samples themselves.
-    r = pairs.read(data, "r", test)
+    r = pairs.read("r", test)
     apart = np.abs(arrays["encoded"][1, :, 0][:, None] - r[None]).max(axis=2)
     first = apart.argmin(axis=1)
     assert apart.min(axis=1).max() < tolerances.STAGE_R * np.abs(r).max()

@@ -15,7 +15,7 @@ WALKED = ("path_target", "path_log_odds", "flip", "place_r", "seen_w", "metric_e
 def arrays(path):
     made = artifacts.Artifact(path, "counterfactual")
     data = made.open()
-    return {name: made.read(data, name) for name in data.variables}, made
+    return {name: made.read(name) for name in data.variables}, made
 
 
 def test_a_reached_image_is_the_target_and_comes_from_the_stored_shift(world):
@@ -23,12 +23,11 @@ def test_a_reached_image_is_the_target_and_comes_from_the_stored_shift(world):
     generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
     assert len(found["target"]) == 5 * 4 and (found["target"] != found["label"]).all()
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
-    ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     rows = [
         np.flatnonzero((ids == i) & (labels == c))[0] for i, c in zip(found["sample_id"], found["label"], strict=True)
     ]
-    r = pairs.read(data, "r")[rows]
+    r = pairs.read("r")[rows]
     w = link(np.maximum(r - found["shift"], 0))
     assert np.abs(w - found["w"]).max() < tolerances.STAGE_W * 10
     prediction = np.argmax(classifier(classifier.preprocess(generator.synthesis(found["w"]))).logits, axis=1)

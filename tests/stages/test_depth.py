@@ -38,8 +38,7 @@ def test_every_layer_is_told_by_name_and_the_last_is_the_classifiers_own(world, 
 def test_what_is_told_of_r_is_what_the_stored_pairs_tell(world, reached):
     """Streamed from images drawn again, block by block, or from r as `pairs` stored it."""
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
-    r, w, split, label = (pairs.read(data, name) for name in ("r", "w", "split", "label"))
+    r, w, split, label = (pairs.read(name) for name in ("r", "w", "split", "label"))
     of = {name: split == name for name in ("train", "val", "test")}
     known = linkjax.fit_link(r[of["train"]], w[of["train"]], "ridge", alpha=float(linkjax.open(reached)["alpha"][-1]))
     rows = np.concatenate([np.flatnonzero(of["test"] & (label == each))[:4] for each in np.unique(label)])

@@ -26,27 +26,26 @@ def framed(root) -> np.ndarray:
 
 
 def test_the_numbers_are_what_a_plain_computation_gives(world, photographs, made):
-    data = made.open()
     generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
     seen = classifier(classifier.preprocess(framed(photographs)))
     r, w = np.asarray(seen.penultimate), np.asarray(link(seen.penultimate))
     again = classifier(classifier.preprocess(generator.synthesis(w)))
     for name, expected in (("r", r), ("w", w), ("encoded", np.asarray(again.penultimate))):
-        assert np.abs(made.read(data, name) - expected).max() < tolerances.STAGE_R * np.abs(expected).max(), name
+        assert np.abs(made.read(name) - expected).max() < tolerances.STAGE_R * np.abs(expected).max(), name
     probability = np.exp(seen.logits - np.log(np.exp(seen.logits).sum(axis=1, keepdims=True)))
-    assert np.abs(made.read(data, "probability") - -np.sort(-probability, axis=1)).max() < tolerances.STAGE_PROBABILITY
+    assert np.abs(made.read("probability") - -np.sort(-probability, axis=1)).max() < tolerances.STAGE_PROBABILITY
     kept = np.mean(np.argmax(seen.logits, axis=1) == np.argmax(again.logits, axis=1))
     assert made.summary["rows"][0]["kept"] == pytest.approx(kept)
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    train = pairs.read(pairs.open(), "r", slice(*pairs.summary["splits"]["train"])).astype(np.float64)
+    train = pairs.read("r", slice(*pairs.summary["splits"]["train"])).astype(np.float64)
     a, b = r - train.mean(0), np.asarray(again.penultimate) - train.mean(0)
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    assert np.abs(made.read(data, "centred_cosine") - cosine).max() < 1e-4
+    assert np.abs(made.read("centred_cosine") - cosine).max() < 1e-4
     covariance = np.cov(train.T, bias=True)
     floor = made.summary["shrinkage"] * np.trace(covariance) / len(covariance)
     inverse = np.linalg.inv(covariance + floor * np.eye(len(covariance)))
     expected = np.sqrt(np.einsum("ni,ij,nj->n", a, inverse, a) / np.trace(covariance @ inverse))
-    assert np.abs(made.read(data, "distance") / expected - 1).max() < 1e-3
+    assert np.abs(made.read("distance") / expected - 1).max() < 1e-3
 
 
 def test_groups_named_as_classes_are_compared_with_what_the_classifier_sees(made):
@@ -67,17 +66,16 @@ def test_the_table_has_a_line_for_each_photograph(made):
     with open(made.path / "photographs.csv", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [line["photograph"] for line in lines[:2]] == ["Class_1/01.png", "Class_1/04.png"] and len(lines) == 20
-    distance = made.read(made.open(), "distance")
+    distance = made.read("distance")
     assert np.allclose([float(line["distance"]) for line in lines], distance, rtol=1e-5)
 
 
 def test_pictures_stand_beside_their_linked_images(world, photographs, made):
-    data = made.open()
-    rows = made.read(data, "picture_row")
-    assert np.array_equal(made.read(data, "image_photograph"), framed(photographs)[rows])
-    w = made.read(data, "w", rows)
+    rows = made.read("picture_row")
+    assert np.array_equal(made.read("image_photograph"), framed(photographs)[rows])
+    w = made.read("w", rows)
     drawn = np.asarray(linkjax.to_uint8(linkjax.load(world.generator).synthesis(w)))
-    assert np.abs(made.read(data, "image_linked").astype(int) - drawn).max() <= 1
+    assert np.abs(made.read("image_linked").astype(int) - drawn).max() <= 1
 
 
 def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
@@ -109,10 +107,9 @@ def test_an_unreadable_photograph_stops_the_run_or_is_counted(world, tmp_path, c
     made = artifacts.Artifact(tmp_path / "skipped", "encoding")
     assert (made.summary["samples"], made.summary["readable"]) == (5, 4)
     assert "broken.jpg" in made.summary["unreadable"][0]
-    data = made.open()
-    [bad] = np.flatnonzero(made.read(data, "flag"))
-    assert np.isnan(made.read(data, "r")[bad]).all() and (made.read(data, "prediction")[bad] == -1).all()
-    assert len(made.read(data, "picture_row")) == 4
+    [bad] = np.flatnonzero(made.read("flag"))
+    assert np.isnan(made.read("r")[bad]).all() and (made.read("prediction")[bad] == -1).all()
+    assert len(made.read("picture_row")) == 4
     do("report", "--pairs", world.pairs, "--encoding", tmp_path / "skipped", "--out", tmp_path / "report")
     assert "could not be read: 1" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -143,10 +140,10 @@ def test_sweeps_and_counterfactuals_start_from_photographs(world, made, tmp_path
     do("sweep", *flags, "--out", tmp_path / "sweep", "--units", "0", "1", "2", "--steps", "3", "--picture-units", "0",
        "--random-directions", "0")  # fmt: skip
     swept = artifacts.Artifact(tmp_path / "sweep", "sweep")
-    seen = made.read(made.open(), "prediction")[:, 0]
-    assert sorted(swept.read(swept.open(), "label")) == sorted(set(seen))
-    rows = swept.read(swept.open(), "sample_id")
-    assert (seen[rows] == swept.read(swept.open(), "label")).all()
+    seen = made.read("prediction")[:, 0]
+    assert sorted(swept.read("label")) == sorted(set(seen))
+    rows = swept.read("sample_id")
+    assert (seen[rows] == swept.read("label")).all()
     search = [
         "--origins",
         str(seen[0]),
@@ -159,7 +156,7 @@ def test_sweeps_and_counterfactuals_start_from_photographs(world, made, tmp_path
     ]
     do("counterfactual", *flags, "--out", tmp_path / "counterfactual", *search, "--pictures", "0")
     found = artifacts.Artifact(tmp_path / "counterfactual", "counterfactual")
-    assert (found.read(found.open(), "sample_id") == 0).all() and found.summary["samples"] == 4
+    assert (found.read("sample_id") == 0).all() and found.summary["samples"] == 4
     assert found.manifest["inputs"]["encoding"] == swept.manifest["inputs"]["encoding"] == made.id
 
 

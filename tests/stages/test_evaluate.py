@@ -12,9 +12,8 @@ def test_the_table_is_what_a_plain_computation_gives(world):
     made = artifacts.Artifact(world.evaluation, "evaluation")
     rows = {row["name"]: row for row in made.summary["rows"]}
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
     train, test = (slice(*pairs.summary["splits"][split]) for split in ("train", "test"))
-    r, w, label = (pairs.read(data, name, test) for name in ("r", "w", "label"))
+    r, w, label = (pairs.read(name, test) for name in ("r", "w", "label"))
     generator, classifier = linkjax.load(world.generator), linkjax.load(world.classifier)
     predicted = linkjax.load(world.link)(r)
     spread = ((w - w.mean(axis=0)) ** 2).sum()
@@ -25,7 +24,7 @@ def test_the_table_is_what_a_plain_computation_gives(world):
     both = [(r[:, u], np.asarray(again.penultimate)[:, u]) for u in range(16)]
     correlation = [np.corrcoef(*pair)[0, 1] for pair in both if min(np.ptp(pair[0]), np.ptp(pair[1])) > 0]
     assert made.summary["median_unit_correlation"] == pytest.approx(float(np.median(correlation)), abs=1e-3)
-    of_class = np.stack([pairs.read(data, "w", train)[pairs.read(data, "label", train) == c].mean(0) for c in range(5)])
+    of_class = np.stack([pairs.read("w", train)[pairs.read("label", train) == c].mean(0) for c in range(5)])
     expected = 1 - float(((w - of_class[label]) ** 2).sum() / spread)
     assert rows["class mean"]["r2"] == pytest.approx(expected, abs=1e-5)
 
@@ -57,7 +56,7 @@ def test_pictures_are_the_images_of_w_and_of_its_link(world):
     data = made.open()
     assert data["image_original"].dims == ("picture", "y", "x", "rgb")
     assert data["image_original"].shape == data["image_linked"].shape == (4, 16, 16, 3)
-    assert data["image_linked"].dtype == np.uint8 and made.read(data, "image_linked").std() > 5
+    assert data["image_linked"].dtype == np.uint8 and made.read("image_linked").std() > 5
 
 
 def test_inputs_made_with_other_weights_are_refused(world, tmp_path, capsys):

@@ -61,7 +61,7 @@ def failed(capsys, *arguments) -> str:
 
 def read(path):
     made = artifacts.Artifact(path, "pairs")
-    return {name: made.read(made.open(), name) for name in ("w", "r", "label", "sample_id", "prediction")}
+    return {name: made.read(name) for name in ("w", "r", "label", "sample_id", "prediction")}
 
 
 def done(path):

@@ -70,14 +70,13 @@ def test_evaluation_is_on_the_test_samples_of_the_links_classes(world, flags, li
     rows = {row["name"]: row for row in made.summary["rows"]}
     assert rows["link"]["samples"] == made.summary["samples"] == 16
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
-    label = pairs.read(data, "label")
+    label = pairs.read("label")
     split = {name: np.arange(*pairs.summary["splits"][name]) for name in ("train", "test")}
     test, train = (rows[np.isin(label[rows], CLASSES)] for rows in (split["test"], split["train"]))
-    w, predicted = pairs.read(data, "w", test), np.asarray(linkjax.load(links / "group_0")(pairs.read(data, "r", test)))
+    w, predicted = pairs.read("w", test), np.asarray(linkjax.load(links / "group_0")(pairs.read("r", test)))
     spread = ((w - w.mean(axis=0)) ** 2).sum()
     assert rows["link"]["r2"] == pytest.approx(1 - float(((w - predicted) ** 2).sum() / spread), abs=1e-5)
-    means = {c: pairs.read(data, "w", train[label[train] == c]).mean(0) for c in CLASSES}
+    means = {c: pairs.read("w", train[label[train] == c]).mean(0) for c in CLASSES}
     of_class = np.stack([means[c] for c in label[test]])
     assert rows["class mean"]["r2"] == pytest.approx(1 - float(((w - of_class) ** 2).sum() / spread), abs=1e-5)
 
@@ -101,25 +100,22 @@ def test_sweep_and_screening_take_anchors_of_the_links_classes(world, flags, seg
     do("sweep", *segmented, "--classes", "4", "--out", tmp_path / "other", *SWEEP)
     for name, expected in (("sweep", [1, 3]), ("other", [4]), ("screening", [1, 3])):
         made = artifacts.Artifact(tmp_path / name, name.replace("other", "sweep"))
-        data = made.open()
-        assert np.unique(made.read(data, "label")).tolist() == expected
+        assert np.unique(made.read("label")).tolist() == expected
         # a unit's range and σ are of the classes the link knows, whichever the anchors are of
         pairs = artifacts.Artifact(world.pairs, "pairs")
-        stored = pairs.open()
         start, stop = pairs.summary["splits"]["train"]
-        known = np.isin(pairs.read(stored, "label", slice(start, stop)), CLASSES)
-        expected_std = pairs.read(stored, "r", slice(start, stop))[known].std(axis=0)
-        np.testing.assert_allclose(made.read(data, "unit_std"), expected_std, rtol=1e-4, atol=1e-6)
+        known = np.isin(pairs.read("label", slice(start, stop)), CLASSES)
+        expected_std = pairs.read("r", slice(start, stop))[known].std(axis=0)
+        np.testing.assert_allclose(made.read("unit_std"), expected_std, rtol=1e-4, atol=1e-6)
 
 
 def test_congruence_counterfactuals_and_photographs_stay_with_them_too(world, flags, photographs, tmp_path, capsys):
     do("congruence", *flags, "--out", tmp_path / "congruence", *CONGRUENCE)
     made = artifacts.Artifact(tmp_path / "congruence", "congruence")
-    assert set(np.unique(made.read(made.open(), "path_label"))) == {1, 3}
+    assert set(np.unique(made.read("path_label"))) == {1, 3}
     do("counterfactual", *flags, "--out", tmp_path / "counterfactual", *COUNTERFACTUAL)
     made = artifacts.Artifact(tmp_path / "counterfactual", "counterfactual")
-    data = made.open()
-    assert made.read(data, "label").tolist() == [1, 3] and made.read(data, "target").tolist() == [3, 1]
+    assert made.read("label").tolist() == [1, 3] and made.read("target").tolist() == [3, 1]
     do("evaluate", *flags, "--out", tmp_path / "evaluation", *EVALUATE)
     seen = ["--evaluation", str(tmp_path / "evaluation"), "--photographs", photographs, *ENCODE]
     do("encode", *flags, "--out", tmp_path / "encoding", *seen, "--batch-size", "8")
@@ -132,7 +128,7 @@ def test_one_class_has_no_other_to_turn_into_unless_it_is_named(world, links, tm
     assert "name some with --targets" in capsys.readouterr().err
     do("counterfactual", *flags, "--targets", "all", "--out", tmp_path / "all")
     made = artifacts.Artifact(tmp_path / "all", "counterfactual")
-    assert made.read(made.open(), "target").tolist() == [0, 1, 2, 3]
+    assert made.read("target").tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "sweep", "congruence"])

@@ -18,8 +18,7 @@ def models(tmp_path):
 
 def arrays(path, kind, *names):
     made = artifacts.Artifact(path, kind)
-    data = made.open()
-    return [made.read(data, name) for name in names]
+    return [made.read(name) for name in names]
 
 
 def test_an_imported_classifier_goes_through_the_stages(models, tmp_path, on_devices):

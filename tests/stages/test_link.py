@@ -19,9 +19,8 @@ from tests.stages.conftest import do
 
 def splits(world):
     made = artifacts.Artifact(world.pairs, "pairs")
-    data = made.open()
     return {
-        split: tuple(made.read(data, name, slice(*rows)) for name in ("r", "w"))
+        split: tuple(made.read(name, slice(*rows)) for name in ("r", "w"))
         for split, rows in made.summary["splits"].items()
     }
 
@@ -220,12 +219,9 @@ def test_a_training_begun_on_eight_devices_goes_on_with_fewer(world, tmp_path, m
 
 def test_a_link_is_fitted_on_some_classes(world, tmp_path, capsys):
     made = artifacts.Artifact(world.pairs, "pairs")
-    data = made.open()
     train = slice(*made.summary["splits"]["train"])
-    chosen = np.isin(made.read(data, "label", train), (0, 3))
-    expected = linkjax.fit_link(
-        made.read(data, "r", train)[chosen], made.read(data, "w", train)[chosen], method="ridge"
-    )
+    chosen = np.isin(made.read("label", train), (0, 3))
+    expected = linkjax.fit_link(made.read("r", train)[chosen], made.read("w", train)[chosen], method="ridge")
     do("link", "--pairs", world.pairs, "--out", tmp_path / "link", "--method", "ridge", "--classes", "0", "3")
     found, size = (
         np.asarray(linkjax.load(tmp_path / "link").kernel[...]),
@@ -270,8 +266,7 @@ def test_fewer_pairs_than_units_are_linked_without_moments(world, tmp_path, meth
     ranges = {"train": [(0, 7), (40, 45)], "val": rows.of_classes(made, "val")}
     wide.check(config, made, ranges)
     found, diagnostics = wide.fit(config, made, ranges, tmp_path)
-    data = made.open()
-    r, w = (np.concatenate([made.read(data, name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
+    r, w = (np.concatenate([made.read(name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
     expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
     lam = expected.spec.steer_lambda
     assert (
@@ -316,7 +311,7 @@ def test_a_link_has_the_directions_that_its_training_pairs_give(world, tmp_path,
     assert f"steering lambda: {found['lambda']:.4g}" in said and found["curve"] and "held-out" in found["criterion"]
     link, (r, w) = linkjax.load(out), splits(world)["train"]
     made = artifacts.Artifact(world.pairs, "pairs")
-    label = made.read(made.open(), "label", slice(*made.summary["splits"]["train"]))
+    label = made.read("label", slice(*made.summary["splits"]["train"]))
     expected = linkjax.fit_link(r, w, "ridge", labels=label, steer_lambda=found["lambda"])
     for name in ("steer", "covariance", "unit_std", "back", "r2"):
         wanted = np.asarray(getattr(expected, name))

@@ -50,13 +50,11 @@ def test_changes_are_of_the_sweeps_pictures(world, segmenter, sweep, embedder, n
     data, found = made.open(), linkjax.open(named)
     generator, network = linkjax.load(world.generator), linkjax.load(embedder)
     pairs = linkjax.open(world.pairs)
-    unit, sample = int(np.flatnonzero(made.read(data, "flag") == 0)[0]), 2
-    same = (pairs["label"] == made.read(data, "label")[sample]) & (
-        pairs["sample_id"] == made.read(data, "sample_id")[sample]
-    )
+    unit, sample = int(np.flatnonzero(made.read("flag") == 0)[0]), 2
+    same = (pairs["label"] == made.read("label")[sample]) & (pairs["sample_id"] == made.read("sample_id")[sample])
     row = int(np.flatnonzero(same)[0])
     w, r = pairs["w"].values[row], pairs["r"].values[row]
-    number = int(made.read(data, "unit")[unit])
+    number = int(made.read("unit")[unit])
     asked = read_asked(made, data)[sample, unit, [0, -1]]
     step = np.asarray(linkjax.load(world.link).steer)[number]
     images = generator.synthesis(w + (asked[:, None] - r[number]) * step)
@@ -71,8 +69,8 @@ def test_changes_are_of_the_sweeps_pictures(world, segmenter, sweep, embedder, n
     nearest = int(found["nearest"].sel(part="image", end="raises").values[unit])
     assert nearest in range(len(WORDS))
     rises, p = found["rises"].values == 1, found["p"].sel(part="image").values
-    fidelity, error = (made.read(data, name) for name in ("fidelity", "fidelity_se"))
-    np.testing.assert_array_equal(rises, (fidelity - 1.96 * error >= 0.5) & (made.read(data, "flag") == 0))
+    fidelity, error = (made.read(name) for name in ("fidelity", "fidelity_se"))
+    np.testing.assert_array_equal(rises, (fidelity - 1.96 * error >= 0.5) & (made.read("flag") == 0))
     assert (np.isfinite(p) == rises[:, None]).all() and (p[rises] > 0).all()
     assert (found["name"].values[~rises] == "").all()
 

@@ -54,7 +54,7 @@ def test_candidates_whose_class_scores_are_not_finite_are_left_out_of_the_pairs(
     message = stopped(capsys, *flags, "--out", out)
     do(*flags, "--out", out)  # the same command, told to go on
     made = artifacts.Artifact(out, "pairs")
-    kept, label = (made.read(made.open(), name) for name in ("sample_id", "label"))
+    kept, label = (made.read(name) for name in ("sample_id", "label"))
     drawn, seen, bad = linkjax.load(world.generator), linkjax.load(classifier), []
     for group in made.summary["groups"]:
         ids = np.arange(group["tried"])
@@ -82,7 +82,7 @@ def expected(world, linked, split="test"):
     """(class, sample id) of pairs whose linked image is not finite."""
     made = artifacts.Artifact(world.pairs, "pairs")
     rows = slice(*made.summary["splits"][split])
-    r, label, ids = (made.read(made.open(), name, rows) for name in ("r", "label", "sample_id"))
+    r, label, ids = (made.read(name, rows) for name in ("r", "label", "sample_id"))
     images = linkjax.load(world.generator).synthesis(linkjax.load(linked[-1])(jnp.asarray(r)))
     good = np.isfinite(images).all(axis=(1, 2, 3))
     assert 3 < good.sum() < len(good) - 3
@@ -108,15 +108,12 @@ def test_encode_leaves_photographs_empty_and_says_which(world, linked, tmp_path,
     message = stopped(capsys, *flags)
     do(*flags)
     made = artifacts.Artifact(tmp_path / "encoding", "encoding")
-    data, summary = made.open(), made.summary
-    flag = made.read(data, "flag")
+    summary = made.summary
+    flag = made.read("flag")
     assert 0 < summary["nonfinite"] == int((flag == 2).sum()) < 12 and summary["readable"] == 12
     assert summary["rows"][0]["samples"] == 12 - summary["nonfinite"]
-    assert (made.read(data, "prediction")[flag == 2] == -1).all()
-    assert (
-        np.isnan(made.read(data, "encoded")[flag == 2]).all()
-        and np.isfinite(made.read(data, "encoded")[flag == 0]).all()
-    )
+    assert (made.read("prediction")[flag == 2] == -1).all()
+    assert np.isnan(made.read("encoded")[flag == 2]).all() and np.isfinite(made.read("encoded")[flag == 0]).all()
     assert summary["nonfinite_samples"][0][0] in message
 
 
@@ -128,7 +125,7 @@ def test_sweep_names_anchor_and_unit_and_keeps_the_other_units(world, tmp_path, 
     assert "unit 10" in stopped(capsys, *flags)
     do(*flags)
     made = artifacts.Artifact(tmp_path / "sweep", "sweep")
-    obtained, measured = (made.read(made.open(), name) for name in ("obtained", "measured"))
+    obtained, measured = (made.read(name) for name in ("obtained", "measured"))
     assert np.isfinite(obtained[:, 0]).all()
     assert np.isnan(obtained[:, 1]).all() and np.isnan(measured[:, 1]).all()
     assert made.summary["nonfinite"] == obtained[:, 1].size
@@ -184,7 +181,7 @@ def test_screen_leaves_out_anchors_whose_derivatives_are_not_finite(world, tmp_p
     do(*flags)
     made = artifacts.Artifact(tmp_path / "screening", "screening")
     assert made.summary["nonfinite"] == made.summary["samples"] == 5
-    assert (made.read(made.open(), "class_count") == 0).all() and np.isnan(made.read(made.open(), "effect")).all()
+    assert (made.read("class_count") == 0).all() and np.isnan(made.read("effect")).all()
 
 
 def test_pictures_to_label_leave_out_what_is_not_finite(world, tmp_path, capsys):
@@ -194,7 +191,7 @@ def test_pictures_to_label_leave_out_what_is_not_finite(world, tmp_path, capsys)
     do(*flags)
     made = artifacts.Artifact(tmp_path / "pictures", "pictures")
     assert made.summary["pictures"] == 8 == len(list((tmp_path / "pictures" / "images").iterdir()))
-    assert 2 not in made.read(made.open(), "label") and made.summary["nonfinite"] == 2
+    assert 2 not in made.read("label") and made.summary["nonfinite"] == 2
 
 
 @pytest.mark.parametrize(
@@ -207,8 +204,7 @@ def test_a_link_names_the_pairs_it_cannot_be_fitted_on(world, tmp_path, capsys, 
     bad = [start + 2, start + 30]
     stored = zarr.open_group(tmp_path / "pairs" / artifacts.DATA)
     stored["r"][[bad[0]], 0], stored["w"][[bad[1]], 1] = np.nan, np.inf
-    data = made.open()
-    named = [f"class {made.read(data, 'label')[row]} sample {made.read(data, 'sample_id')[row]}" for row in bad]
+    named = [f"class {made.read('label')[row]} sample {made.read('sample_id')[row]}" for row in bad]
     flags = ["link", "--pairs", tmp_path / "pairs", "--out", tmp_path / "link", "--rows", "16", *wide]
     assert main(list(map(str, flags))) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]

@@ -23,8 +23,7 @@ from tests.stages.conftest import PAIRS, chunks_done, do
 
 def read(path, *names):
     made = artifacts.Artifact(path, "pairs")
-    data = made.open()
-    return {name: made.read(data, name) for name in names or ("w", "r", "label", "sample_id", "prediction")}
+    return {name: made.read(name) for name in names or ("w", "r", "label", "sample_id", "prediction")}
 
 
 def test_every_kept_pair_is_recognised_and_no_sample_is_drawn_twice(world):
@@ -170,13 +169,12 @@ def test_a_classifier_with_a_list_of_its_own_recognises_the_same_images(world, t
     flags += ["--n-train", "2", "--n-val", "0", "--n-test", "2", "--batch-size", "8"]
     do("pairs", *flags, "--class-names", *names, "--classes", "0-4", "--out", tmp_path / "pairs")
     made, whole = (artifacts.Artifact(Path(path), "pairs") for path in (tmp_path / "pairs", world.pairs))
-    data, all_of = made.open(), whole.open()
-    found = {"sample_id": made.read(data, "sample_id"), "label": made.read(data, "label")}
+    found = {"sample_id": made.read("sample_id"), "label": made.read("label")}
     np.testing.assert_array_equal(found["label"], np.tile(np.repeat(np.arange(5), 2), 2))
     first = np.concatenate([24 * np.arange(5)[:, None] + [0, 1], 160 + 8 * np.arange(5)[:, None] + [0, 1]]).ravel()
-    np.testing.assert_array_equal(found["sample_id"], whole.read(all_of, "sample_id")[first])
+    np.testing.assert_array_equal(found["sample_id"], whole.read("sample_id")[first])
     called = inputs.as_seen(made, found["label"])
-    np.testing.assert_array_equal(made.read(data, "prediction"), called)
+    np.testing.assert_array_equal(made.read("prediction"), called)
     assert [theirs[each] for each in called[:10:2]] == names and made.summary["class_names"] == names
     searches = settings.Config("x", *flags[1:4:2], str(tmp_path / "pairs"), "link", samples=1)
     link = inputs.Model(None, {"source": {}})

@@ -35,7 +35,7 @@ def test_the_precision_is_in_the_manifests_of_all_that_comes_of_it(world, drawn)
 def test_pairs_in_half_precision_differ_from_float32_s_in_r_and_not_in_w(world, drawn):
     half, full = artifacts.Artifact(drawn / "pairs", "pairs"), artifacts.Artifact(Path(world.pairs), "pairs")
     fields = ("w", "r", "label", "sample_id")
-    a, b = ({name: each.read(each.open(), name) for name in fields} for each in (half, full))
+    a, b = ({name: each.read(name) for name in fields} for each in (half, full))
     named = {key: row for row, key in enumerate(zip(b["label"].tolist(), b["sample_id"].tolist(), strict=True))}
     shared = [
         (row, named[key])
@@ -71,7 +71,7 @@ def test_stages_that_draw_do_so_in_half_precision_and_record_it(world, drawn, tm
     inputs = [*world.models, "--pairs", tmp_path / "pairs", "--link", tmp_path / "link"]
     do("sweep", *inputs, *few, "--out", tmp_path / "full")
     made = (artifacts.Artifact(tmp_path / name, "sweep") for name in ("sweep", "full"))
-    a, b = ({name: each.read(each.open(), name) for name in ("label", "sample_id", "baseline")} for each in made)
+    a, b = ({name: each.read(name) for name in ("label", "sample_id", "baseline")} for each in made)
     for name in ("label", "sample_id"):
         np.testing.assert_array_equal(a[name], b[name])
     luminance = (a["baseline"] - b["baseline"])[..., 0]

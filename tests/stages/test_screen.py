@@ -22,30 +22,29 @@ def test_effects_are_derivatives_times_the_steps_that_raise_units_per_standard_d
     assert artifacts.names(data, "metric") == list(screening.METRICS) and artifacts.names(data, "part") == list(PARTS)
     generator, link = linkjax.load(world.generator), linkjax.load(world.link)
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    rows = np.flatnonzero(np.isin(pairs.read(pairs.open(), "sample_id"), made.read(data, "sample_id")[:2]))
-    label = pairs.read(pairs.open(), "label", rows)
-    [row, *_] = rows[label == made.read(data, "label")[0]]
-    w = jnp.asarray(pairs.read(pairs.open(), "w", np.array([row, row + 1])))
+    rows = np.flatnonzero(np.isin(pairs.read("sample_id"), made.read("sample_id")[:2]))
+    label = pairs.read("label", rows)
+    [row, *_] = rows[label == made.read("label")[0]]
+    w = jnp.asarray(pairs.read("w", np.array([row, row + 1])))
     found = screening.derivatives(generator, linkjax.load(segmenter), w, jnp.eye(w.shape[1]), "forward")
     assert made.summary["directions"] == "steer"
-    steps = np.nan_to_num(link.steer) * made.read(data, "unit_std")[:, None]
+    steps = np.nan_to_num(link.steer) * made.read("unit_std")[:, None]
     expected = np.einsum("bpmd,ud->bupm", found.slopes, steps)
     known = np.isfinite(expected)
     mean = np.where(known, expected, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
-    stored = made.read(data, "class_effect")[0]
+    stored = made.read("class_effect")[0]
     assert np.array_equal(np.isnan(mean), np.isnan(stored))
     scale = np.nanmax(np.abs(mean), axis=(0, 1))
     assert np.nanmax(np.abs(mean - stored) / scale) < tolerances.SCREENING_WAYS
 
 
 def test_the_mean_over_all_anchors_is_that_of_the_classes(made):
-    data = made.open()
-    mean, count = made.read(data, "class_effect"), made.read(data, "class_count")[:, None]
+    mean, count = made.read("class_effect"), made.read("class_count")[:, None]
     expected = np.nansum(mean * count, axis=0) / np.where(count.sum(0) > 0, count.sum(0), np.nan)
-    effect, error = made.read(data, "effect"), made.read(data, "effect_se")
+    effect, error = made.read("effect"), made.read("effect_se")
     assert np.allclose(effect, expected, rtol=1e-4, atol=1e-7, equal_nan=True)
     assert np.isfinite(effect[:, :, 0]).all() and (error[np.isfinite(error)] >= 0).all()
-    assert made.read(data, "path_effect").shape == (2, len(PARTS), len(screening.METRICS))
+    assert made.read("path_effect").shape == (2, len(PARTS), len(screening.METRICS))
 
 
 def test_a_kill_fewer_devices_and_another_batch_size_change_nothing(
@@ -85,8 +84,8 @@ def test_several_places_are_averaged_and_do_not_depend_on_the_batch(world, segme
     np.testing.assert_array_equal(*seen)
     found = artifacts.Artifact(tmp_path / "8", "screening")
     mean = seen[0][..., 0].mean(axis=1).reshape(-1, 2).mean(axis=1)
-    np.testing.assert_allclose(found.read(found.open(), "class_effect")[:, 3, 1, 2], mean, rtol=1e-5)
-    baseline = found.read(found.open(), "baseline")[:, 1, 2]
+    np.testing.assert_allclose(found.read("class_effect")[:, 3, 1, 2], mean, rtol=1e-5)
+    baseline = found.read("baseline")[:, 1, 2]
     np.testing.assert_array_equal(baseline, seen[0][:, 0, 0])  # of the anchor itself
     moved = seen[0][:, 1:] - seen[0][:, :1]
     steps = np.asarray(linkjax.load(world.link).steer)

@@ -37,7 +37,7 @@ def drawn(tmp_path_factory):
     )
     hidden = worlds.segmenter(generator, NAMES)
     pictures = artifacts.Artifact(folder / "pictures", "pictures")
-    _, scores = parts.draw_with_parts(generator, hidden, pictures.read(pictures.open(), "w"))
+    _, scores = parts.draw_with_parts(generator, hidden, pictures.read("w"))
     truth = np.asarray(jnp.argmax(scores - jnp.mean(scores, axis=(0, 1, 2), keepdims=True), axis=-1), np.uint8)
     (folder / "masks").mkdir()
     (folder / "masks" / "parts.txt").write_text("\n".join(NAMES))
@@ -62,8 +62,7 @@ def trained(drawn):
 def test_draw_writes_pictures_their_latents_and_what_to_do(drawn):
     folder, _ = drawn
     pictures = artifacts.Artifact(folder / "pictures", "pictures")
-    data = pictures.open()
-    w, label = pictures.read(data, "w"), pictures.read(data, "label")
+    w, label = pictures.read("w"), pictures.read("label")
     np.testing.assert_array_equal(label, np.arange(12) % worlds.CLASSES)
     again = np.asarray(linkjax.to_uint8(linkjax.load(folder / "generator").synthesis(w)))
     for row in (0, 11):
@@ -78,7 +77,7 @@ def test_one_device_draws_the_pictures_and_trains_the_head_of_two(drawn, trained
     do(*draw, "--out", tmp_path / "pictures")
     here, there = (artifacts.Artifact(path / "pictures", "pictures") for path in (tmp_path, folder))
     assert here.manifest["id"] == there.manifest["id"]
-    one, two = (each.read(each.open(), "w") for each in (here, there))
+    one, two = (each.read("w") for each in (here, there))
     np.testing.assert_array_equal(one, two)
     for row in range(12):
         image, other = ((path / "pictures" / "images" / f"{row:06d}.png").read_bytes() for path in (tmp_path, folder))
@@ -95,7 +94,7 @@ def test_a_head_trained_from_masks_finds_the_parts_in_other_pictures(drawn, trai
     segmenter = linkjax.load(trained)
     assert isinstance(segmenter, LinearSegmenter) and segmenter.spec.part_names == NAMES
     pictures = artifacts.Artifact(folder / "pictures", "pictures")
-    w = pictures.read(pictures.open(), "w")
+    w = pictures.read("w")
     _, scores = parts.draw_with_parts(linkjax.load(folder / "generator"), segmenter, w)
     found = np.asarray(jnp.argmax(scores, axis=-1))
     assert np.mean(found[:LABELLED] == truth[:LABELLED]) > 0.97

@@ -27,21 +27,21 @@ def made(selection):
 def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(world, made):
     swept = artifacts.Artifact(world.sweep, "sweep")
     data = swept.open()
-    value, unit, std = read_asked(swept, data), swept.read(data, "unit"), swept.read(data, "unit_std")
-    measured = measurements.unwrapped(swept.read(data, "measured"), axis=2)
+    value, unit, std = read_asked(swept, data), swept.read("unit"), swept.read("unit_std")
+    measured = measurements.unwrapped(swept.read("measured"), axis=2)
     slopes = np.asarray(selectivity.anchor_slopes(*map(jnp.asarray, (value, measured, std[unit]))), np.float64)
     a = np.where(np.isfinite(slopes).sum(axis=0) >= 2, finite_mean(slopes), np.nan)
-    b = made.read(made.open(), "effect")
+    b = made.read("effect")
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.nanmax(np.abs(a)))
     x = value - value.mean(axis=2, keepdims=True)
-    sums = [np.einsum("aus,aus...->u...", x, each) for each in (measured, swept.read(data, "obtained"))]
+    sums = [np.einsum("aus,aus...->u...", x, each) for each in (measured, swept.read("obtained"))]
     with np.errstate(divide="ignore", invalid="ignore"):  # of units that moved in no anchor
         ratio = std[unit][:, None, None] * sums[0] / sums[1][:, None, None]
     known = np.isfinite(slopes).all(axis=0) & np.isfinite(b)
     assert known.any()
-    np.testing.assert_allclose(made.read(made.open(), "per_obtained")[known], ratio[known], rtol=2e-3)
+    np.testing.assert_allclose(made.read("per_obtained")[known], ratio[known], rtol=2e-3)
     fidelity, error, first = (
-        of.read(of.open(), name) for of, name in ((swept, "fidelity"), (swept, "fidelity_se"), (made, "first_stage"))
+        of.read(name) for of, name in ((swept, "fidelity"), (swept, "fidelity_se"), (made, "first_stage"))
     )
     several = np.isfinite(error)
     np.testing.assert_allclose(first[several], (fidelity / error)[several] ** 2, rtol=2e-3)
@@ -54,15 +54,14 @@ def test_effects_are_those_of_the_sweep_and_the_table_says_what_the_arrays_say(w
 
 def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made):
     classifier, pairs = linkjax.load(world.classifier), artifacts.Artifact(world.pairs, "pairs")
-    data, found = pairs.open(), made.open()
     start, stop = pairs.summary["splits"]["test"]
-    r, label = (pairs.read(data, name, slice(start, stop)) for name in ("r", "label"))
-    unit = int(np.flatnonzero(made.read(found, "flag") == 0)[0])
+    r, label = (pairs.read(name, slice(start, stop)) for name in ("r", "label"))
+    unit = int(np.flatnonzero(made.read("flag") == 0)[0])
     without = r.copy()
     without[:, unit] = 0.0
     before, after = (np.asarray(classifier.head(values)) for values in (r, without))
-    logit, accuracy = (made.read(found, f"ablation_{name}")[unit, 0] for name in ("logit", "accuracy"))
-    for column, name in enumerate(made.read(found, "ablated_class_id")):
+    logit, accuracy = (made.read(f"ablation_{name}")[unit, 0] for name in ("logit", "accuracy"))
+    for column, name in enumerate(made.read("ablated_class_id")):
         mine = label == name
         assert logit[column] == pytest.approx((after - before)[mine, name].mean(), abs=1e-3)
         right = [(scores[mine].argmax(axis=1) == name).mean() for scores in (before, after)]
@@ -71,8 +70,8 @@ def test_a_unit_set_to_a_constant_changes_the_head_as_the_head_says(world, made)
 
 def test_doubles_are_units_of_which_w_says_the_same(world, made):
     """Along steering directions: the correlation, within classes, of what w predicts of two units."""
-    link, data = linkjax.load(world.link), made.open()
-    cosine, live = made.read(data, "cosine"), made.read(data, "cluster") >= 0
+    link = linkjax.load(world.link)
+    cosine, live = made.read("cosine"), made.read("cluster") >= 0
     predicted = np.asarray(link.back, np.float64).T @ np.asarray(link.covariance, np.float64) @ link.back
     spread = np.sqrt(predicted.diagonal())[live]
     expected = predicted[np.ix_(live, live)] / (spread[:, None] * spread[None])
@@ -91,10 +90,10 @@ def test_parts_of_a_segmenter_have_effects_of_their_own(world, tmp_path):
     do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, *query)
     swept, found = (artifacts.Artifact(tmp_path / name, name) for name in ("sweep", "selection"))
     assert artifacts.names(found.open(), "part") == ["image", "background", "left ear", "right"]
-    a, b = (each.read(each.open(), "effect") for each in (swept, found))
+    a, b = (each.read("effect") for each in (swept, found))
     both = np.isfinite(a) & np.isfinite(b)
     np.testing.assert_allclose(a[both], b[both], rtol=2e-3, atol=1e-3 * np.abs(a[both]).max())
-    assert both[:, 2].any() and found.read(found.open(), "q").shape == a.shape
+    assert both[:, 2].any() and found.read("q").shape == a.shape
     rows = linkjax.select(found.open(), "left_ear.area", fdr=0.999)
     assert set(rows["part"].values.tolist()) <= {"left ear"}
     both = [linkjax.select(found.open(), f"left_ear.area and {word}", fdr=0.999) for word in ("caution", "not caution")]
@@ -110,10 +109,10 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
     do("sweep", *linked, *sweep, "--random-directions", "4", "--directions", "kernel")
     do("select", "--sweep", tmp_path / "sweep", "--out", tmp_path / "selection", *SELECT, "--no-ablation")
     found = artifacts.Artifact(tmp_path / "selection", "selection")
-    cosine, flag = (found.read(found.open(), name) for name in ("cosine", "flag"))
+    cosine, flag = (found.read(name) for name in ("cosine", "flag"))
     link, swept = linkjax.load(tmp_path / "mlp"), artifacts.Artifact(tmp_path / "sweep", "sweep")
     r = inputs.first_of_each_class(artifacts.Artifact(world.pairs, "pairs"), "test", 2)["r"]
-    moved = r[:, None] + np.diag(swept.read(swept.open(), "unit_std"))[None]
+    moved = r[:, None] + np.diag(swept.read("unit_std"))[None]
     steps = np.asarray(link(jnp.asarray(moved)) - link(jnp.asarray(r))[:, None]).mean(axis=0)
     live = np.flatnonzero(flag == 0)
     length = np.linalg.norm(steps[live], axis=1)

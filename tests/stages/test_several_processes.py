@@ -140,7 +140,7 @@ def test_each_process_prepares_the_items_of_its_own_devices_alone():
 def test_the_network_of_two_processes_is_that_of_one(world, together, network):
     """Gradients and moments are summed in another order."""
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    r = pairs.read(pairs.open(), "r")
+    r = pairs.read("r")
     found, expected = (np.asarray(linkjax.load(path)(r)) for path in (together[0] / "network", network))
     assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
 
@@ -149,7 +149,7 @@ def test_the_streamed_elastic_net_of_two_processes_is_that_of_one(world, togethe
     """Steps are taken on gradients that are summed in another order."""
     do("link", "--pairs", world.pairs, "--out", tmp_path / "streamed", *STREAMED)
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    r = pairs.read(pairs.open(), "r")
+    r = pairs.read("r")
     found, expected = (np.asarray(linkjax.load(path / "streamed")(r)) for path in (together[0], tmp_path))
     assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
     assert np.ptp(expected, axis=0).max() > 0.01 * np.abs(expected).max()  # units have a say
@@ -305,7 +305,7 @@ def test_one_process_goes_on_with_the_network_that_two_began_to_train(world, bro
     do(*_broken_command("network", world, out))
     do(*_broken_command("network", world, tmp_path / "whole"))
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    r = pairs.read(pairs.open(), "r")
+    r = pairs.read("r")
     found, expected = (np.asarray(linkjax.load(path)(r)) for path in (out, tmp_path / "whole"))
     assert np.abs(found - expected).max() < tolerances.STAGE_DEVICES * np.abs(expected).max()
 

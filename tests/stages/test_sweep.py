@@ -26,7 +26,7 @@ PARTS = ("background", "left", "right")
 def arrays(path):
     made = artifacts.Artifact(path, "sweep")
     data = made.open()
-    return {name: made.read(data, name) for name in data.variables}, made
+    return {name: made.read(name) for name in data.variables}, made
 
 
 def test_an_item_is_the_anchor_with_one_unit_moved(world):
@@ -34,12 +34,11 @@ def test_an_item_is_the_anchor_with_one_unit_moved(world):
     assert made.open()["measured"].dims == ("sample", "unit", "step", "part", "metric")
     generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
-    ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     unit = int(np.flatnonzero(found["flag"] == 0)[0])
     for sample in (0, 3):
         row = int(np.flatnonzero((ids == found["sample_id"][sample]) & (labels == found["label"][sample]))[0])
-        w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
+        w, r = (pairs.read(name, slice(row, row + 1)) for name in ("w", "r"))
         for step in range(3):
             moved = w + (found["value"][sample, unit, step] - r[0, unit]) * np.asarray(link.steer)[unit]
             image = generator.synthesis(moved)
@@ -72,11 +71,10 @@ def test_units_are_raised_along_the_directions_that_were_asked_for(world, tmp_pa
     assert steered[1].summary["directions"] == "steer"
     generator, classifier, link = (linkjax.load(path) for path in (world.generator, world.classifier, world.link))
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
     unit = int(np.flatnonzero(found["flag"] == 0)[0])
-    ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
-    w, r = (pairs.read(data, name, slice(row, row + 1)) for name in ("w", "r"))
+    w, r = (pairs.read(name, slice(row, row + 1)) for name in ("w", "r"))
     moved = w + (found["value"][0, unit, 1] - r[0, unit]) * np.asarray(link.kernel[...])[unit]
     again = classifier(classifier.preprocess(generator.synthesis(moved))).penultimate[0, unit]
     assert abs(found["obtained"][0, unit, 1] - again) < tolerances.STAGE_R * np.nanmax(np.abs(found["obtained"]))
@@ -106,7 +104,7 @@ def test_values_lie_around_the_anchors_own_and_within_its_class(world, capsys):
     anchors = inputs.first_of_each_class(pairs, "test", 1)
     np.testing.assert_array_equal(found["value"][:, :, 1], anchors["r"])
     start, stop = pairs.summary["splits"]["train"]
-    r, label = (pairs.read(pairs.open(), name, slice(start, stop)) for name in ("r", "label"))
+    r, label = (pairs.read(name, slice(start, stop)) for name in ("r", "label"))
     for sample, name in enumerate(found["label"]):
         low, high = np.percentile(r[label == name], [1, 99], axis=0)
         moved = found["value"][sample, :, 0] != found["value"][sample, :, 2]
@@ -122,11 +120,11 @@ def test_values_lie_around_the_anchors_own_and_within_its_class(world, capsys):
 
 def test_sweeps_that_asked_all_samples_for_the_same_are_read_too(world, tmp_path):
     old = artifacts.Artifact(synthetic.sweep(tmp_path / "old", pictures=0), "sweep")
-    value = old.read(old.open(), "value")
+    value = old.read("value")
     assert value.ndim == 2
     np.testing.assert_array_equal(read_asked(old, old.open(), [3, 0])[7], value[[3, 0]])
     new = artifacts.Artifact(world.sweep, "sweep")
-    np.testing.assert_array_equal(read_asked(new, new.open(), [3, 0]), new.read(new.open(), "value")[:, [3, 0]])
+    np.testing.assert_array_equal(read_asked(new, new.open(), [3, 0]), new.read("value")[:, [3, 0]])
 
 
 def test_fidelity_is_the_slope_of_obtained_on_asked_within_anchors(world):
@@ -211,10 +209,9 @@ def test_every_part_the_segmenter_sees_in_a_swept_image_is_measured(world, by_pa
     resolution = linkjax.load(world.generator).spec.resolution
     np.testing.assert_array_equal(area.sum(axis=-1), resolution**2)
     link, pairs = linkjax.load(world.link), artifacts.Artifact(world.pairs, "pairs")
-    rows = pairs.open()
-    ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     row = int(np.flatnonzero((ids == found["sample_id"][0]) & (labels == found["label"][0]))[0])
-    w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
+    w, r = (pairs.read(name, slice(row, row + 1)) for name in ("w", "r"))
     moved = w + (found["value"][0, 1, 2] - r[0, units[1]]) * np.asarray(link.steer)[units[1]]
     _, scores = draw_with_parts(
         linkjax.load(world.generator), linkjax.load(folder / "segmenter"), jnp.asarray(moved, jnp.float32)
@@ -249,8 +246,7 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
     of = inputs.steered(inputs.model(world.link, "link"))
     walk = plan_steered_walk(0, 4, live, np.flatnonzero(live), steps, *of)
     pairs = artifacts.Artifact(world.pairs, "pairs")
-    rows = pairs.open()
-    ids, labels = (pairs.read(rows, name) for name in ("sample_id", "label"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     for direction in (1, 6):
         unit = int(found["random_unit"][direction])
         along = walk.directions.in_w[direction]
@@ -260,7 +256,7 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
         for step in range(3):
             at = found["sample_id"][sample], found["label"][sample]
             row = int(np.flatnonzero((ids == at[0]) & (labels == at[1]))[0])
-            w, r = (pairs.read(rows, name, slice(row, row + 1)) for name in ("w", "r"))
+            w, r = (pairs.read(name, slice(row, row + 1)) for name in ("w", "r"))
             far = (values[sample, step] - r[0, unit]) * walk.length[direction]
             image = generator.synthesis(jnp.asarray(w + far * along, jnp.float32))
             lumas.append(float((np.asarray(linkjax.to_uint8(image)) @ np.float32([0.2126, 0.7152, 0.0722])).mean()))
@@ -288,9 +284,9 @@ def test_the_screened_candidates_are_swept_and_both_numbers_kept(world, by_part,
     found, made = arrays(tmp_path / "sweep")
     screened = artifacts.Artifact(tmp_path / "screening", "screening")
     data = screened.open()
-    effect = screened.read(data, "effect")
-    spread = measurements.spread(screened.read(data, "baseline"), artifacts.names(data, "metric"))
-    error, live = screened.read(data, "effect_se"), screened.read(data, "flag") == 0
+    effect = screened.read("effect")
+    spread = measurements.spread(screened.read("baseline"), artifacts.names(data, "metric"))
+    error, live = screened.read("effect_se"), screened.read("flag") == 0
     expected = candidates.strongest_units(effect, spread, live, 2, error)
     assert set(found["unit"]) == set(expected) and "random_slope" not in found
     metrics = artifacts.names(made.open(), "metric")
@@ -311,7 +307,7 @@ def test_metrics_by_the_originals_definitions_are_named_as_such(world, tmp_path)
     made, plain = artifacts.Artifact(tmp_path / "out", "sweep"), artifacts.Artifact(world.sweep, "sweep")
     names = artifacts.names(made.open(), "metric")
     assert names == artifacts.names(plain.open(), "metric")
-    a, b = (each.read(each.open(), "baseline")[:, 0] for each in (made, plain))
+    a, b = (each.read("baseline")[:, 0] for each in (made, plain))
     differs = [name for column, name in enumerate(names) if not np.array_equal(a[:, column], b[:, column])]
     assert differs == list(measurements.ORIGINAL_METRICS)
     assert (a[:, names.index("luminance")] <= 85).all()

@@ -30,7 +30,7 @@ FEW = [
 def arrays(path):
     made = artifacts.Artifact(path, "sweep")
     data = made.open()
-    return {name: made.read(data, name) for name in data.variables}, made
+    return {name: made.read(name) for name in data.variables}, made
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,8 @@ def test_a_part_absent_at_the_start_has_no_motion(world, all_units):
     folder, _ = all_units
     found, _ = arrays(folder / "sweep")
     link, pairs = linkjax.load(world.link), artifacts.Artifact(world.pairs, "pairs")
-    data = pairs.open()
-    ids, labels = (pairs.read(data, name) for name in ("sample_id", "label"))
-    w, r = (pairs.read(data, name) for name in ("w", "r"))
+    ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
+    w, r = (pairs.read(name) for name in ("w", "r"))
     rows = [
         int(np.flatnonzero((ids == sample) & (labels == label))[0])
         for sample, label in zip(found["sample_id"], found["label"], strict=True)

@@ -38,13 +38,13 @@ def test_every_class_is_drawn_linked_swept_and_selected_in(folder):
     )
     assert pairs.summary["splits"]["train"] == [0, CLASSES]
     for made in (pairs, swept):
-        labels = made.read(made.open(), "label")
+        labels = made.read("label")
         np.testing.assert_array_equal(np.unique(labels), np.arange(CLASSES))
     found = selected.open()
     assert found["class_effect"].shape[:2] == (2, CLASSES)
-    live = selected.read(found, "flag") == 0
-    assert live.any() and np.isfinite(selected.read(found, "class_effect")[live, :, 0, 0]).all()
-    low, high = (selected.read(found, name)[live, 0, 0] for name in ("low", "high"))
+    live = selected.read("flag") == 0
+    assert live.any() and np.isfinite(selected.read("class_effect")[live, :, 0, 0]).all()
+    low, high = (selected.read(name)[live, 0, 0] for name in ("low", "high"))
     assert (low < high).all()
     assert found["ablation_logit"].shape[2] == CLASSES
 

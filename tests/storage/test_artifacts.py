@@ -39,7 +39,7 @@ def test_what_is_written_is_read_with_labels_manifest_and_settings(tmp_path):
     made = make(tmp_path / "run" / "pairs")
     data = made.open()
     assert data["w"].dims == ("sample", "w")
-    np.testing.assert_array_equal(made.read(data, "w"), np.arange(6).reshape(3, 2))
+    np.testing.assert_array_equal(made.read("w"), np.arange(6).reshape(3, 2))
     assert artifacts.names(data, "part") == ["ear", "tail"]
     assert made.summary == {"acceptance": 0.5}
     assert made.manifest["weights"] == WEIGHTS
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_with_labels_manifest_and_settings(tmp_path):
 def test_arrays_under_any_name_are_read_again(tmp_path, name):
     for path in (tmp_path / name, tmp_path / f"parent {name}" / name):
         made = make(path)
-        np.testing.assert_array_equal(made.read(made.open(), "w"), np.arange(6).reshape(3, 2))
+        np.testing.assert_array_equal(made.read("w"), np.arange(6).reshape(3, 2))
 
 
 def test_a_killed_run_leaves_nothing_that_is_taken_for_whole_and_is_resumed(tmp_path):
@@ -104,7 +104,7 @@ def test_a_damaged_chunk_is_found_when_read(tmp_path):
     content[len(content) // 2] ^= 1
     chunk.write_bytes(bytes(content))
     with pytest.raises(InputError, match="'w' is damaged"):
-        made.read(made.open(), "w")
+        made.read("w")
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,14 @@ def test_what_is_missing_is_not_read_as_nan(tmp_path, lost, said):
     target = made.path / artifacts.DATA / lost
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     with pytest.raises(InputError, match=said):
-        made.read(made.open(), "w")
+        made.read("w")
 
 
 def test_damaged_metadata_of_an_array_is_named(tmp_path):
     made = make(tmp_path / "pairs")
     (made.path / artifacts.DATA / "w" / "zarr.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
-        made.read(made.open(), "w")
+        made.read("w")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

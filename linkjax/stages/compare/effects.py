@@ -35,7 +35,7 @@ def open_sweeps(config: Any, runs: Sequence[artifacts.Artifact]) -> list[artifac
         data = swept.open()
         if "unit_out_name" in data:
             raise InputError(f"the sweep in {path} is of readouts, which are no units to be matched; give one of units")
-        of = {name: swept.read(data, name).tolist() for name in ("label", "sample_id")}
+        of = {name: swept.read(name).tolist() for name in ("label", "sample_id")}
         of |= {name: artifacts.names(data, name) for name in ("part", "metric")}
         first = first or of
         if of != first:
@@ -52,10 +52,10 @@ class Effects:
 
     def __init__(self, sweeps: Sequence[artifacts.Artifact], seed: int, level: float):
         opened = [swept.open() for swept in sweeps]
-        baseline = sweeps[0].read(opened[0], "baseline")
+        baseline = sweeps[0].read("baseline")
         spread = measurements.spread(baseline, artifacts.names(opened[0], "metric"))
         self._profiles = [_profiles(swept, data, spread) for swept, data in zip(sweeps, opened, strict=True)]
-        labels = jnp.asarray(sweeps[0].read(opened[0], "label"))
+        labels = jnp.asarray(sweeps[0].read("label"))
         self._counts = np.asarray(selectivity.draw_resamples(labels, jax.random.key(seed), _DRAWS, 1).counts)
         self._level = level
 
@@ -100,8 +100,8 @@ class Effects:
 
 def _profiles(swept: artifacts.Artifact, data: Any, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Units of a sweep, and their effects by anchor [anchors, units, features]."""
-    units, std = swept.read(data, "unit"), swept.read(data, "unit_std")
-    measured = measurements.unwrapped(swept.read(data, "measured"), axis=2)
+    units, std = swept.read("unit"), swept.read("unit_std")
+    measured = measurements.unwrapped(swept.read("measured"), axis=2)
     asked = jnp.asarray(read_asked(swept, data))
     slopes = np.asarray(selectivity.anchor_slopes(asked, jnp.asarray(measured), jnp.asarray(std[units])))
     return units, effect_profiles.standardised(slopes, spread)

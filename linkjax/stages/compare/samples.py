@@ -37,7 +37,7 @@ class Samples:
     """
 
     def __init__(self, runs: Sequence[artifacts.Artifact], split: str):
-        self.runs, self._data = runs, [each.open() for each in runs]
+        self.runs = runs
         self.units = [each.summary["units"] for each in runs]
         self.starts = np.concatenate([[0], np.cumsum(self.units)])
         self.groups = [group for group in runs[0].summary["groups"] if group["split"] == split and group["accepted"]]
@@ -84,11 +84,11 @@ class Samples:
           counted: row numbers whose samples are counted where they are not finite; None: all.
         Raises: InputError if the latents differ.
         """
-        own = {name: self.runs[0].read(self._data[0], name, rows) for name in ("w", "label", "sample_id")}
-        for other, data in zip(self.runs[1:], self._data[1:], strict=True):
-            if any(not np.array_equal(other.read(data, name, rows), values) for name, values in own.items()):
+        own = {name: self.runs[0].read(name, rows) for name in ("w", "label", "sample_id")}
+        for other in self.runs[1:]:
+            if any(not np.array_equal(other.read(name, rows), values) for name, values in own.items()):
                 raise other_samples(str(other.path), self.runs[0])
-        x = np.concatenate([run.read(data, "r", rows) for run, data in zip(self.runs, self._data, strict=True)], axis=1)
+        x = np.concatenate([run.read("r", rows) for run in self.runs], axis=1)
         good = finite.rows(x)
         numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else np.asarray(rows)
         told = np.array([counted is None or row in counted for row in numbers.tolist()], bool)

@@ -199,12 +199,12 @@ class Depth:
         sums = LayerSums(self.units, self.pairs.summary["w_dim"], places.classes)
         path = self.writer.partial / artifacts.WORK / f"{split}.npz"
         note = sums.load(path) or {"blocks": 0, "nonfinite": {"count": 0, "named": []}}
-        data, blocks, tally = self.pairs.open(), rows.blocks(ranges, _ROWS), finite.Tally("exclude", "samples")
+        blocks, tally = rows.blocks(ranges, _ROWS), finite.Tally("exclude", "samples")
         tally.add(note["nonfinite"])
         advance(rows.count(blocks[: note["blocks"]]))
         saved = time.monotonic()
         for number, block in enumerate(blocks[note["blocks"] :], start=note["blocks"] + 1):
-            w, label, ids = (self.pairs.read(data, name, slice(*block)) for name in ("w", "label", "sample_id"))
+            w, label, ids = (self.pairs.read(name, slice(*block)) for name in ("w", "label", "sample_id"))
             found = self._encoded(w, advance)
             good = finite.rows(w, *found.values())
             tally.add(finite.note(good, label, ids))

@@ -18,11 +18,11 @@ class Reference:
     def __init__(
         self, pairs: artifacts.Artifact, evaluation: artifacts.Artifact | None, classes: tuple[int, ...] | None
     ):
-        self.pairs, data = pairs, pairs.open()
+        self.pairs = pairs
         trained = inputs.rows_of(pairs, "train", classes)
         total = moments.empty(pairs.summary["units"], 1)
         for first in range(0, len(trained), _ROWS):
-            r = pairs.read(data, "r", trained[first : first + _ROWS])
+            r = pairs.read("r", trained[first : first + _ROWS])
             padded, mask = parallel.pad({"r": r}, min(_ROWS, len(trained)))
             total = moments.update(total, padded["r"], np.zeros((len(mask), 1), np.float32), mask)
         self.whitening = familiarity.whitening(total)
@@ -32,10 +32,10 @@ class Reference:
         if "test" in pairs.summary["splits"]:
             tested = inputs.rows_of(pairs, "test", classes)
             rows = np.unique(np.linspace(0, len(tested) - 1, min(_TESTED, len(tested))).round().astype(int))
-            r = pairs.read(data, "r", tested[rows])
+            r = pairs.read("r", tested[rows])
             self.distance = familiarity.distance(self.whitening, r)
             if evaluation is not None:
-                encoded = evaluation.read(evaluation.open(), "encoded", rows)
+                encoded = evaluation.read("encoded", rows)
                 self.cosine = familiarity.cosine(r, encoded)
                 self.centred_cosine = familiarity.cosine(r - self.mean[None], encoded - self.mean[None])
                 [row] = [row for row in evaluation.summary["rows"] if row["name"] == "link"]

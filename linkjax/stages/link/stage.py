@@ -317,8 +317,7 @@ def _steps(
     """A row for each penalty tried, from one decomposition and some thousands of the training pairs."""
     among = np.concatenate([np.arange(*each) for each in ranges])
     some = among[np.unique(np.linspace(0, len(among) - 1, min(_READ_ROWS, len(among))).round().astype(int))]
-    data = pairs.open()
-    w, r, label = (pairs.read(data, name, some) for name in ("w", "r", "label"))
+    w, r, label = (pairs.read(name, some) for name in ("w", "r", "label"))
     reading, spectrum = stability.read_pairs(w, r, label), linear.decompose(total)
     found = []
     for alpha, _, r2 in curve:

@@ -41,8 +41,8 @@ def obtained_in(path: str, pairs: artifacts.Artifact) -> Obtained:
             f"scaled-by: expected a sweep of units along steer, of samples, in all layers and mode residual; {path} is "
             "another"
         )
-    data, blank = swept.open(), np.full(pairs.summary["units"], np.nan)
-    read = {name: swept.read(data, name) for name in ("unit", "flag", "fidelity", "step_w", "unit_std")}
+    blank = np.full(pairs.summary["units"], np.nan)
+    read = {name: swept.read(name) for name in ("unit", "flag", "fidelity", "step_w", "unit_std")}
     unit = read["unit"][read["flag"] == 0]
     fidelity, length = blank.copy(), blank.copy()
     fidelity[unit] = read["fidelity"][read["flag"] == 0]

@@ -117,7 +117,6 @@ class Naming:
     def _embed_images(self) -> None:
         if not len(self.images):
             return
-        data = self.pairs.open()
         size = self.writer.done("images per chunk") or self.size * _BATCHES
         self.writer.mark("images per chunk", size)
         shape = (len(self.images), self.width)
@@ -130,7 +129,7 @@ class Naming:
             for start in range(0, len(self.images), size):
                 rows = self.images[start : start + size]
                 if self.writer.done(f"image {start}") is None:
-                    items = {"w": self.pairs.read(data, "w", rows)}
+                    items = {"w": self.pairs.read("w", rows)}
                     array[start : start + len(rows)] = parallel.map_items(
                         programs.seen, models, items, self.size, self.mesh, share=self.share
                     )
@@ -144,7 +143,7 @@ class Naming:
         group: Any = self.writer.group
         embedded = group["embedding"][...]
         known = np.isfinite(embedded).all(axis=1)
-        r = self.pairs.read(self.pairs.open(), "r", self.images)
+        r = self.pairs.read("r", self.images)
         r = r[:, self.raised.units] if self.readouts is None else self.readouts.values(r)[:, self.raised.units]
         known &= np.isfinite(r).all(axis=1)
         top = min(self.config.top, int(known.sum()) // 10)

@@ -103,7 +103,7 @@ def _raised(
     if "random_step" not in data:
         why = "has no random directions" if not made.get("random_directions") else "is of an older linkjax"
         raise InputError(f"the sweep in {config.sweep} {why}, so no name can be tested; make it again with them")
-    label, sample_id = (swept.read(data, name) for name in ("label", "sample_id"))
+    label, sample_id = (swept.read(name) for name in ("label", "sample_id"))
     encoding = None
     if made.get("encoding"):
         encoding = artifacts.Artifact(Path(_given(config, made, "encoding")), "encoding")
@@ -114,14 +114,14 @@ def _raised(
     if config.samples is not None and config.samples > made["samples"]:
         raise InputError(f"samples: expected at most the sweep's {made['samples']} a class, found {config.samples}")
     first = np.concatenate([np.flatnonzero(label == each)[: config.samples] for each in classes])
-    rows, live = swept.read(data, "unit"), swept.read(data, "flag") == 0
+    rows, live = swept.read("unit"), swept.read("flag") == 0
     r, readouts = anchors["r"], None
     if "unit_out_name" in data:
         classifier = inputs.model(_given(config, made, "classifier"), "classifier")
         readouts = inputs.readouts(tuple(made["readouts"]), classifier, link, pairs)
         if readouts.sha256 != swept.manifest["inputs"].get("readouts"):
             raise InputError(f"the sweep in {config.sweep} is of other readouts than {', '.join(made['readouts'])}")
-        r, kernel = readouts.values(r), swept.read(data, "steer")
+        r, kernel = readouts.values(r), swept.read("steer")
     else:
         along = inputs.raising(link, link_path, inputs.directions_of(swept))
         kernel = getattr(along, "kernel", None)
@@ -137,10 +137,10 @@ def _raised(
     names = artifacts.names(data, "unit_name") if "unit_name" in data else None
     mask = layers.mask(made["layers"], generator.model.spec) if made.get("layers") else None
     place = {unit: row for row, unit in enumerate(rows.tolist())}
-    taken = np.array([place[unit] for unit in swept.read(data, "random_unit").tolist()], int)
-    rising = rises(*(swept.read(data, name) for name in ("fidelity", "fidelity_se"))) & live
+    taken = np.array([place[unit] for unit in swept.read("random_unit").tolist()], int)
+    rising = rises(*(swept.read(name) for name in ("fidelity", "fidelity_se"))) & live
     raised = Raised(
         rows, live, rising, names, w[first], label[first], asked[first].astype(np.float32), kernel[rows],
-        swept.read(data, "random_step"), taken, mask,
+        swept.read("random_step"), taken, mask,
     )  # fmt: skip
     return raised, readouts

@@ -62,8 +62,7 @@ def run(config: Any, generator: inputs.Model, classifier: inputs.Model) -> None:
         make_arrays(writer, total, units, w_dim)
         tally = finite.Tally(config.nonfinite, "samples")
         recognised = _encode(config, writer, others, (generator.model, classifier.model), tally, seen_as)
-        data = others.open()
-        writer.put("split", ("sample",), others.read(data, "split"))
+        writer.put("split", ("sample",), others.read("split"))
         writer.finish(
             {
                 **called(names, known["classes"], seen_as, classifier.model.spec),
@@ -107,7 +106,7 @@ def _encode(
     writer.mark("samples per chunk", chunk)
     share, headed = share_of(models[0].spec.resolution), bool(models[1].spec.num_classes)
     models = parallel.replicate(models, mesh)
-    data, total = others.open(), count(config.latents)
+    total = count(config.latents)
     as_seen = dict(zip(others.summary["classes"], seen_as, strict=True))
     with_class = recognised = 0
     with progress("samples", total) as advance:
@@ -115,7 +114,7 @@ def _encode(
             rows = slice(start, min(start + chunk, total))
             note = writer.done(f"{start}")
             if note is None:
-                w, label, ids = (others.read(data, name, rows) for name in ("w", "label", "sample_id"))
+                w, label, ids = (others.read(name, rows) for name in ("w", "label", "sample_id"))
                 found = parallel.map_items(analysis.encode, models, {"w": w}, size, mesh, share=share)
                 fields = {**found._asdict(), "w": w, "label": label, "sample_id": ids}
                 for name, values in fields.items():

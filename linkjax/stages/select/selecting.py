@@ -71,7 +71,7 @@ class Selecting:
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.parts, self.metrics = (artifacts.names(self.data, name) for name in ("part", "metric"))
         small = ("unit", "unit_std", "flag", "label", "baseline", "step_w", "sample_id")
-        self.read = {name: swept.read(self.data, name) for name in small if name in self.data}
+        self.read = {name: swept.read(name) for name in small if name in self.data}
         if "step_w" not in self.read:
             raise InputError(f"the sweep in {swept.path} does not tell its steps in W; sweep again with this linkjax")
         self.against = config.against or selection.against(inputs.directions_of(swept))
@@ -140,10 +140,10 @@ class Selecting:
 
     def _effects(self, rows: np.ndarray) -> None:
         group: Any = self.writer.group
-        measured = self.swept.read(self.data, "measured", (slice(None), rows))
+        measured = self.swept.read("measured", (slice(None), rows))
         asked = jnp.asarray(read_asked(self.swept, self.data, rows))
         std = jnp.asarray(self.read["unit_std"][self.units[rows]])
-        obtained = jnp.asarray(self.swept.read(self.data, "obtained", (slice(None), rows)))
+        obtained = jnp.asarray(self.swept.read("obtained", (slice(None), rows)))
         by_anchor = {
             "slopes": selectivity.anchor_slopes(asked, jnp.asarray(measurements.unwrapped(measured, axis=2)), std),
             "fidelity": selectivity.anchor_slopes(asked, obtained, jnp.ones_like(std)),
@@ -163,8 +163,7 @@ class Selecting:
     def _targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the test split to ablate in, and what each should be recognised as."""
         start, stop = self.pairs.summary["splits"]["test"]
-        data = self.pairs.open()
-        label, seen = (self.pairs.read(data, name, slice(start, stop)) for name in ("label", "prediction"))
+        label, seen = (self.pairs.read(name, slice(start, stop)) for name in ("label", "prediction"))
         called = inputs.as_seen(self.pairs, label)
         target = np.where(called >= 0, called, seen)
         chosen = np.concatenate(
@@ -175,7 +174,7 @@ class Selecting:
     def _samples(self) -> Any:
         rows, target = self._targets()
         member = (target[:, None] == self._ablated_classes()[None]).astype(np.float32)
-        r = self.pairs.read(self.pairs.open(), "r", rows)
+        r = self.pairs.read("r", rows)
         self.mean = inputs.spread_rows(self.pairs, "r", "train", _RANGE_ROWS).mean(axis=0, dtype=np.float64)
         samples = ablation.Samples(jnp.asarray(r), jnp.asarray(target, jnp.int32), jnp.asarray(member))
         return parallel.replicate((self.classifier, samples), self.mesh)
@@ -194,9 +193,9 @@ class Selecting:
             return {}
         lengths = (self.read["unit_std"][self.units], self.read["step_w"])
         if "step_mahalanobis" in self.data:  # of steering directions: both kinds are as long as the unit's step in this
-            length = self.swept.read(self.data, "step_mahalanobis")
+            length = self.swept.read("step_mahalanobis")
             lengths = (length, length)
-        slopes, space = (self.swept.read(self.data, name) for name in ("random_slope", "random_space"))
+        slopes, space = (self.swept.read(name) for name in ("random_slope", "random_space"))
         return random_directions.nulls(slopes, space, lengths)
 
     def _finish(self) -> None:
@@ -217,14 +216,14 @@ class Selecting:
         for name in ("part", "metric"):
             put(name, (name,), artifacts.names(self.data, name), **self.data[name].attrs)
         for name in ("unit", "flag", "caution", "off_range", "fidelity", "fidelity_se", "step_w"):
-            put(name, ("unit",), self.swept.read(self.data, name))
+            put(name, ("unit",), self.swept.read(name))
         if "unit_name" in self.data:  # of readouts
             put("unit_name", ("unit",), artifacts.names(self.data, "unit_name"))
             put("unit_out_name", ("unit_out",), artifacts.names(self.data, "unit_out_name"))
         for name in ("side_effect", "side_effect_unit"):
-            put(name, ("unit",), self.swept.read(self.data, name)[:, 0])
+            put(name, ("unit",), self.swept.read(name)[:, 0])
         if "predicted" in self.data:
-            put("predicted", dims, self.swept.read(self.data, "predicted"))
+            put("predicted", dims, self.swept.read("predicted"))
         put("class_id", ("class",), self.classes)
         if self.classifier is not None:
             put("ablated_class_id", ("ablated_class",), self._ablated_classes())
@@ -258,7 +257,7 @@ class Selecting:
         if self.steered is not None:  # steps in W are near parallel wherever two units share one factor of wide spread
             said = np.where(directions.any(axis=1, keepdims=True), self.steered[0].scores.T[self.units], 0.0)
         cosine = redundancy.cosines(said)
-        found = redundancy.clusters(cosine, self.config.cosine, self.swept.read(self.data, "fidelity"))
+        found = redundancy.clusters(cosine, self.config.cosine, self.swept.read("fidelity"))
         put = self.writer.put
         put("cluster", ("unit",), found.label, long_name="by falling size; −1 for a dead unit")
         put("representative", ("unit",), found.representative, long_name="of largest fidelity in its cluster")

@@ -35,7 +35,7 @@ def run(config: Config) -> None:
         classifier = inputs.model(paths["classifier"], "classifier")
         artifacts.check_weights(swept.manifest, "classifier", classifier.sha256, f"the sweep in {config.sweep}")
     if of_readouts:
-        along, steered = Steps(jnp.asarray(swept.read(data, "steer"))), None
+        along, steered = Steps(jnp.asarray(swept.read("steer"))), None
     else:
         along = inputs.raising(link, paths["link"], inputs.directions_of(swept))
         steered = None if inputs.directions_of(swept) == "kernel" else inputs.steered(link)

@@ -352,7 +352,7 @@ class Sweep:
             return None
         data = self.screening.open()
         names = tuple(artifacts.names(data, name) for name in ("part", "metric"))
-        effect = self.screening.read(data, "effect")[self.units]
+        effect = self.screening.read("effect")[self.units]
         found = candidates.matched(effect, (names[0], names[1]), (self.parts, tuple(self.metrics)))
         if self.config.definitions == "original":  # what a screening calls luminance is another quantity
             found[..., [list(self.metrics).index(name) for name in measurements.ORIGINAL_METRICS]] = np.nan
