@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from linkjax.analysis.metrics.regions import measure_regions
     from linkjax.demo.study import demo_study, demo_truth
     from linkjax.devices import compile_cache
+    from linkjax.devices.parallel import using
     from linkjax.models.classifier_spec import Preprocessing
     from linkjax.models.foreign import Foreign
     from linkjax.numerics import from_uint8, to_uint8
@@ -40,6 +41,7 @@ _HOMES = {
     "select": "linkjax.study.verbs",
     "sweep": "linkjax.study.verbs",
     "to_uint8": "linkjax.numerics",
+    "using": "linkjax.devices.parallel",
 }
 
 _MODULES = {"compile_cache": "linkjax.devices.compile_cache", "figures": "linkjax.study.figures"}
@@ -47,7 +49,7 @@ _MODULES = {"compile_cache": "linkjax.devices.compile_cache", "figures": "linkja
 __all__ = [
     "Foreign", "Preprocessing", "Study", "anchors", "compile_cache", "counterfactual", "demo_study", "demo_truth",
     "draw", "figures", "fit_link", "from_uint8", "load", "measure_regions", "open", "sample", "screen", "select",
-    "sweep", "to_uint8",
+    "sweep", "to_uint8", "using",
 ]  # fmt: skip
 
 

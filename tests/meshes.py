@@ -4,7 +4,7 @@ import jax
 
 from linkjax.devices import parallel
 
-_every = parallel.mesh
+every = parallel.mesh
 
 
 def mesh_of(count: int) -> jax.sharding.Mesh:
@@ -15,4 +15,4 @@ def mesh_of(count: int) -> jax.sharding.Mesh:
 
 def use(count: int | None) -> None:
     """From now on stages run on `count` devices; None: on all."""
-    parallel.mesh = _every if count is None else lambda: mesh_of(count)
+    parallel.mesh = every if count is None else lambda: mesh_of(count)

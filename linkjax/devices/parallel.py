@@ -5,8 +5,10 @@ items with `jax.shard_map`, so no result depends on how many devices there are. 
 """
 
 import collections
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,22 +17,47 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from linkjax.devices import cluster
+from linkjax.errors import InputError
 from linkjax.ops.chunked import in_shares
 
 ITEM = "item"
 
 
+_CHOSEN: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar("chosen mesh", default=None)
+
+
 def mesh() -> Mesh:
-    """All devices of the job along the one axis `item`."""
-    return jax.make_mesh((jax.device_count(),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,))
+    """All devices of the job along the one axis `item`, or those that `using` chose."""
+    return _CHOSEN.get() or _along(jax.devices())
+
+
+@contextlib.contextmanager
+def using(devices: Mesh | Sequence[Any] | None) -> Iterator[None]:
+    """Choose the devices that everything within works on; results are the same bits.
+
+    Args:
+      devices: a mesh, of whatever axes, or a list of devices of this process's job; None: all of the job.
+    Raises: InputError for no device at all.
+    """
+    listed = list(devices.devices.flat) if isinstance(devices, Mesh) else devices
+    if listed is not None and not len(listed):
+        raise InputError("using: expected one device or more, found none")
+    before = _CHOSEN.set(None if listed is None else _along(listed))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(before)
+
+
+def _along(devices: Sequence[Any]) -> Mesh:
+    return jax.make_mesh((len(devices),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
 
 
 def local_mesh() -> Mesh:
     """The devices of this process alone, for work that needs no other: all of `mesh()` where there is one process."""
     if cluster.count() == 1:
         return mesh()
-    devices = jax.local_devices()
-    return jax.make_mesh((len(devices),), (ITEM,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices)
+    return _along(jax.local_devices())
 
 
 def gathered(tree: Any) -> list[Any]:

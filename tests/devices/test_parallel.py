@@ -1,10 +1,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linkjax.devices import parallel
+from linkjax.errors import InputError
+from tests import meshes
 
 
 def square(scale, items):
@@ -114,3 +117,35 @@ def test_padding_repeats_the_last_item_and_masks_it(count, extra):
 
 def test_the_mesh_takes_every_device():
     assert parallel.mesh().size == jax.device_count() == 8
+
+
+def test_using_chooses_devices_of_whatever_mesh_and_gives_the_others_back(monkeypatch):
+    monkeypatch.setattr(parallel, "mesh", meshes.every)  # not those that the tests' stages run on
+    whole = parallel.mesh().size
+    assert whole > 1
+    square = jax.make_mesh((whole // 2, 2), ("a", "b"))
+    with parallel.using(square):
+        assert parallel.mesh().axis_names == (parallel.ITEM,) and parallel.mesh().size == whole
+        with parallel.using(jax.devices()[1:2]):
+            assert parallel.mesh().devices.tolist() == jax.devices()[1:2]
+        assert parallel.mesh().size == whole
+    with pytest.raises(InputError, match="using: expected one device or more, found none"), parallel.using([]):
+        pass
+    with pytest.raises(KeyboardInterrupt), parallel.using(jax.devices()[:1]):
+        raise KeyboardInterrupt
+    assert parallel.mesh().size == whole
+
+
+def test_items_on_one_chosen_device_are_those_of_all(monkeypatch):
+    monkeypatch.setattr(parallel, "mesh", meshes.every)
+    items, scale = {"x": np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)}, jnp.float32(3.0)
+
+    def mapped():
+        on = parallel.mesh()
+        return parallel.map_items(square, parallel.replicate(scale, on), items, 8, on, share=1)
+
+    every = mapped()
+    with parallel.using(jax.devices()[:1]):
+        one = mapped()
+    for name, values in every.items():
+        np.testing.assert_array_equal(one[name], values)
