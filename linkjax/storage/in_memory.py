@@ -71,9 +71,9 @@ class MemoryResult(Artifact):
         """The arrays."""
         return self._dataset
 
-    def read(self, dataset: xr.Dataset, name: str, rows: Any = slice(None)) -> np.ndarray:
+    def read(self, name: str, rows: Any = slice(None)) -> np.ndarray:
         """Rows of one array."""
-        return dataset[name][rows].values
+        return self._dataset[name][rows].values
 
     def check_whole(self) -> None:
         """Nothing can be missing."""
