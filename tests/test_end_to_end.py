@@ -251,7 +251,7 @@ def _manifest(folder):
         (["convert", "classifier", "{parity}/cls_vgg16.pth", "{out}", "--arch", "resnet18"], "missing"),
         (["convert", "classifier", "{parity}/cls_vgg16.pth", "{out}", "--arch", "resnet81"], "resnet18"),
         (["convert", "generator", "{parity}/nothing.pkl", "{out}"], "nothing.pkl"),
-        (["convert", "something"], "generator, classifier, module, segmenter"),
+        (["convert", "something"], "generator, classifier, module, embedder, segmenter"),
         (["convert", "generator", "{parity}/gen_stem16.pkl", "{run}/link"], "exists already"),
     ],
 )

@@ -79,10 +79,11 @@ def test_batches_a_kill_one_device_and_memory_change_nothing(
 ):
     flags = [*world.linked, *LOCAL, "--motion", "none"]
     on_devices(1)
-    killed_after(60)  # the slopes alone are half of these
-    out = tmp_path / "sweep"
-    assert main(["sweep", *flags, "--batch-size", "4", "--out", str(out)]) == 1
-    assert chunks_done(out)
+    out, batches = tmp_path / "sweep", 30
+    while not chunks_done(out):  # the slopes come first, however many they are
+        batches += 3
+        killed_after(batches)
+        assert main(["sweep", *flags, "--batch-size", "4", "--out", str(out)]) == 1
     killed_after(10**6)
     do("sweep", *flags, "--batch-size", "4", "--out", out)
     stored = linkjax.open(local)
@@ -137,15 +138,3 @@ def test_what_has_no_meaning_is_refused_in_one_sentence(world, screening, local,
     assert "expected a sweep of units along steer" in capsys.readouterr().err
     assert main(["screen", *world.linked, "--directions", "local", "--out", str(tmp_path / "no")]) == 2
     assert "invalid choice 'local'" in capsys.readouterr().err
-
-
-def test_readouts_and_some_layers_are_raised_by_a_samples_own_slopes_too(study, anchors):
-    live = np.flatnonzero(np.asarray(study.link.unit_std) > 0)[:2]
-    units = {"first": np.eye(study.link.spec.units, dtype=np.float32)[live[0]]}
-    some = {"steps": 2, "random_directions": 1, "picture_units": 0, "directions": "local", "batch_size": 24}
-    alone = linkjax.sweep(study, anchors, units=[int(live[0])], **some)
-    found = linkjax.sweep(study, anchors, readouts=units, **some)
-    scale = np.abs(alone["local_steer"].values).max()
-    np.testing.assert_allclose(found["local_steer"].values, alone["local_steer"].values, atol=1e-4 * scale)
-    few = linkjax.sweep(study, anchors, units=[int(live[0])], layers="0-2", **some)
-    assert np.abs(few["local_steer"].values - alone["local_steer"].values).max() > 1e-3 * scale
