@@ -33,7 +33,7 @@ def mesh() -> Mesh:
 
 @contextlib.contextmanager
 def using(devices: Mesh | Sequence[Any] | None) -> Iterator[None]:
-    """Choose the devices that everything within works on; results are the same bits.
+    """Choose the devices that everything within works on; results are the same bits but for what docs/scale.md names.
 
     Args:
       devices: a mesh, of whatever axes, or a list of devices of this process's job; None: all of the job.

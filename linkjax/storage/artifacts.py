@@ -319,8 +319,9 @@ class Writer:
             )
         earlier["config"] = self._told(earlier.get("config") or {})
         if earlier != now:
+            other = manifests.differences(earlier, now)
             raise InputError(
-                f"{self.partial}: an unfinished run with other settings lies here ({_differences(earlier, now)}); "
+                f"{self.partial}: an unfinished run with other settings lies here ({other}); "
                 "repeat those settings to resume it, remove the folder to start anew, or give another --out"
             )
         for half in (self.partial / DATA).rglob("*.partial"):  # of a chunk that was being written, beside the old one
@@ -391,15 +392,3 @@ def check_precision(manifest: Mapping[str, Any], precision: str, what: str) -> N
             f"{what} was made in another precision ({made_in}) than asked for ({precision}); give the --precision it "
             "was made in, or make it again"
         )
-
-
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    old, new = _flat(earlier), _flat(now)
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return ", ".join(f"{key.removeprefix('config.')}: {old.get(key)} there, {new.get(key)} now" for key in changed[:5])
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix.rstrip("."): tree}
-    return {name: leaf for key, item in tree.items() for name, leaf in _flat(item, f"{prefix}{key}.").items()}

@@ -154,3 +154,16 @@ def _found(folder: Path) -> str:
     if not folder.exists():
         return "nothing there"
     return "a file" if folder.is_file() else "a folder without manifest.json"
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What two manifests say differently, in words; the first five."""
+    old, new = _flat(earlier), _flat(now)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return ", ".join(f"{key.removeprefix('config.')}: {old.get(key)} there, {new.get(key)} now" for key in changed[:5])
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix.rstrip("."): tree}
+    return {name: leaf for key, item in tree.items() for name, leaf in _flat(item, f"{prefix}{key}.").items()}

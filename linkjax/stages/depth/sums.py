@@ -1,8 +1,5 @@
 """Moments of several layers over the same pairs, and how they are kept while a run goes on."""
 
-import json
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from linkjax.analysis.links.class_sums import ClassSums
 from linkjax.analysis.links.host_moments import Sums
 from linkjax.analysis.links.moments import Moments
 from linkjax.devices import cluster
-from linkjax.errors import InputError
+from linkjax.storage import kept_sums
 
 
 class LayerSums:
@@ -48,19 +45,13 @@ class LayerSums:
         cluster.on_first(lambda: self._save(path, note))
 
     def _save(self, path: Path, note: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {
+        arrays = {
             f"{place}.{part}.{key}": np.asarray(leaf)
             for place, name in enumerate(self._moments)
             for part, sums in enumerate(self.of(name))
             for key, leaf in vars(sums).items()
         }
-        new = path.with_name(path.name + ".new")
-        with open(new, "wb") as file:
-            np.savez(file, note=np.array(json.dumps(note)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        kept_sums.save(path, arrays, note)
 
     def load(self, path: Path) -> dict[str, Any] | None:
         """Go on from what `save` wrote; returns the note, None if there is nothing.
@@ -68,22 +59,15 @@ class LayerSums:
         Raises: InputError if the file is damaged.
         """
         cluster.barrier()
-        if not path.exists():
-            return None
-        try:
-            with np.load(path) as data:  # every array carries a CRC-32
-                arrays = {name: data[name] for name in data.files}
-            note = json.loads(str(arrays.pop("note")))
-            for place, name in enumerate(self._moments):
-                kept = [
-                    {key.split(".")[2]: value for key, value in arrays.items() if key.startswith(f"{place}.{part}.")}
-                    for part in (0, 1)
-                ]
-                moments, self._classes[name] = Moments(**kept[0]), ClassSums(**kept[1])
-                units, w_dim = np.shape(moments.S_rw)
-                self._moments[name] = Sums(units, w_dim, like=moments)
-            return note
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path}: these sums of an unfinished run are damaged ({error}); remove the file"
-            ) from None
+        found = kept_sums.load(path, self._take)
+        return None if found is None else found[1]
+
+    def _take(self, arrays: dict[str, Any]) -> None:
+        for place, name in enumerate(self._moments):
+            kept = [
+                {key.split(".")[2]: value for key, value in arrays.items() if key.startswith(f"{place}.{part}.")}
+                for part in (0, 1)
+            ]
+            moments, self._classes[name] = Moments(**kept[0]), ClassSums(**kept[1])
+            units, w_dim = np.shape(moments.S_rw)
+            self._moments[name] = Sums(units, w_dim, like=moments)

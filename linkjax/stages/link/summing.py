@@ -1,9 +1,6 @@
 """Sums over streamed pairs, made where the computing is done: by the host's BLAS, or by every device for itself."""
 
 import functools
-import json
-import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +14,7 @@ from linkjax.analysis.links.class_sums import ClassSums
 from linkjax.analysis.links.host_moments import Sums
 from linkjax.analysis.links.moments import Moments, Products
 from linkjax.devices import cluster, parallel
-from linkjax.errors import InputError
+from linkjax.storage import kept_sums
 
 #: Blocks after which what the devices summed is merged: moments kept there and gone on from give the same bits.
 MERGED = 64
@@ -204,15 +201,9 @@ def by_slabs(gathered: Callable[[Callable[[Moments], Any]], list[Any]], slab: in
 
 def save(path: Path, sums: Summed, note: Mapping[str, Any]) -> None:
     """Write sums beside what they are of, whole or not at all."""
-    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in vars(sums.moments).items()}
+    arrays = {name: np.asarray(leaf) for name, leaf in vars(sums.moments).items()}
     arrays |= {_CLASS + name: np.asarray(leaf) for name, leaf in vars(sums.classes).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    with open(new, "wb") as file:
-        np.savez(file, note=np.array(json.dumps(note)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    kept_sums.save(path, arrays, note)
 
 
 def load(path: Path) -> tuple[Summed, dict[str, Any]] | None:
@@ -220,16 +211,13 @@ def load(path: Path) -> tuple[Summed, dict[str, Any]] | None:
 
     Raises: InputError if the file is damaged.
     """
-    if not path.exists():
-        return None
-    try:
-        with np.load(path) as data:  # every array carries a CRC-32
-            arrays = {name: data[name] for name in data.files}
-        note = json.loads(str(arrays.pop("note")))
-        classes = {name.removeprefix(_CLASS): arrays.pop(name) for name in list(arrays) if name.startswith(_CLASS)}
-        return (Summed(Moments(**arrays), ClassSums(**classes)), note) if classes else None
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: these sums of an unfinished run are damaged ({error}); remove the file") from None
+    sums, note = kept_sums.load(path, _of_arrays) or (None, {})
+    return None if sums is None else (sums, note)
+
+
+def _of_arrays(arrays: dict[str, Any]) -> Summed | None:
+    classes = {name.removeprefix(_CLASS): arrays.pop(name) for name in list(arrays) if name.startswith(_CLASS)}
+    return Summed(Moments(**arrays), ClassSums(**classes)) if classes else None
 
 
 def _add(state: Summed, items: Mapping[str, jax.Array], *, products: Products) -> Summed:
