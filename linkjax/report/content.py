@@ -11,19 +11,22 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A table's cell: its text, a smaller remark below it, and whether it stands out."""
+    """A table's cell: its text, a smaller remark below it, and whether it stands out.
+
+    `unit` is the unit of the run's own sweep that it names, which has a card in the run's atlas.
+    """
 
     text: str
     remark: str = ""
     strong: bool = False
+    unit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of cells; the first column names the row.
 
-    `numeric` says which columns hold numbers (aligned right): all but the first unless told. `folded` hides it behind
-    its title until a reader asks.
+    `numeric` says which columns hold numbers (aligned right): all but the first unless told.
     """
 
     block: ClassVar[str] = "table"
@@ -32,7 +35,6 @@ class Table:
     rows: Sequence[Sequence[str | Cell]]
     note: str = ""
     numeric: Sequence[int] | None = None
-    folded: bool = False
 
     def aligned_right(self, column: int) -> bool:
         """Whether a column holds numbers."""
@@ -71,6 +73,15 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class InAtlas:
+    """A paragraph that leads to where the run's atlas shows all of something; without an atlas there is none."""
+
+    block: ClassVar[str] = "atlas"
+    text: str
+    state: str = ""  # of the atlas's page, as in its address
+
+
+@dataclasses.dataclass(frozen=True)
 class Notice:
     """A paragraph that a reader must not miss."""
 
@@ -89,23 +100,32 @@ class Fact:
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A number of this section explained: in words, and as a formula."""
+    """A number of this section explained: in words, and as a formula.
+
+    `meaning` is empty where the glossary has the word. `spelled` is what else it is called in this section.
+    """
 
     name: str
-    meaning: str
+    meaning: str = ""
     formula: str = ""
+    spelled: Sequence[str] = ()
+
+
+Block = Table | Row | Text | InAtlas | Notice
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A part of the page about one stored result.
 
-    `facts` go below what was found, `terms` and `limits` to its end.
+    `blocks` are seen at once, `more` when a reader opens them. `facts` go below what was found, `terms` and `limits` to
+    the page's end.
     """
 
     key: str
     title: str
-    blocks: Sequence[Table | Row | Text | Notice]
+    blocks: Sequence[Block]
+    more: Sequence[Block] = ()
     facts: Sequence[Fact] = ()
     terms: Sequence[Term] = ()
     limits: Sequence[str] = ()

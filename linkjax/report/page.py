@@ -10,6 +10,7 @@ import jinja2
 from linkjax.errors import InputError
 from linkjax.report import figures
 from linkjax.report.content import Plot, Row, Section
+from linkjax.report.glossary import Words
 from linkjax.report.sections import SECTIONS, findings, run
 from linkjax.report.source import Context, Source
 
@@ -55,13 +56,13 @@ def render(title: str, sections: Sequence[Section], atlas: str | None = None) ->
 
     Args:
       title: the page's heading.
-      sections: in order; their terms and limits are gathered at the end.
+      sections: in order; their limits and terms are gathered at the end, before the last of them.
       atlas: address of the run's atlas as seen from the page, or None; units in pictures lead to their cards in it.
     Returns: HTML and PNG files; the same sections give the same bytes.
     """
     pictures: dict[str, bytes] = {}
     for section in sections:
-        for block in section.blocks:
+        for block in [*section.blocks, *section.more]:
             for plot in block.plots if isinstance(block, Row) else ():
                 assert _file(plot) not in pictures, plot.name
                 pictures[_file(plot)] = figures.png(plot.figure)
@@ -76,9 +77,12 @@ def render(title: str, sections: Sequence[Section], atlas: str | None = None) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    words = Words(term for section in sections for term in section.terms)
     html = environment.get_template("page.html").render(
-        title=title, sections=sections, inline=inline, atlas=atlas, size=lambda plot: figures.size_in_page(plot.figure)
-    )
+        title=title, sections=list(sections[:-1]), last=sections[-1], words=words, inline=inline, atlas=atlas,
+        facts=[fact for each in sections for fact in each.facts],
+        size=lambda plot: figures.size_in_page(plot.figure),
+    )  # fmt: skip
     return Page(html, pictures)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.errors import InputError
+from linkjax.report.content import Cell
 from linkjax.storage import artifacts, coordinates
 from linkjax.storage import manifest as manifests
 from linkjax.storage.swept_values import read_asked
@@ -133,6 +134,14 @@ class Source:
     def short(self, unit: Any) -> str:
         """The same where it stands under "unit": its number alone, or the readout's name."""
         return self._readouts[int(unit)] if self._readouts else str(int(unit))
+
+    def own_unit(self, unit: Any) -> int | None:
+        """The number under which a run's atlas has a card of it; None of a readout, whose atlas is another."""
+        return None if self._readouts else int(unit)
+
+    def cell(self, unit: Any, remark: str = "") -> Cell:
+        """A unit as a cell of a table, which leads to its card."""
+        return Cell(self.called(unit), remark=remark, unit=self.own_unit(unit))
 
     @functools.cached_property
     def _readouts(self) -> list[str]:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from linkjax.analysis.metrics.measurements import METRICS
 from linkjax.atlas.words import WORDS
+from linkjax.report.glossary import GLOSSARY
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
-def rows(page):
-    """Cells of the tables of a page, by row."""
-    lines = [line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+def rows(page, first="`"):
+    """Cells of the tables of a page, by row, of rows that begin so."""
+    lines = [line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith(f"| {first}")]
     return [[cell.strip().replace("\\*", "*") for cell in line.strip("|").split(" | ")] for line in lines]
 
 
@@ -34,6 +35,13 @@ def test_metrics_are_explained_as_the_code_has_them():
     }
     words = {cells[0].strip("`"): tuple(cells[1:]) for cells in rows("glossary.md")}
     assert words == {name: WORDS[name] for name in METRICS if name in WORDS}
+
+
+def test_the_glossary_is_that_of_the_reports_page():
+    found = [
+        [re.sub(r" \(\[[^\]]+\]\([^)]+\)\)|[*`]", "", cell) for cell in cells] for cells in rows("glossary.md", "**")
+    ]
+    assert found == [[", ".join(entry.names), entry.meaning] for entry in GLOSSARY]
 
 
 def test_messages_that_are_explained_are_ones_that_linkjax_gives():

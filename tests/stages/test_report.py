@@ -64,7 +64,7 @@ def make(out, **results):
 def test_a_page_of_all_results_has_all_sections_in_order(page):
     assert Reader(page).headings == [
         "Sweep", "Screening", "Counterfactuals", "Photographs", "Evaluation", "Congruence", "Parts", "Link", "Pairs",
-        "What was run", "How to read this page", "Limits",
+        "Limits", "Words", "What was run",
     ]  # fmt: skip
 
 
@@ -91,6 +91,31 @@ def test_the_page_is_complete_in_itself(page):
     style = page[page.index("<style>") : page.index("</style>")]
     assert "url(" not in style and "@import" not in style
     assert "http://" not in page and "https://" not in page
+
+
+def test_words_lead_to_their_meaning_on_the_page_once_a_section(page):
+    found = Reader(page).attributes
+    ids = [value for _, key, value in found if key == "id"]
+    led_to = [value.removeprefix("#") for _, key, value in found if key == "href"]
+    assert len(ids) == len(set(ids)) and set(led_to) <= set(ids)
+    for section in re.findall(r"<section.*?</section>", page, re.DOTALL):
+        words = re.findall(r'class="word" href="#([^"]+)"', section)
+        assert len(words) == len(set(words))
+    assert {"word-fidelity", "word-r", "word-transition-unit", "word-flip-point", "word-overlap-iou"} <= set(led_to)
+    text = page[page.index('id="words"') :]
+    assert "1 is as asked, 0 is not at all" in text and "obtained = α(sample) + fidelity · asked" in text
+    assert text.index('id="words"') < text.index('id="run"')  # settings last
+
+
+def test_units_lead_to_their_cards_where_there_is_an_atlas(results, page, tmp_path):
+    run = tmp_path / "run"
+    (run / "atlas").mkdir(parents=True)
+    (run / "sweep").symlink_to(results["sweep"])
+    manifest.write(run / "atlas", manifest.build("atlas", sha256="d4" * 32))
+    units = artifacts.Artifact(results["sweep"], "sweep").read("unit").tolist()
+    found = re.findall(r'href="../atlas/index.html#unit=(\d+)"', make(run / "report"))
+    assert len(found) >= 10 and set(map(int, found)) <= set(units)
+    assert "index.html#unit" not in page
 
 
 def test_every_picture_of_the_page_lies_beside_it_and_is_described(whole, page):
@@ -155,7 +180,7 @@ def test_what_is_missing_is_a_dash_and_never_nan(page, tmp_path):
 )
 def test_any_result_alone_makes_a_page(role, results, tmp_path):
     page = make(tmp_path / "out", **{role: results[role]})
-    assert len(Reader(page).headings) == 4  # what was run, itself, how to read, limits
+    assert len(Reader(page).headings) == 4  # itself, limits, words, what was run
 
 
 def test_results_of_different_models_are_refused(results, tmp_path, capsys):
@@ -175,9 +200,8 @@ def test_results_of_different_models_are_refused(results, tmp_path, capsys):
 
 def test_results_of_other_pairs_are_pointed_out(results, tmp_path):
     other = synthetic.link(tmp_path / "link", of_pairs="9" * 64)
-    assert "The link was made from other pairs (id 999999999999)" in make(
-        tmp_path / "out", pairs=results["pairs"], link=str(other)
-    )
+    page = make(tmp_path / "out", pairs=results["pairs"], link=str(other))
+    assert "The link was made from other pairs (id 999999999999)" in "".join(Reader(page).text)
 
 
 def test_the_models_tell_where_they_come_from_if_their_folder_is_at_hand(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def section(source: Source, context: Context) -> Section:
     if summary.get("left_out_for_balance"):
         more = number(summary["left_out_for_balance"])
         blocks.append(Notice(f"Left out beside them, so that classes keep equal numbers: {more} samples."))
-    blocks += [Row([_plot(source, found)]), _table(rows, summary)]
+    blocks.append(Row([_plot(source, found)]))
     everything = found["distances", "all"]
     facts = [
         Fact(
@@ -68,7 +68,13 @@ def section(source: Source, context: Context) -> Section:
             "along the link's directions; compare it with the line between the samples' own latents."
         )
     return Section(
-        key="congruence", title="Congruence", blocks=blocks, facts=facts, terms=_terms(summary), limits=limits
+        key="congruence",
+        title="Congruence",
+        blocks=blocks,
+        more=[_table(rows, summary)],
+        facts=facts,
+        terms=_terms(summary),
+        limits=limits,
     )
 
 
@@ -169,5 +175,6 @@ def _terms(summary: Mapping[str, Any]) -> list[Term]:
             "A straight line between two samples is drawn at even steps and looked at by the classifier. Chord / "
             "length is 1 for a straight path, at any pace; R² is 1 for one that is straight and even.",
             "R² = ‖Σ τₜ p̃ₜ‖² / (Σ τₜ² Σ ‖p̃ₜ‖²), τ and p̃ deviations of place and of r̂ from their means",
+            ("path: chord", "straight line"),
         ),
     ]

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from linkjax.report import figures
-from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.content import Cell, Fact, InAtlas, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent, wilson
 from linkjax.report.sections import counterfactual_paths as walked
 from linkjax.report.source import Context, Source
 
-_PICTURES = 24
+_PICTURES = 6
 _PAIRS = 100
-_SHORT = 8  # pairs of classes beyond which their table is folded
 _CLASSES = 24  # classes beyond which a matrix would be unreadable
 _REACHED, _ALREADY = 0, 3  # codes of the search; their names are stored beside them
 _WORDS = {
@@ -49,22 +48,24 @@ def section(source: Source, context: Context) -> Section:
         ),
         *([_by_method(methods)] if len(methods) > 1 else []),
         Row([], [_outcomes(source, outcome), _distances(numbers, reached)]),
-        _by_pair(label, target, outcome, numbers, context),
     ]
-    flips = _flips(label, target, outcome, context)
-    if flips is not None:
-        blocks.append(Row([flips]))
-    if reached.any():
-        blocks.append(Row([_histogram(numbers, reached), _steps(numbers, reached)]))
     if source.has("image_end"):
         plot = _pictures(source, label, target, outcome, numbers["probability_target"], context)
         blocks.append(Row([plot]))
-    along = walked.blocks(source, context, own)
-    blocks += along
+    flips = _flips(label, target, outcome, context)
+    more: list[Any] = [
+        *([Row([flips])] if flips is not None else []),
+        _by_pair(label, target, outcome, numbers, context),
+        *([Row([_histogram(numbers, reached), _steps(numbers, reached)])] if reached.any() else []),
+    ]
+    along, further = walked.blocks(source, context, own)
+    blocks += [*along, InAtlas("Every pair of classes, with a path in pictures", "view=pairs")]
+    more += further
     return Section(
         key="counterfactual",
         title="Counterfactuals",
         blocks=blocks,
+        more=more,
         facts=[
             Fact(
                 "class flipped",
@@ -185,7 +186,6 @@ def _by_pair(
         "By pair of classes",
         ("from → to", "searches", "flipped", "median steps", "median distance in r", "median units changed"),
         rows,
-        folded=len(rows) > _SHORT,
         note=f"Medians are over the searches that flipped the class; ranges are 95 % intervals. {cut}".strip(),
     )
 
@@ -288,6 +288,7 @@ def _terms() -> list[Term]:
             "Distance in r, in w",
             "Euclidean distance between start and end, in activations and in latents.",
             "‖r′ − r‖₂, ‖w′ − w‖₂, with w = link(r)",
+            ("distance in r", "distance in w"),
         ),
         Term("Units changed", "How many activations differ between start and end."),
         Term(

@@ -13,8 +13,8 @@ from linkjax.report.numbers import NONE, number, percent
 from linkjax.report.source import Context, Source
 
 _PAIRS = 100
-_SHORT = 8  # pairs of classes beyond which their table is folded
 _MATRIX = 24  # pairs of classes beyond which a matrix would be unreadable
+_CHANGES = 12  # pairs of classes whose changes of parts are shown
 _PROFILES = 4  # pairs of classes drawn beside the curve of all
 _PATHS = 6  # paths drawn in a plane
 _PLANES = 2  # pairs of classes drawn in planes
@@ -30,15 +30,15 @@ _RELATIONS = {
 }
 
 
-def blocks(source: Source, context: Context, own: slice) -> list[Any]:
-    """Tables and figures of the first method's paths, and all methods in numbers.
+def blocks(source: Source, context: Context, own: slice) -> tuple[list[Any], list[Any]]:
+    """All methods in numbers and figures of the first method's paths; then what there is more of the latter.
 
     Args:
       own: the first method's searches.
     """
     rows = list(source.summary.get("paths") or [])
     if not rows:
-        return []
+        return [], []
     reached = source.array("outcome", "sample")[own] == _REACHED
     first = _plain(rows[0]["method"])
     found: list[Any] = [
@@ -49,20 +49,23 @@ def blocks(source: Source, context: Context, own: slice) -> list[Any]:
         _methods(rows),
     ]
     if not reached.any():
-        return found
+        return found, []
     pairs = np.stack([source.array(f"pair_{name}", "pair") for name in ("origin", "target")], axis=1)
     names = [f"{context.seen_name(a)} → {context.seen_name(b)}" for a, b in pairs]
     found += [
         Text(f"What follows is of {first}.") if len(rows) > 1 else Text("By pair of classes:"),
         Row([_along(source, rows[0], own, reached, names)]),
+        *_parts(source, own, reached, pairs, names),
+    ]
+    shared = _shared(rows[0], source)
+    more = [
         _boundaries(source, names),
         *[Row([plot]) for plot in _planes(source, context, own, reached, pairs)],
         _units(source, names),
-        _shared(rows[0], source),
+        *([shared] if shared is not None else []),
         *_overlap(source, names),
-        *_parts(source, own, reached, pairs, names),
     ]
-    return [block for block in found if block is not None]
+    return found, more
 
 
 def terms() -> list[Term]:
@@ -75,7 +78,7 @@ def terms() -> list[Term]:
             "r(t) = relu(r − t s); t* = t₀ + (t₁ − t₀) · −m₀ / (m₁ − m₀), m = z_t − max_{c≠t} z_c",
         ),
         Term(
-            "Width of the boundary",
+            "Boundary width",
             "Distance in r over which the target's probability goes from 1/4 to 3/4, if its log-odds M go on as they "
             "do around the flip.",
             "2 ln 3 · ‖Δr‖ / (dM/dt)",
@@ -87,7 +90,7 @@ def terms() -> list[Term]:
             "z_t(r(t*)) − z_o(r(t*))",
         ),
         Term(
-            "Transition units",
+            "Transition unit",
             "Units among those that change most in more searches of a pair of classes than if they were any of the "
             "live units; false discoveries controlled over the units of a pair.",
             "P(Σᵢ Bernoulli(kᵢ / live) ≥ count)",
@@ -97,6 +100,7 @@ def terms() -> list[Term]:
             "Where the head gives both classes the same logit, in the plane of the first two components through the "
             "mean m of r. Points off the plane may lie on the other side. W has none: the head does not read w.",
             "z_a(m) − z_b(m) + Pᵀ(∇z_a − ∇z_b) · x = 0, r = m + P x",
+            ("undecided",),
         ),
     ]
 
@@ -191,7 +195,6 @@ def _boundaries(source: Source, names: list[str]) -> Table:
         "The boundary by pair of classes",
         ("from → to", "flipped", "flip point t*", "width in r", "head's gap at the flip"),
         rows,
-        folded=len(rows) > _SHORT,
         note=f"Medians, and the middle half below them. {cut}".strip(),
     )
 
@@ -259,7 +262,6 @@ def _units(source: Source, names: list[str]) -> Table:
         "Transition units by pair of classes",
         ("from → to", "flipped", "units", "units and searches they recur in"),
         rows,
-        folded=len(rows) > _SHORT,
         numeric=(1, 2),
         note=f"Of the {number(source.settings.get('top_units'))} units that change most in each search, those that "
         f"recur more often than live units at random would; false discoveries ≤ {percent(fdr)} in a pair. {cut}",
@@ -334,7 +336,7 @@ def _parts(source: Source, own: slice, reached: np.ndarray, pairs: np.ndarray, n
         table[row] = finite_mean(scaled[reached & (label == a) & (target == b)])
     strength = finite_mean(np.abs(table)).ravel()
     order = [i for i in np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable") if np.isfinite(strength[i])]
-    columns, rows = order[:_EFFECTS], np.flatnonzero(np.isfinite(table.reshape(len(pairs), -1)).any(axis=1))[:_MATRIX]
+    columns, rows = order[:_EFFECTS], np.flatnonzero(np.isfinite(table.reshape(len(pairs), -1)).any(axis=1))[:_CHANGES]
     if not len(columns) or not len(rows):
         return []
     called = [f"{parts[i // len(metrics)]} {metrics[i % len(metrics)].replace('_', ' ')}" for i in columns]

@@ -33,15 +33,14 @@ def section(source: Source, context: Context) -> Section:
     ]
     if summary["nonfinite"]:
         blocks.append(Notice(f"Left out as not finite: {number(summary['nonfinite'])} samples."))
-    blocks += [Row([_plot(source, layers)]), _table(rows)]
+    blocks.append(Row([_plot(source, layers)]))
     best = max(rows, key=lambda row: row["r2"] if row["r2"] is not None else -np.inf)
     facts = [Fact("layer of best link", str(best["layer"]), f"R² {number(best['r2'])} in W on held-out samples")]
     limits = [
         "The fidelity is predicted by held-out samples to first order; no image was drawn for it, and a sweep may find "
         "less. A pooled layer has lost place: what it says of w is what its pooled units say.",
     ]
-    return Section(key="depth", title="How deep the link reaches", blocks=blocks, facts=facts, terms=_TERMS,
-                   limits=limits)  # fmt: skip
+    return Section("depth", "How deep the link reaches", blocks, [_table(rows)], facts, _TERMS, limits)
 
 
 def _plot(source: Source, layers: list[str]) -> Plot:

@@ -8,9 +8,8 @@ from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table
 from linkjax.report.numbers import NONE, number, percent
 from linkjax.report.source import Context, Source
 
-_PICTURES = 24
+_PICTURES = 6
 _GROUPS = 200
-_SHORT = 12  # groups beyond which their table is folded
 _LISTED = 5  # unreadable files named
 
 #: Row of the table → its title and what it says.
@@ -51,16 +50,16 @@ def section(source: Source, context: Context) -> Section:
         )
         if plot is not None
     ]
-    if plots:
-        blocks.append(Row(plots))
+    more: list[Any] = [Row(plots)] if plots else []
     if summary.get("groups"):
-        blocks.append(_groups(summary["groups"]))
+        more.append(_groups(summary["groups"]))
     if source.has("image_photograph"):
         blocks.append(Row([_pictures(source, context)]))
     return Section(
         key="encoding",
         title="Photographs",
         blocks=blocks,
+        more=more,
         facts=[
             Fact(
                 "photographs: class kept",
@@ -123,7 +122,7 @@ def _groups(groups: list[Mapping[str, Any]]) -> Table:
         for group in shown
     ]
     columns = ("group", "photographs", *(_LINES[key][0] for key in keys))
-    return Table("By group", columns, lines, note=note, folded=len(groups) > _SHORT)
+    return Table("By group", columns, lines, note=note)
 
 
 def _pictures(source: Source, context: Context) -> Plot:
@@ -163,5 +162,6 @@ def _terms(summary: Mapping[str, Any]) -> list[Term]:
             "Farther than, better than",
             "Where a photograph stands among the test pairs, which the link has not seen either, but which the "
             "generator drew.",
+            spelled=("farther than", "better than"),
         ),
     ]

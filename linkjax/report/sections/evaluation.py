@@ -11,7 +11,7 @@ from linkjax.report.content import Cell, Fact, Notice, Plot, Row, Section, Table
 from linkjax.report.numbers import number, percent
 from linkjax.report.source import Context, Source
 
-_PICTURES = 24
+_PICTURES = 6
 
 #: Metrics with a name and a formula of their own; others are called by their key and described as they were stored.
 _KNOWN = {
@@ -44,8 +44,6 @@ def section(source: Source, context: Context) -> Section:
     if summary.get("nonfinite"):
         blocks.append(Notice(f"Samples left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     plots = _correlation(source) + _agreement(rows, metrics)
-    if plots:
-        blocks.append(Row(plots))
     if source.has("image_linked"):
         blocks.append(Row([_pictures(source, context)]))
     live = summary.get("live_units")
@@ -53,6 +51,7 @@ def section(source: Source, context: Context) -> Section:
         key="evaluation",
         title="Evaluation",
         blocks=blocks,
+        more=[Row(plots)] if plots else [],
         facts=[
             *_fact(rows, metrics),
             Fact("unit correlation", number(summary.get("median_unit_correlation")), f"median of {number(live)} units"),
@@ -199,6 +198,7 @@ def _terms(metrics: Mapping[str, Any]) -> list[Term]:
                     "−1 to 1; uncentred ones are near 1 for almost any link, because all latents and all activations "
                     "share a large mean, so look at the centred ones.",
                     "\n".join(formulas),
+                    ("cosine in W", "cosine in r", "centred cosine"),
                 )
             ]
             if formulas
@@ -208,6 +208,7 @@ def _terms(metrics: Mapping[str, Any]) -> list[Term]:
             "Same class, intended class",
             "Share of test pairs whose linked image the classifier gives the class it gave the original (same) or the "
             "class it was drawn for (intended); top 5: that class is among its five likeliest.",
+            spelled=("same class", "intended class", "class kept"),
         ),
         Term(
             "Unit correlation",

@@ -124,8 +124,8 @@ def _swept(selection: Source, sweep: Source | None, context: Context) -> list[An
         [at] = np.flatnonzero(sweep.array("unit", "unit") == unit)
         value = sweep.asked()[samples, at].mean(axis=0)
         figure = figures.sweep_strip(pictures[:_SAMPLES], value, title=sweep.called(unit), rows=rows, width=_THIRD)
-        own = None if sweep.has("unit_out_name") else unit
-        plots.append(Plot(f"found_{unit}", figure, told(unit), f"Samples as the unit rises. {told(unit)}", own))
+        alt = f"Samples as the unit rises. {told(unit)}"
+        plots.append(Plot(f"found_{unit}", figure, told(unit), alt, sweep.own_unit(unit)))
     rest = [unit for unit in chosen if unit not in shown][:_NAMED]
     blocks: list[Any] = [Row(plots)] if plots else []
     if rest:

@@ -32,15 +32,16 @@ def section(source: Source, context: Context) -> Section:
         blocks.append(Notice("The solver stopped before it converged; refit with a larger alpha."))
     tables = [Table("How it was fitted", ("", ""), [*_classes(source, context), *_fitted(method, spec, found)])]
     plots = [*_curve(found), *_steering(found)]
-    blocks.append(Row(plots, tables) if plots else tables[0])
+    more: list[Any] = [Row(plots, tables) if plots else tables[0]]
     blocks.append(Table("Fit in W", ("pairs", "R²", "mean squared error"), _fit(found)))
     if found.get("steps"):
-        blocks.append(_steps(found))
+        more.append(_steps(found))
     which = "val" if found.get("val_r2") is not None else "train"
     return Section(
         key="link",
         title="Link",
         blocks=blocks,
+        more=more,
         facts=[]
         if "evaluation" in context.sources  # which knows it on test pairs
         else [
@@ -166,6 +167,7 @@ def _terms(method: str) -> list[Term]:
             "R² in W",
             "Share of the latents' variance that the link explains: 1 is perfect, 0 no better than their mean.",
             "R² = 1 − Σᵢ‖wᵢ − ŵᵢ‖² / Σᵢ‖wᵢ − w̄‖²",
+            ("R²",),
         ),
         Term("Mean squared error", "Mean over pairs and over the values of w.", "MSE = mean((w − ŵ)²)"),
     ]
@@ -190,6 +192,7 @@ def _terms(method: str) -> list[Term]:
             "How many directions the activations take at all, and how many carry weight: the effective rank "
             "counts directions by their share of the variance.",
             "effective rank = exp(−Σⱼ pⱼ ln pⱼ), with pⱼ the share of the variance along direction j",
+            ("numerical rank", "effective rank"),
         ),
     ]
 
@@ -200,6 +203,7 @@ _LAMBDA = Term(
     "goes with the unit, by the shortest. Own change and change of others (root mean square, each unit in its σ within "
     "classes) are predicted for validation pairs where there are some; length is in standard deviations of w.",
     "D(λ) = Σ A (Aᵀ Σ A + λ S)⁻¹",
+    ("λ",),
 )
 _STEP_TERMS = (
     Term(

@@ -11,7 +11,6 @@ from linkjax.report.numbers import NONE, number, percent, wilson
 from linkjax.report.source import Context, Source
 
 _ROWS = 200
-_SHORT = 12  # classes beyond which their table is folded
 _SPLITS = ("train", "val", "test")
 
 
@@ -39,9 +38,10 @@ def section(source: Source, context: Context) -> Section:
         text += "Every sample was kept, recognised or not."
     else:
         text += f"Of {number(tried)} candidates, {percent(rate)} were recognised as their class and kept."
-    blocks: list[Any] = [Text(text), _table(by_class, context, kept_all)]
+    blocks: list[Any] = [Text(text)]
+    more: list[Any] = [_table(by_class, context, kept_all)]
     if not kept_all and by_class:
-        blocks.append(Row([_bars(by_class, context, rate)]))
+        more.insert(0, Row([_bars(by_class, context, rate)]))
     nonfinite = sum(group.get("nonfinite", 0) for group in groups)
     if again and summary.get("nonfinite"):
         blocks.append(Text(f"Kept, but not finite: {number(summary['nonfinite'])} of the samples."))
@@ -51,6 +51,7 @@ def section(source: Source, context: Context) -> Section:
         key="pairs",
         title="Pairs",
         blocks=blocks,
+        more=more,
         facts=[
             Fact("pairs", number(accepted), "all kept" if kept_all else f"{percent(rate)} of candidates recognised")
         ],
@@ -61,6 +62,7 @@ def section(source: Source, context: Context) -> Section:
                 "rate means that the two models mean different things by a class; what is kept is then not typical. "
                 "Intervals are Wilson's, 95 %.",
                 "acceptance = recognised / tried",
+                ("recognised",),
             )
         ],
         limits=[
@@ -92,7 +94,7 @@ def _table(by_class: dict[int, list[dict[str, Any]]], context: Context, kept_all
         )
     rows, note = clipped(rows, _ROWS, "classes")
     columns = ("class", "training", "validation", "test", *(() if kept_all else ("tried", "acceptance")))
-    return Table("Pairs by class", columns, rows, note=note, folded=len(rows) > _SHORT)
+    return Table("Pairs by class", columns, rows, note=note)
 
 
 def _bars(by_class: dict[int, list[dict[str, Any]]], context: Context, overall: Any) -> Plot:

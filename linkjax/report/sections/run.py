@@ -15,7 +15,7 @@ def section(context: Context) -> Section:
     sources = list(context.sources.values())
     models, remarks = _models(sources)
     blocks: list[Any] = [Notice(text) for text in remarks + _mismatches(sources)]
-    blocks += [models, _results(sources), _versions(sources), _settings(sources)]
+    blocks.append(models)
     precisions = {source.precision for source in sources if source.precision}
     if precisions:
         blocks.insert(len(remarks), Text(f"All numbers were computed in {' and '.join(sorted(precisions))}."))
@@ -23,11 +23,13 @@ def section(context: Context) -> Section:
         key="run",
         title="What was run",
         blocks=blocks,
+        more=[_results(sources), _versions(sources), _settings(sources)],
         terms=[
             Term(
                 "SHA-256, id",
                 "Fingerprints, shortened to 12 characters. Weights with the same fingerprint are the same to the last "
                 "bit; results with the same id come from the same settings, weights and inputs.",
+                spelled=("SHA-256", "id"),
             )
         ],
     )
@@ -110,12 +112,12 @@ def _versions(sources: list[Source]) -> Table:
         [name, ", ".join(dict.fromkeys(str(versions[name]) for versions in found if name in versions))]
         for name in packages
     ]
-    return Table("Versions", ("package", "version"), rows, numeric=(), folded=True)
+    return Table("Versions", ("package", "version"), rows, numeric=())
 
 
 def _settings(sources: list[Source]) -> Table:
     rows = [[source.role, name, plain(value)] for source in sources for name, value in source.settings.items()]
-    return Table("Settings", ("result", "setting", "value"), rows, numeric=(), folded=True)
+    return Table("Settings", ("result", "setting", "value"), rows, numeric=())
 
 
 def _mismatches(sources: list[Source]) -> list[str]:

@@ -13,7 +13,8 @@ from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.source import Context, Source, raised_along
 
 _TOP = 20
-_HEAT = 30  # units, and columns, of the heat map at most
+_HEAT = 20  # units of the heat map at most
+_COLUMNS = 24  # columns of it
 _LEAST = 2.0  # standard errors an effect must be away from 0 to be ranked
 
 
@@ -31,7 +32,6 @@ class _Screening:
 
 def section(source: Source, context: Context) -> Section:
     """Units by strongest effect, and a heat map."""
-    del context
     summary, found = source.summary, _read(source)
     sure = np.abs(found.effect) >= _LEAST * np.nan_to_num(found.error, nan=np.inf)
     sizes = np.where(sure & np.isfinite(found.scaled), found.strength, -1.0)
@@ -42,18 +42,19 @@ def section(source: Source, context: Context) -> Section:
             f"{number(summary['units'])} units on {number(summary['samples'])} anchor images, all at once: "
             f"{number(summary['products_per_anchor'])} derivatives an anchor, each about the work of two or three "
             f"images, times {raised_along(summary)}. Effects are to first order, so for small changes of a unit."
-        ),
-        _table(found, sizes, order[:_TOP]),
+        )
     ]
+    more: list[Any] = [_table(found, sizes, order[:_TOP])]
     if summary.get("nonfinite"):
         blocks.append(Notice(f"Anchors left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     shown = np.array(order[:_HEAT], int)
-    if len(shown):
-        blocks.append(Row([_heat_map(found, sizes, shown)]))
+    if len(shown):  # what was swept as well is told better there
+        (more if "sweep" in context.sources else blocks).append(Row([_heat_map(found, sizes, shown)]))
     return Section(
         key="screening",
         title="Screening",
         blocks=blocks,
+        more=more,
         terms=_terms(),
         limits=[
             "Screening sees first order and soft parts only: what a unit does over its whole range must be swept. An "
@@ -94,7 +95,7 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
             other = f"{found.columns[second]} {_signed(found.scaled[place, second])} sd"
         value = with_error(found.effect[place, column], found.error[place, column], found.units_of[column])
         effect = Cell(f"{found.columns[column]} {_signed(found.scaled[place, column])} sd", remark=value)
-        rows.append([found.source.called(found.unit[place]), effect, other])
+        rows.append([found.source.cell(found.unit[place]), effect, other])
     return Table(
         "Units by first-order effect",
         ("unit", "strongest effect", "next"),
@@ -108,7 +109,7 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
 
 def _heat_map(found: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
     largest = sizes[places].max(axis=0)
-    columns = np.sort(np.argsort(-largest, kind="stable")[:_HEAT])
+    columns = np.sort(np.argsort(-largest, kind="stable")[:_COLUMNS])
     columns = columns[np.isfinite(found.scaled[places][:, columns]).any(axis=0)]
     return Plot(
         "screened_effects",

@@ -15,7 +15,7 @@ from linkjax.report.numbers import number, percent
 from linkjax.report.source import Context, Source
 
 _OVERLAYS = "overlays"
-_SHOWN = 4
+_SHOWN = 3
 _LARGEST = 4096  # pixels a side of a stored overlay
 _WEAK = 0.5  # overlap below which a part's measures say little
 
@@ -34,13 +34,14 @@ def section(source: Source, context: Context) -> Section:
             + (f"; trained from masks of {number(len(labelled))} generated images." if labelled else ".")
         )
     ]
-    measured = bool(found.get("folds"))
+    measured, more = bool(found.get("folds")), []
     if measured:
         iou = np.array([math.nan if value is None else value for value in found["iou"]], np.float64)
         weak = [name for name, value in zip(names, iou, strict=True) if not value >= _WEAK]
         if weak:
             blocks.append(Notice(f"Found badly or never: {', '.join(weak)}. What is measured of them says little."))
-        blocks.append(Row([_bars(names, iou, found)], [_table(names, iou, found)]))
+        blocks.append(Row([_bars(names, iou, found)]))
+        more.append(_table(names, iou, found))
     else:
         blocks.append(Text("Its overlap with held-out masks was not measured."))
     if plots := _overlays(source.path / _OVERLAYS):
@@ -49,6 +50,7 @@ def section(source: Source, context: Context) -> Section:
         key="segmenter",
         title="Parts",
         blocks=blocks,
+        more=more,
         facts=[Fact("overlap of parts, held out", number(found["mean"]), f"mean IoU of {len(names)} parts")]
         if measured
         else [],
@@ -58,6 +60,7 @@ def section(source: Source, context: Context) -> Section:
                 "Pixels that mask and prediction share, of those that either has: 1 is perfect. Every mask is "
                 "compared with the prediction of a segmenter that has not seen it.",
                 "IoU = |A ∩ B| / |A ∪ B|, over all folds together",
+                ("overlap", "IoU"),
             )
         ],
         limits=[

@@ -7,11 +7,12 @@ import numpy as np
 
 from linkjax.analysis.units import per_obtained
 from linkjax.report import figures
-from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text, clipped
+from linkjax.report.content import Cell, InAtlas, Notice, Plot, Row, Section, Table, Term, Text, clipped
 from linkjax.report.numbers import NONE, number, percent
 from linkjax.report.source import Context, Source, caution_words
 
-_TOP = 20  # effects in the table and in the figure of intervals
+_TOP = 12  # effects in the table
+_INTERVALS = 20  # in the figure of intervals
 _COSINES = 48  # units in the map of cosines
 _ABLATED = 16  # units in the map of ablations
 _CLASSES = 24  # classes in it
@@ -47,6 +48,7 @@ def section(source: Source, context: Context) -> Section:
     sizes = np.where(sure, np.nan_to_num(np.abs(found.effect)), -1.0)
     flat = np.argsort(-sizes, axis=None, kind="stable")[: int(sure.sum())]
     places = [divmod(int(place), sizes.shape[1]) for place in flat]
+    more: list[Any] = []
     blocks: list[Any] = [
         Text(
             f"{asked}{number(summary['selected_units'])} of {number(summary['live_units'])} live units, on "
@@ -57,21 +59,24 @@ def section(source: Source, context: Context) -> Section:
         )
     ]
     if places:
-        blocks += [_table(source, found, places), Row([_intervals(found, places[:_TOP]), *_null(source, found)])]
+        blocks.append(_table(source, found, places))
+        more.append(Row([_intervals(found, places[:_INTERVALS]), *_null(source, found)]))
     else:
         least = number(summary["smallest_p_sign"])
         blocks.append(Text(f"No effect is significant. With these anchors no p-value can be below {least}."))
     if summary.get("weak_units"):
-        some, more = summary["weak_units"][:20], len(summary["weak_units"]) > 20
-        named = ", ".join(map(source.short, some)) + (" …" if more else "")
-        count = number(len(summary["weak_units"]))
+        weak = summary["weak_units"]
+        named = ", ".join(map(source.short, weak[:20])) + (" …" if len(weak) > 20 else "")
+        count = number(len(weak))
         blocks.append(Notice(f"{count} units hardly move, and nothing is told of them per change obtained: {named}."))
-    blocks += _doubles(source, found)
-    blocks += _ablations(source, found, context)
+    doubles, *their_map = _doubles(source, found)
+    blocks += [doubles, InAtlas("All units and all their effects")]
+    more += [*their_map, *_ablations(source, found, context)]
     return Section(
         key="selection",
         title="Selection",
         blocks=blocks,
+        more=more,
         terms=_terms(),
         limits=[
             "An interval is over classes and anchors of this sweep: it says nothing about other generators or links. "
@@ -122,7 +127,7 @@ def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> 
         ]
         own = f"{number(found.raw[row, column])} {found.units_of[column]}".strip()
         rows.append([
-            Cell(source.called(found.unit[row]), remark=caution_words(int(caution[row]))), found.columns[column],
+            source.cell(found.unit[row], caution_words(int(caution[row]))), found.columns[column],
             Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
             f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
             _obtained(found, row, column), number(found.q[row, column]), percent(found.consistency[row, column]),
@@ -272,7 +277,7 @@ def _terms() -> list[Term]:
             "q₍ᵢ₎ = min over j ≥ i of (m / j) · p₍ⱼ₎",
         ),
         Term(
-            "Per change obtained",
+            "Per σ obtained",
             "What changes when the unit, as the classifier sees it in the drawn image, rises by one standard "
             "deviation, however much of the change asked it obtains: the value asked is the instrument, the one "
             "obtained the treatment (Wald). It speaks of a change along this direction, on which other units move too, "
@@ -281,7 +286,7 @@ def _terms() -> list[Term]:
             "Σ cov(asked, metric) / Σ cov(asked, obtained) · sd(u), sums over samples",
         ),
         Term(
-            "Doubles",
+            "Double",
             "Units that the picture cannot tell apart: clusters of |cosine| by complete linkage. Along steering "
             "directions it is that of what w says of two units, the correlation of their predictions from w within "
             "classes; along the kernel that of their directions in W.",

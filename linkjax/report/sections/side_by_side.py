@@ -38,10 +38,8 @@ def section(source: Source, context: Context) -> Section:
     known = [row for row in between if np.isfinite(table["agreement"][_mine(table, row)]).any()]
     plots = [_plot(table, row, place) for place, row in enumerate(known)]
     blocks += [Row(plots[place : place + 2]) for place in range(0, len(plots), 2)]
-    for row in between:
-        blocks.append(_units(table, row, SHARED))
-        blocks.append(_units(table, row, PRIVATE))
-    blocks += [_within(table, row) for row in summary["rows"] if row["network"] == row["other"]]
+    more = [_units(table, row, kind) for row in between for kind in (SHARED, PRIVATE)]
+    more += [_within(table, row) for row in summary["rows"] if row["network"] == row["other"]]
     first, alike = between[0], summary["similarity"][0]
     facts = [
         Fact(
@@ -60,7 +58,7 @@ def section(source: Source, context: Context) -> Section:
         "Samples are those that the first classifier's pairs hold: where only recognised ones were kept, the others' "
         "mistakes on the rest are not seen.",
     ]
-    return Section("side_by_side", "Side by side", blocks, facts, _terms(summary), limits)
+    return Section("side_by_side", "Side by side", blocks, more, facts, _terms(summary), limits)
 
 
 def _mine(table: Mapping[str, np.ndarray], row: Mapping[str, Any]) -> np.ndarray:
@@ -136,13 +134,13 @@ def _units(table: Mapping[str, np.ndarray], row: Mapping[str, Any], kind: int) -
         lines.append([*line, number(table["effect_cosine"][at])] if "effect_cosine" in table else line)
     note = f"The first {_SHOWN} of {len(mine)} units; the rest is in the stored result." if len(mine) > _SHOWN else ""
     title = f"{row['network']}: units {'shared with' if kind == SHARED else 'that are not in'} {row['other']}"
-    return Table(title, columns, lines, note=note, folded=True)
+    return Table(title, columns, lines, note=note)
 
 
 def _within(table: Mapping[str, np.ndarray], row: Mapping[str, Any]) -> Table:
     same = _units(table, row, SHARED)
     columns = ("unit", "its like", *same.columns[2:])
-    return Table(f"{row['network']}: units that are alike within it", columns, same.rows, note=same.note, folded=True)
+    return Table(f"{row['network']}: units that are alike within it", columns, same.rows, note=same.note)
 
 
 def _interval(low: Any, high: Any) -> str:

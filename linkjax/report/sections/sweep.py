@@ -7,17 +7,18 @@ import numpy as np
 
 from linkjax.analysis.metrics import measurements
 from linkjax.report import figures, sweep_summary
-from linkjax.report.content import Cell, Notice, Plot, Row, Section, Table, Term, Text
+from linkjax.report.content import Cell, InAtlas, Notice, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number, with_error
 from linkjax.report.sections import motion
+from linkjax.report.sections.findings import COMPARISONS
 from linkjax.report.source import Context, Source, caution_words, raised_along
 
-_TOP = 12  # units in a ranking
-_HEAT = 24  # units, and at most as many metrics, in the heat map
-_STRIPS = 12  # units shown in pictures
-_SAMPLES = 5  # samples in a strip
+_TOP = 10  # units in a ranking
+_HEAT = 16  # units in the heat map
+_METRICS = 24  # metrics in it, at most
+_STRIPS = 8  # units shown in pictures
+_SAMPLES = 3  # samples in a strip
 _ASKED = "value asked, mean of these samples"
-_ALL = 300  # units up to which every one is listed
 
 
 class _Sweep(NamedTuple):
@@ -68,32 +69,32 @@ def section(source: Source, context: Context) -> Section:
     if sweep.dead.any():
         dead = ", ".join(map(source.short, sweep.unit[sweep.dead][:20])) + (" …" if sweep.dead.sum() > 20 else "")
         blocks.append(Notice(f"{number(int(sweep.dead.sum()))} units hardly vary at all and are left out: {dead}."))
-    for name, what in sweep_summary.CAUTIONS.items():
+    for name, beware in sweep_summary.CAUTIONS.items():
         if summary.get(name):
-            blocks.append(Notice(f"Beware: {number(summary[name])} of {number(int(live.sum()))} live units {what}."))
+            blocks.append(Notice(f"Beware: {number(summary[name])} of {number(int(live.sum()))} live units {beware}."))
     if summary.get("nonfinite"):
         blocks.append(Notice(f"Images left out for numbers that are not finite: {number(summary['nonfinite'])}."))
     by_fidelity = _ranked(np.where(live, sweep.fidelity, np.nan))
     strongest = _strongest(sweep)
     by_effect = _ranked(np.where(live, strongest, np.nan))
-    blocks += [
-        Row([_histogram(sweep, live), _side_effects(sweep, live)]),
-        _table("Units by fidelity", sweep, by_fidelity[:_TOP]),
-        _table("Units by effect", sweep, by_effect[:_TOP]),
-    ]
+    blocks.append(Row([_histogram(sweep, live), _side_effects(sweep, live)]))
+    # where effects were tested, what was found has been told before
+    told = {"selection", *COMPARISONS} & set(context.sources)
+    more: list[Any] = []
+    first = more if told else blocks
+    first += [_table("Units by effect", sweep, by_effect[:_TOP]), *_strips(source, sweep, by_effect, context)]
     shown = by_effect[:_HEAT]
     if len(shown) and np.isfinite(sweep.scaled[shown]).any():
-        blocks.append(Row([_heat_map(sweep, shown)]))
-    blocks += _strips(source, sweep, by_effect, context)
-    blocks += motion.blocks(source, context, sweep.unit[by_effect])
+        more.append(Row([_heat_map(sweep, shown)]))
+    more += motion.blocks(source, context, sweep.unit[by_effect])
     if source.has("obtained") and len(by_fidelity):
-        blocks.append(Row([_obedience(source, sweep, by_fidelity)]))
-    if len(sweep.unit) <= _ALL:
-        blocks.append(_table("All units", sweep, np.argsort(sweep.unit, kind="stable"), folded=True))
+        more.append(Row([_obedience(source, sweep, by_fidelity)]))
+    blocks.append(InAtlas(f"All {what} with their pictures and numbers", "view=map"))
     return Section(
         key="sweep",
         title="Sweep",
         blocks=blocks,
+        more=more,
         terms=[*_terms(sweep), *([motion.TERM] if source.has("picture_motion") else [])],
         limits=[
             *(
@@ -164,7 +165,7 @@ def _ranked(values: np.ndarray) -> np.ndarray:
     return order[np.isfinite(values[order])]
 
 
-def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) -> Table:
+def _table(title: str, sweep: _Sweep, places: np.ndarray) -> Table:
     rows = []
     for place in places:
         other = NONE
@@ -173,7 +174,7 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
         name, remark = _effect(sweep, place)
         rows.append(
             [
-                Cell(sweep.source.called(sweep.unit[place]), remark=_remark(sweep, place)),
+                sweep.source.cell(sweep.unit[place], caution_words(int(sweep.caution[place]))),
                 with_error(sweep.fidelity[place], sweep.error[place]),
                 Cell(name, remark=remark),
                 other,
@@ -184,17 +185,10 @@ def _table(title: str, sweep: _Sweep, places: np.ndarray, folded: bool = False) 
         title,
         ("unit", "fidelity", "strongest effect", "largest side effect", "values asked"),
         rows,
-        folded=folded,
-        note=""
-        if folded
-        else "Effects are per standard deviation of the unit, in standard deviations (sd) of the "
+        note="Effects are per standard deviation of the unit, in standard deviations (sd) of the "
         "metric among untouched samples, and below that in the metric's own unit; ± is a standard error over samples.",
         numeric=(1, 2, 3, 4),
     )
-
-
-def _remark(sweep: _Sweep, place: int) -> str:
-    return "dead" if sweep.dead[place] else caution_words(int(sweep.caution[place]))
 
 
 def _effect(sweep: _Sweep, place: int) -> tuple[str, str]:
@@ -233,7 +227,7 @@ def _side_effects(sweep: _Sweep, live: np.ndarray) -> Plot:
 
 def _heat_map(sweep: _Sweep, places: np.ndarray) -> Plot:
     sizes = np.nan_to_num(np.abs(sweep.scaled[places])).max(0)
-    columns = np.sort(np.argsort(-sizes, kind="stable")[:_HEAT])
+    columns = np.sort(np.argsort(-sizes, kind="stable")[:_METRICS])
     columns = columns[np.isfinite(sweep.scaled[:, columns]).any(0)]
     return Plot(
         "effects",
@@ -275,6 +269,7 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
                 figures.sweep_strip(pictures[:_SAMPLES], values, title=source.called(unit), rows=rows, xlabel=_ASKED),
                 "",
                 f"Samples as {source.called(unit)} goes from {values[0]:.3g} to {values[-1]:.3g}.",
+                source.own_unit(unit),
             )
         )
     return [
@@ -304,21 +299,12 @@ def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
 def _terms(sweep: _Sweep) -> list[Term]:
     described = [f"{name.replace('_', ' ')}: {meaning}" for name, meaning in sweep.meanings.items()]
     return [
-        Term(
-            "Fidelity",
-            "Of the change asked of a unit, the share found again when the classifier looks at the drawn image. The "
-            "standard error is over samples.",
-            "obtained = α(sample) + fidelity · asked, by least squares",
-        ),
-        Term(
-            "Side effect",
-            "How far another unit moves while one is swept, each in its own standard deviations.",
-            "side effect of u on v = slope(v on asked u) · sd(u) / sd(v)",
-        ),
+        Term("Fidelity", formula="obtained = α(sample) + fidelity · asked, by least squares"),
+        Term("Side effect", formula="side effect of u on v = slope(v on asked u) · sd(u) / sd(v)"),
         Term(
             "Effect",
-            "Change of a metric of the image as the unit rises by one standard deviation, mean over samples; divided "
-            "by the metric's standard deviation among untouched samples where units are compared.",
+            "Slope of a measurement on the asked value, per σ, mean over anchors; where units are compared, divided by "
+            "the measurement's standard deviation among untouched samples (sd).",
             "effect = slope(metric on asked u) · sd(u)",
         ),
         *([Term("Metrics", "; ".join(described) + ".")] if described else []),
