@@ -14,6 +14,7 @@ program that is lowered while another is has its own. Programs are given up betw
 
 import ctypes
 import gc
+import json
 import os
 import sys
 import threading
@@ -38,7 +39,9 @@ _DEVICES = "--xla_force_host_platform_device_count="
 _MOST_PROGRAMS = 1.6e9  # bytes of a worker, beyond which the programs of the files before are given up
 _given = compiler.get_compile_options
 _new_context = mlir.make_ir_context
-_now = [SHIPPED if ALL_AS_SHIPPED else QUICK]
+# A program that a test starts compiles as the test does, and finds the test's programs in the cache on disk.
+_AS = "TESTS_COMPILE_AS"
+_now: list[Kind] = [json.loads(os.environ[_AS]) if _AS in os.environ else SHIPPED if ALL_AS_SHIPPED else QUICK]
 _shared = threading.local()  # its `context`, made where there is none
 
 
@@ -101,6 +104,17 @@ def xla_flags(devices: int = 1) -> str:
 
     With what the tests themselves were given, such as a limit of the processor's instructions.
     """
+    return " ".join([_given_flags(devices), *(f"--{name}={str(value).lower()}" for name, value in _now[0].items())])
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """Variables of a program that imports this file: it compiles by the same options, so that the cache is shared.
+
+    Options in XLA_FLAGS, as `xla_flags` gives them to programs that know nothing of this file, make other keys.
+    """
+    return {"XLA_FLAGS": _given_flags(devices), _AS: json.dumps(_now[0])}
+
+
+def _given_flags(devices: int) -> str:
     given = [flag for flag in os.environ["XLA_FLAGS"].split() if not flag.startswith(_DEVICES)]
-    flags = [f"--{name}={str(value).lower()}" for name, value in _now[0].items()]
-    return " ".join([f"{_DEVICES}{devices}", *given, *flags])
+    return " ".join([f"{_DEVICES}{devices}", *given])

@@ -35,6 +35,7 @@ class World:
 
 
 PAIRS = ["--n-train", "24", "--n-val", "8", "--n-test", "8", "--truncation", "1", "--batch-size", "24"]
+LINK = ["--method", "ridge", "--alphas", "0.1", "1", "10"]
 EVALUATE = ["--shuffled-samples", "10", "--pictures", "4"]
 SWEEP = ["--samples", "1", "--steps", "3", "--picture-units", "2", "--picture-samples", "2", "--random-directions", "4"]
 LOCAL = ["--directions", "local", "--samples", "1", "--steps", "2", "--picture-units", "1", "--random-directions", "2"]
@@ -91,7 +92,7 @@ def world(tmp_path_factory) -> World:
     made = World(tmp_path_factory.mktemp("world"))
     worlds.save(made.folder)
     do("pairs", *made.models, "--out", made.pairs, *PAIRS)
-    do("link", "--pairs", made.pairs, "--out", made.link, "--method", "ridge", "--alphas", "0.1", "1", "10")
+    do("link", "--pairs", made.pairs, "--out", made.link, *LINK)
     do("evaluate", *made.linked, "--out", made.evaluation, *EVALUATE)
     do("sweep", *made.linked, "--out", made.sweep, *SWEEP)
     do("counterfactual", *made.linked, "--out", made.counterfactual, *COUNTERFACTUAL)

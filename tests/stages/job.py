@@ -16,6 +16,7 @@ import zarr  # noqa: F401
 
 from linkjax.cli import main
 from linkjax.stages import PIPELINE
+from tests import compiling  # noqa: F401 - the programs of the tests
 
 for _stage in PIPELINE:
     _stage.module  # noqa: B018 - imports it

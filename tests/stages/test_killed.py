@@ -1,7 +1,8 @@
 """SIGKILL at random moments of every long stage, then the same commands again: nothing differs, nothing is done twice.
 
 A job runs the stages in turn. The test reads the notes of finished chunks on disk, kills the job a random moment after
-the k-th one was written, and lets it start again, until every stage has been killed and all are there.
+the k-th one was written, and lets it start again, until every stage has been killed and all are there. Most are
+compared with the results that all tests of the stages share, made in larger batches.
 """
 
 import json
@@ -17,11 +18,21 @@ import numpy as np
 import pytest
 import zarr
 
-import linkjax
-from linkjax.storage import artifacts, checkpoint, manifest
-from tests import compiling, worlds
-from tests.stages.conftest import half_masks, notes
-from tests.stages.photographs import folder
+from linkjax.storage import artifacts, manifest
+from tests import compiling
+from tests.stages.conftest import (
+    CONGRUENCE,
+    COUNTERFACTUAL,
+    ENCODE,
+    EVALUATE,
+    LINK,
+    PAIRS,
+    SCREEN,
+    SELECT,
+    do,
+    half_masks,
+    notes,
+)
 
 ROOT, SEED = Path(__file__).parents[2], 7
 DEADLINE = 3000  # seconds, for a machine that is busy
@@ -35,63 +46,58 @@ KILLS = {
     "network": [2],
     "elastic net": [2],
     "evaluate": [4],
-    "congruence": [3],
+    "congruence": [2],
     "encode": [1],
     "pictures": [0],
     "head": [0],
-    "screen": [2],
-    "sweep": [3, 16],
-    "select": [2],
+    "screen": [1],
+    "sweep": [2, 7],
+    "select": [1],
     "counterfactual": [8],
 }
 COMMANDS = {"network": "link", "elastic net": "link", "pictures": "segment", "head": "segment"}
+RESULTS = {"evaluate": "evaluation", "encode": "encoding", "screen": "screening", "select": "selection"}
 TRAININGS, MODELS = ("network", "elastic net"), ("link", "network", "elastic net", "head")
+ALONE = ("network", "elastic net", "pictures", "head", "sweep")  # that no other test makes: made once more, in one go
 
 
 def commands(world, out, extra):
     """Every stage, cut into chunks as small as they get."""
-    one, inputs = ["--batch-size", "1"], [*world.models, "--pairs", world.pairs, "--link", world.link]
-    segmenter = ["--segmenter", str(extra / "segmenter")]
+    one = ["--batch-size", "1"]
+    drawn = ["--generator", world.generator, "--images", out / "pictures", "--masks", extra / "masks"]
     flags = {
-        "pairs": [*world.models, "--n-train", "8", "--n-val", "2", "--n-test", "2", "--max-attempts", "200", *one],
-        "link": ["--pairs", world.pairs, "--rows", "16"],
+        "pairs": [*world.models, *PAIRS, *one],
+        "link": ["--pairs", world.pairs, *LINK],
         "network": ["--pairs", world.pairs, "--method", "mlp", "--hidden", "4", "--epochs", "6"],
-        "elastic net": [
-            "--pairs", world.pairs, "--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9",
+        "elastic net": ["--pairs", world.pairs, "--method", "elastic_net", "--alpha", "0.05", "--moments-gib", "1e-9"],
+        "evaluate": [*world.linked, *EVALUATE, *one],
+        "congruence": [*world.linked, "--other-link", world.network, *CONGRUENCE, *one],
+        "encode": [
+            *world.linked, "--evaluation", world.evaluation, "--photographs", world.photographs, *ENCODE, *one,
         ],
-        "evaluate": [*inputs, "--shuffled-samples", "20", "--pictures", "2", *one],
-        "congruence": [*inputs, "--paths", "8", "--steps", "3", "--draws", "50", "--permutations", "50", *one],
-        "encode": [*inputs, "--photographs", str(extra / "photographs"), "--pictures", "2", *one],
         "pictures": ["--generator", world.generator, "--draw", "6", *one],
-        "head": [
-            "--generator", world.generator, "--images", f"{out}/pictures", "--masks", str(extra / "masks"), "--folds",
-            "2", "--suggest", "1",
-        ],
-        "screen": [*inputs, *segmenter, "--samples", "4", *one],
+        "head": [*drawn, "--folds", "2", "--suggest", "1"],
+        "screen": [*world.linked, "--segmenter", world.segmenter, *SCREEN, *one],
         "sweep": [
-            *inputs, *segmenter, "--samples", "1", "--steps", "2", "--random-directions", "3", "--motion", "all",
-            "--classes", "0-3", *one,
+            *world.linked, "--segmenter", world.segmenter, "--samples", "1", "--steps", "2", "--random-directions", "3",
+            "--motion", "all", "--classes", "0-3", *one,
         ],
-        "select": ["--sweep", f"{out}/sweep", "--draws", "100", "--flips", "100", *one],
-        "counterfactual": [*inputs, "--samples", "1", "--max-steps", "20", "--pictures", "2", "--origins", "0-2", *one],
+        "select": ["--sweep", world.sweep, *SELECT, *one],
+        "counterfactual": [*world.linked, *COUNTERFACTUAL, *one],
     }  # fmt: skip
-    return [[COMMANDS.get(name, name), "--out", f"{out}/{name}", *each] for name, each in flags.items()]
+    return {name: [COMMANDS.get(name, name), "--out", out / name, *each] for name, each in flags.items()}
 
 
 @pytest.fixture(scope="module")
-def runs(world, tmp_path_factory):
-    """(folder of an uninterrupted run, folder of a killed one, what notes were seen of each stage)."""
+def runs(world, encoding, congruence, screening, selection, tmp_path_factory):
+    """(folders of uninterrupted runs, folder of the killed ones, what notes were seen of each stage)."""
     base = tmp_path_factory.mktemp("killed")
-    folder(base / "photographs", 20)
-    segmenter = worlds.segmenter(linkjax.load(world.generator), ("rest", "part", "other"))
-    checkpoint.save_model(base / "segmenter", segmenter, source={})
     half_masks(base / "masks")
-    to_do = [command for out in ("whole", "killed") for command in commands(world, base / out, base)]
-    (base / "commands.json").write_text(json.dumps(to_do))
+    to_do = commands(world, base / "killed", base)
+    (base / "commands.json").write_text(json.dumps([[str(word) for word in each] for each in to_do.values()]))
     environment = {
         **os.environ,
-        "XLA_FLAGS": compiling.xla_flags(),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # a child that starts again compiles nothing
+        **compiling.environment(2),  # as many devices as the tests of the stages have, so the programs are theirs
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
     }
     command = [sys.executable, str(Path(__file__).parent / "job.py"), base / "commands.json", base / "pid"]
@@ -105,7 +111,11 @@ def runs(world, tmp_path_factory):
             job.kill()
             os.kill(int((base / "pid").read_text()), signal.SIGKILL)
     assert (base / "said").read_text().splitlines().count("killed") == sum(map(len, KILLS.values()))
-    return base / "whole", base / "killed", seen
+    whole = {name: Path(getattr(world, RESULTS.get(name, name))) for name in KILLS}
+    for name in ALONE:
+        whole[name] = base / "whole" / name
+        do(*commands(world, base / "whole", base)[name])
+    return whole, base / "killed", seen
 
 
 def noted(out: Path, name: str) -> list[str] | None:
@@ -149,17 +159,20 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     return {name: np.asarray(array[...]) for name, array in group.arrays()}
 
 
+def files(path: Path) -> set[Path]:
+    """All but those of the arrays, which are cut by the batch."""
+    return {file.relative_to(path) for file in path.rglob("*") if file.is_file() and artifacts.DATA not in file.parts}
+
+
 @pytest.mark.parametrize("stage", [name for name in KILLS if name not in MODELS])
 def test_a_killed_and_resumed_stage_gives_the_bits_of_one_that_was_not(runs, stage):
     whole, killed, _ = runs
-    expected, found = arrays(whole / stage), arrays(killed / stage)
+    expected, found = arrays(whole[stage]), arrays(killed / stage)
     assert expected.keys() == found.keys() and expected
     for name, values in expected.items():
         assert values.tobytes() == found[name].tobytes(), name
-    summaries = [manifest.read(path / stage)["summary"] for path in (whole, killed)]
-    assert summaries[0] == summaries[1]
-    files = {path.relative_to(whole / stage) for path in (whole / stage).rglob("*") if path.is_file()}
-    assert files == {path.relative_to(killed / stage) for path in (killed / stage).rglob("*") if path.is_file()}
+    assert manifest.read(whole[stage])["summary"] == manifest.read(killed / stage)["summary"]
+    assert files(whole[stage]) == files(killed / stage)
 
 
 @pytest.mark.parametrize("stage", [name for name, after in KILLS.items() if after[0] and name not in TRAININGS])
@@ -171,4 +184,4 @@ def test_no_finished_chunk_is_done_again(runs, stage):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_killed_while_it_is_fitted_is_the_model_of_a_whole_run(runs, name):
     whole, killed, _ = runs
-    assert manifest.read(whole / name)["sha256"] == manifest.read(killed / name)["sha256"]
+    assert manifest.read(whole[name])["sha256"] == manifest.read(killed / name)["sha256"]

@@ -19,6 +19,7 @@ from tests.stages.conftest import (
     COUNTERFACTUAL,
     ENCODE,
     EVALUATE,
+    LINK,
     LOCAL,
     NETWORK,
     PAIRS,
@@ -69,7 +70,7 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
     ended = processes.run_together(
         [
             ["pairs", *models, "--out", pairs, *PAIRS[:-1], "12"],
-            ["link", "--pairs", pairs, "--out", link, "--method", "ridge", "--alphas", "0.1", "1", "10"],
+            ["link", "--pairs", pairs, "--out", link, *LINK],
             ["evaluate", *linked, "--out", folder / "evaluation", *EVALUATE],
             ["sweep", *linked, "--out", folder / "sweep", *SWEEP],
             ["sweep", *linked, "--out", folder / "local", *LOCAL, "--motion", "none", "--batch-size", "24"],

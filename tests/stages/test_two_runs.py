@@ -13,11 +13,13 @@ from linkjax.storage import artifacts, claim
 from tests import compiling
 from tests.stages.conftest import PAIRS, do
 
+_COMMAND = "import sys; from tests import compiling; from linkjax.cli import main; sys.exit(main(sys.argv[1:]))"
+
 
 def at_once(*arguments):
     """Exit codes and messages of the same command, started twice."""
-    command = [sys.executable, "-m", "linkjax.cli", *map(str, arguments)]
-    environment = {**os.environ, "XLA_FLAGS": compiling.xla_flags(), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _COMMAND, *map(str, arguments)]
+    environment = {**os.environ, **compiling.environment(2), "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = [
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for _ in range(2)
