@@ -18,7 +18,7 @@ from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis.metrics import parts
 from linkjax.analysis.pairs import named_latents
-from linkjax.analysis.segmenters import labelling, overlap
+from linkjax.analysis.segmenters import drawing, labelling, overlap
 from linkjax.analysis.segmenters.few_shot import FewShotTraining
 from linkjax.analysis.segmenters.heads import FewShotJob, LinearJob
 from linkjax.analysis.segmenters.segmentation import LinearTraining
@@ -148,20 +148,6 @@ def draw_pictures(models: tuple[Any], items: dict[str, jax.Array], truncation: f
     return {"w": w, "image": numerics.to_uint8(images), "finite": good}
 
 
-def draw_features(models: tuple[Any], items: dict[str, jax.Array], job: Job) -> dict[str, Any]:
-    """w → image as bytes, and the maps a head is trained on."""
-    images, maps = job.features(models[0], items["w"])
-    good = [jnp.all(jnp.isfinite(each), axis=(1, 2, 3)) for each in (images, *jax.tree.leaves(maps))]
-    return {"image": numerics.to_uint8(images), "maps": maps, "finite": jnp.all(jnp.stack(good), axis=0)}
-
-
-def draw_labels(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """w → image as bytes, labels as bytes, and how unsure the segmenter is, in nats."""
-    images, scores = parts.draw_with_parts(*models, items["w"])
-    labels = jnp.argmax(scores, axis=-1).astype(jnp.uint8)
-    return {"image": numerics.to_uint8(images), "labels": labels, "uncertainty": labelling.uncertainty(scores)}
-
-
 def _draw(config: Config) -> None:
     generator = inputs.model(config.generator, "generator", config.precision)
     spec = generator.model.spec
@@ -208,7 +194,7 @@ def _train(config: Config, claim: Claim) -> None:
     labels, job = np.stack(list(read.labels.values())), _job(config, generator.model.spec, read.part_names)
     labelled = np.array(list(read.labels))
 
-    step = functools.partial(draw_features, job=job)
+    step = functools.partial(drawing.draw_features, job=job)
     drawn = _over(step, (generator.model,), {"w": w[rows]}, config.batch_size, "labelled pictures")
     good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "labelled pictures", ("picture",))
     tally.add(finite.note(good, labelled))
@@ -219,7 +205,7 @@ def _train(config: Config, claim: Claim) -> None:
     model, ended = job.train(drawn["maps"], labels)
     # Others are drawn only to be suggested.
     rest = np.setdiff1d(np.arange(len(w)), rows) if config.suggest else np.zeros(0, int)
-    others = _over(draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
+    others = _over(drawing.draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
     if len(rest):  # what has no certainty is nothing to label
         known = np.isfinite(others["uncertainty"])
         rest, others = rest[known], jax.tree.map(lambda each: each[known], others)

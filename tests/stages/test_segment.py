@@ -1,4 +1,5 @@
 import shutil
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,11 @@ from PIL import Image
 import linkjax
 from linkjax.analysis.metrics import parts
 from linkjax.cli import main
+from linkjax.errors import InputError
 from linkjax.models.linear_segmenter import LinearSegmenter
 from linkjax.models.segmenter import Segmenter
+from linkjax.outside.label.learning import Learner
+from linkjax.outside.label.store import Store
 from linkjax.storage import artifacts, checkpoint, manifest
 from tests import worlds
 from tests.stages.conftest import do
@@ -57,6 +61,44 @@ def flags(folder, out, *more):
 def trained(drawn):
     do(*flags(drawn[0], drawn[0] / "segmenter", "--folds", "2", "--suggest", "2"))
     return drawn[0] / "segmenter"
+
+
+def test_the_label_page_learns_from_masks_and_keeps_a_segmenter_that_is_better(drawn, trained, tmp_path):
+    folder, truth = drawn
+    shutil.copytree(folder / "masks", tmp_path / "masks")
+    store = Store(folder / "pictures", tmp_path / "masks")
+
+    def learnt(learner, by, masks):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            state = learner.state()
+            if (state["by"], state["masks"], state["learning"]) == (by, masks, False):
+                return state
+            time.sleep(0.02)
+        raise TimeoutError(learner.state())
+
+    with Learner(store, quiet=0.0) as learner:
+        state = learnt(learner, "masks", LABELLED)
+        assert state["iou"] > 0.5 and state["said"] == "" and int(state["next"]) >= LABELLED
+        agreed = [np.mean(np.frombuffer(learner.prediction(stem), np.uint8) == truth[row].ravel())
+                  for row, stem in enumerate(store.stems)]  # fmt: skip
+        assert min(agreed[:LABELLED]) > 0.8 and np.mean(agreed[LABELLED:]) > 0.6
+        version = state["version"]
+        store.remove("000007")
+        learner.changed()
+        assert learnt(learner, "masks", LABELLED - 1)["version"] > version
+        (store.folder / "000000.png").write_bytes(b"damaged")  # said, and what was learnt stays
+        learner.changed()
+        end = time.monotonic() + 120
+        while "000000.png" not in learner.state()["said"] and time.monotonic() < end:
+            time.sleep(0.02)
+        assert "000000.png" in learner.state()["said"]
+        assert learner.prediction("000011") is not None
+    with Learner(Store(folder / "pictures", tmp_path / "none", NAMES), segmenter=str(trained), quiet=0.0) as learner:
+        state = learnt(learner, "segmenter", 0)
+        assert state["iou"] is None and learner.prediction("000011") is not None and state["next"] in store.stems
+    with pytest.raises(InputError, match="expected one of the parts a, b, c, found background, cap, stem"):
+        Learner(Store(folder / "pictures", tmp_path / "other", ("a", "b", "c")), segmenter=str(trained))
 
 
 def test_draw_writes_pictures_their_latents_and_what_to_do(drawn):

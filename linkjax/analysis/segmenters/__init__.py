@@ -3,6 +3,7 @@
 segmentation         the linear head: multinomial logistic regression
 few_shot             the original's network
 heads                the two kinds under one roof
+drawing              pictures with features, or with predicted labels
 labelling            which images to label next
 overlap              intersection over union, held out by folds
 """

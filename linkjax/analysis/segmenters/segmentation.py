@@ -122,11 +122,13 @@ def held_out_labels(
     targets: Float[Array, "N s s P"],
     fold: Integer[np.ndarray, "N"],
     training: LinearTraining,
+    used: Bool[np.ndarray, "N"] | None = None,
 ) -> Integer[np.ndarray, "N s s"]:
-    """Labels of every image by a head trained on the images of all other folds."""
+    """Labels of every image by a head trained on the images of all other folds, of those `used` if not of all."""
     predicted = np.zeros(targets.shape[:3], np.int32)
     for held in np.unique(fold):
-        head = train_linear(features, targets, jnp.asarray(fold != held), training)
+        others = fold != held if used is None else (fold != held) & used
+        head = train_linear(features, targets, jnp.asarray(others), training)
         rows = np.flatnonzero(fold == held)
         chosen = {name: maps[rows] for name, maps in features.items()}
         predicted[rows] = _labels(head.kernels, head.bias, chosen, targets.shape[1])

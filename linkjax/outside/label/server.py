@@ -11,14 +11,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from linkjax.errors import InputError
+from linkjax.outside.label.learning import Learner
 from linkjax.outside.label.store import Store
 
 HOST = "127.0.0.1"  # never another: masks are drawn on this machine
 TOKEN = "X-Linkjax-Token"
+SCRIPTS = ("view.js", "paint.js", "pictures.js", "main.js")  # of the page, in this order
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one `Store`; `url` opens the page.
+    """Serves one `Store`, and what is learnt from its masks if anything is; `url` opens the page.
 
     Every request must name this host, so that no name of another site can be made to point here, and all but the bare
     page must carry the token in a header, which a page of another site cannot send. The page itself holds no secret: it
@@ -31,8 +33,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, store: Store, port: int = 0):
-        self.store, self.token = store, secrets.token_urlsafe(24)
+    def __init__(self, store: Store, port: int = 0, learner: Learner | None = None):
+        self.store, self.learner, self.token = store, learner, secrets.token_urlsafe(24)
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -44,6 +46,11 @@ class Server(http.server.ThreadingHTTPServer):
         """Say nothing of a page that was closed while it was answered."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def _read(name: str) -> str:
+    """A piece of the page."""
+    return (importlib.resources.files("linkjax.outside.label") / "page" / name).read_text(encoding="utf-8")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -61,11 +68,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             kind, _, stem = path.path.removeprefix("/").partition("/")
             if kind == "state":
                 pictures = [self._state(each) for each in store.stems]
-                self._json({"size": store.size, "parts": store.parts(), "pictures": pictures})
+                about = {"size": store.size, "parts": store.parts(), "pictures": pictures}
+                self._json({**about, "unpainted": store.unpainted, "learns": self.server.learner is not None})
             elif kind == "picture":
                 self._try(lambda: self._send(store.picture(stem), "image/png"))
             elif kind == "mask":
                 self._try(lambda: self._send(store.read(stem) or b"", "application/octet-stream"))
+            elif kind == "learnt" and self.server.learner is not None:
+                self._json(self.server.learner.state())
+            elif kind == "prediction" and (learner := self.server.learner) is not None:
+                self._try(lambda: self._send(learner.prediction(store.known(stem)) or b"", "application/octet-stream"))
             else:
                 self._fail(HTTPStatus.NOT_FOUND, "nothing here")
 
@@ -80,12 +92,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if len(content) < most:  # whoever sent it has gone
                 self.close_connection = True
                 return
-            self._try(lambda: (self.server.store.write(stem, content), self._json(self._state(stem))))
+            self._try(lambda: (self.server.store.write(stem, content), self._changed(stem)))
 
     def do_DELETE(self) -> None:
         """Forget a mask."""
         if self._allowed(self.headers.get(TOKEN, "")) and (stem := self._stem()) is not None:
-            self._try(lambda: (self.server.store.remove(stem), self._json(self._state(stem))))
+            self._try(lambda: (self.server.store.remove(stem), self._changed(stem)))
+
+    def _changed(self, stem: str) -> None:
+        self._json(self._state(stem))
+        if self.server.learner is not None:
+            self.server.learner.changed()
 
     def _state(self, stem: str) -> dict[str, object]:
         return {"stem": stem, "labelled": self.server.store.labelled(stem)}
@@ -121,8 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _page(self) -> None:
         nonce = secrets.token_urlsafe(16)
-        page = importlib.resources.files("linkjax.outside.label").joinpath("page.html").read_text(encoding="utf-8")
-        page = page.replace("{{nonce}}", nonce)
+        page = _read("index.html").replace("{{nonce}}", nonce).replace("{{style}}", _read("style.css"))
+        page = page.replace("{{script}}", "\n".join(map(_read, SCRIPTS)))
         policy = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
         self._send(page.encode(), "text/html; charset=utf-8", policy + "; base-uri 'none'; frame-ancestors 'none'")
 

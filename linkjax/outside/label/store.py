@@ -24,11 +24,13 @@ class Store:
       pictures: the folder of pictures.
       folder: where masks lie; made if missing.
       part_names: by label, the background first; those of `parts.txt` in the folder if none are given.
+      unpainted: label of what nobody has painted, the background's (0) or `UNLABELLED`.
     Raises: InputError if there are no names, or other names than the masks there were drawn with.
     """
 
-    def __init__(self, pictures: Path, folder: Path, part_names: tuple[str, ...] = ()):
+    def __init__(self, pictures: Path, folder: Path, part_names: tuple[str, ...] = (), unpainted: int = 0):
         found = artifacts.Artifact(Path(pictures), "pictures")
+        self.pictures, self.unpainted = found, unpainted
         self.images, self.folder = found.path / "images", Path(folder).absolute()
         self.size = int(found.summary["resolution"])
         self.stems = tuple(f"{number:06d}" for number in range(found.summary["pictures"]))
@@ -66,14 +68,14 @@ class Store:
         return [{"name": name, "colour": colour} for name, colour in zip(self.part_names, colours, strict=True)]
 
     def labelled(self, stem: str) -> bool:
-        """Whether a part is painted in a picture's mask; "not labelled" and the background alone are none."""
+        """Whether a picture's mask says anything: a part is painted, or background where that is not the default."""
         file = self._mask(stem)
         if not file.is_file():
             return False
         changed = file.stat().st_mtime_ns
         if self._painted.get(stem, (0, False))[0] != changed:
             try:
-                painted = bool((self._labels(stem) > 0).any())
+                painted = bool((self.labels(stem) >= (0 if self.unpainted else 1)).any())
             except InputError:
                 painted = True  # damaged: the page says so when it is opened
             self._painted[stem] = (changed, painted)
@@ -84,35 +86,31 @@ class Store:
 
         Raises: KeyError if there is none of this name.
         """
-        self._check(stem)
-        return (self.images / f"{stem}.png").read_bytes()
+        return (self.images / f"{self.known(stem)}.png").read_bytes()
 
     def read(self, stem: str) -> bytes | None:
         """Labels row by row, a byte each; None if the picture has no mask.
 
         Raises: InputError if the mask there is damaged.
         """
-        self._check(stem)
-        if not self._mask(stem).is_file():
+        if not self._mask(self.known(stem)).is_file():
             return None
-        labels = self._labels(stem)
-        if labels.max() >= len(self.part_names):
-            raise InputError(f"{self._mask(stem)}: expected labels of these parts, found {labels.max()}")
+        labels = self.labels(stem)
         return np.where(labels < 0, UNLABELLED, labels).astype(np.uint8).tobytes()
 
     def write(self, stem: str, content: bytes) -> None:
-        """Store labels as an indexed PNG; no file for a picture that is all background, as after a stroke and its undo.
+        """Store labels as an indexed PNG; no file for a picture where nothing is painted, as after a stroke's undo.
 
         Raises: InputError if they are not of the picture's size, or not of these parts.
         """
-        self._check(stem)
+        self.known(stem)
         labels = np.frombuffer(content, np.uint8)
         if labels.size != self.size**2:
             raise InputError(f"expected {self.size**2} labels, found {labels.size}")
         unknown = labels[(labels >= len(self.part_names)) & (labels != UNLABELLED)]
         if unknown.size:
             raise InputError(f"expected labels from 0 to {len(self.part_names) - 1}, found {unknown[0]}")
-        if not labels.any():
+        if (labels == self.unpainted).all():
             self.remove(stem)
             return
         image = Image.fromarray(labels.reshape(self.size, self.size))
@@ -123,16 +121,26 @@ class Store:
 
     def remove(self, stem: str) -> None:
         """Forget a picture's mask."""
-        self._check(stem)
-        self._mask(stem).unlink(missing_ok=True)
+        self._mask(self.known(stem)).unlink(missing_ok=True)
 
-    def _labels(self, stem: str) -> np.ndarray:
-        return raster.read_painted(self._mask(stem), self.size)
+    def labels(self, stem: str) -> np.ndarray:
+        """The mask of a picture that has one: [size, size], −1 where nothing is labelled.
+
+        Raises: InputError if it is damaged, or of other parts.
+        """
+        labels = raster.read_painted(self._mask(stem), self.size)
+        if labels.max() >= len(self.part_names):
+            raise InputError(f"{self._mask(stem)}: expected labels of these parts, found {labels.max()}")
+        return labels
 
     def _mask(self, stem: str) -> Path:
         return self.folder / f"{stem}.png"
 
-    def _check(self, stem: str) -> None:
-        # A name from outside becomes part of a path only if it is one of ours.
+    def known(self, stem: str) -> str:
+        """The name, which becomes part of a path, if it is one of a picture.
+
+        Raises: KeyError if it is none.
+        """
         if not re.fullmatch(r"\d{6}", stem) or stem not in self.stems:
             raise KeyError(stem)
+        return stem

@@ -28,9 +28,26 @@ def store(drawn, tmp_path):
     return Store(drawn, tmp_path / "masks", NAMES)
 
 
+class Taught:
+    """In the place of a learner: predicts part 2 of the second picture, once a mask was stored."""
+
+    def __init__(self):
+        self.changes = 0
+
+    def changed(self):
+        self.changes += 1
+
+    def state(self):
+        told = {"by": "masks", "masks": 1, "iou": 0.5, "next": "000001"} if self.changes else {"by": "", "next": None}
+        return {"iou": None, "said": "", "learning": False, "version": int(self.changes > 0), **told}
+
+    def prediction(self, stem):
+        return bytes([2]) * SIZE**2 if stem == "000001" and self.changes else None
+
+
 @pytest.fixture
 def server(store):
-    with Server(store) as made:
+    with Server(store, learner=Taught()) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield made
@@ -71,7 +88,7 @@ def test_a_stored_mask_is_an_indexed_png_that_the_segment_stage_reads(server, st
 
 
 def test_nothing_is_served_without_the_token_or_under_another_name(server):
-    for path in ("/state", "/picture/000000", "/mask/000000"):
+    for path in ("/state", "/picture/000000", "/mask/000000", "/learnt", "/prediction/000000"):
         assert ask(server, path, token="")[0] == 403
         assert ask(server, path, token="wrong")[0] == 403
     assert ask(server, "/mask/000000", "PUT", labels().tobytes(), token="wrong")[0] == 403
@@ -87,6 +104,7 @@ def test_nothing_is_served_without_the_token_or_under_another_name(server):
 def test_only_the_pictures_themselves_can_be_named(server, stem):
     assert ask(server, f"/picture/{stem}")[0] == 404
     assert ask(server, f"/mask/{stem}")[0] == 404
+    assert ask(server, f"/prediction/{stem}")[0] == 404
     assert ask(server, f"/mask/{stem}", "PUT", labels().tobytes())[0] == 404
 
 
@@ -98,6 +116,16 @@ def test_a_body_that_is_no_mask_is_refused_and_stores_nothing(server, store):
     assert ask(server, "/mask/000000")[0] == 400
 
 
+def test_what_nobody_painted_is_not_labelled_where_asked(drawn, tmp_path):
+    store = Store(drawn, tmp_path / "masks", NAMES, unpainted=255)
+    store.write("000000", np.full(SIZE**2, 255, np.uint8).tobytes())
+    assert not store.labelled("000000") and store.read("000000") is None
+    some = np.full(SIZE**2, 255, np.uint8)
+    some[5] = 0
+    store.write("000000", some.tobytes())  # background that was painted counts
+    assert store.labelled("000000") and store.read("000000") == some.tobytes()
+
+
 def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys):
     assert main(["label", "--help"]) == 0
     flags = ["label", "--pictures", str(drawn), "--masks", str(tmp_path / "masks")]
@@ -106,6 +134,7 @@ def test_wrong_use_is_one_sentence(drawn, tmp_path, capsys):
     assert main([*flags, "--part-names", "a", "--no-open"]) == 2
     assert "from 2 to 64 different names" in capsys.readouterr().err
     assert main([*flags, "--port", "70000"]) == 2
+    assert main([*flags, "--part-names", *NAMES, "--no-learn", "--segmenter", "s", "--no-open"]) == 2
     assert main(["label", "--pictures", str(tmp_path), "--masks", str(tmp_path / "masks")]) == 2
     Store(drawn, tmp_path / "masks", NAMES)
     assert Store(drawn, tmp_path / "masks").part_names == NAMES  # from parts.txt
@@ -120,6 +149,9 @@ def test_a_stroke_painted_in_a_browser_becomes_a_mask(server, store, tmp_path):
         page.until("document.querySelectorAll('nav button').length === 2 && labels !== null")
         assert server.token not in page.run("return location.href;")
         assert "cap" in page.run("return document.body.innerText;")
+        page.until("document.getElementById('learnt-by').innerText.startsWith('Nothing is predicted yet')")
+        thumbnail = "document.querySelector('nav canvas').getContext('2d').getImageData(0, 0, 9, 9).data"
+        page.until(f"{thumbnail}.some((each) => each)")
         left, top, side = page.run(
             "const b = document.getElementById('canvas').getBoundingClientRect(); return [b.left, b.top, b.width];"
         )
@@ -170,6 +202,43 @@ def test_a_stroke_painted_in_a_browser_becomes_a_mask(server, store, tmp_path):
         page.run("return saving.then(() => 0);")
         expected[8:12, 4:10] = 1
         np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
+
+        # nearer, what is under the mouse stays there and is painted; Home shows the whole picture again
+        page.press("g")
+        page.run("zoom_by(4, [12, 12]); document.getElementById('brush').value = 1;")
+        page.until("view.zoom === 4 && view.x === 9")
+        page.drag([(left + 0.5 * cell, top + 0.5 * cell)] * 2)
+        page.until("labels[9 * size + 9] === 1")
+        page.press("\ue011")  # Home
+        page.until("view.zoom === 1 && view.x === 0")
+        page.press("z")
+        page.until("labels[9 * size + 9] === 1")  # of the polygon; before the dab it was that too
+
+        # the prediction of the picture to paint next is shown, and where it is painted over it begins the mask
+        page.until("document.getElementById('learnt-by').innerText.includes('held-out masks 0.50')")
+        page.press("x")
+        page.until("place === 1 && seeing && labels.every((each) => each === 0)")
+        page.press("1")
+        page.drag([(left + 0.5 * cell, top + 0.5 * cell)] * 2)
+        page.until("state.pictures[1].labelled && labels[0] === 1 && labels[17] === 2 && !seeing")
+        page.press("z")
+        page.until("labels.every((each) => each === 0)")
+        page.press("t")
+        page.until("labels.every((each) => each === 2)")
+        page.press("z")
+        page.press("z")  # here is nothing more to undo: it was the other picture that was painted before
+        page.until("place === 0 && document.getElementById('said').innerText.includes('000000')")
+        np.testing.assert_array_equal(np.asarray(Image.open(store.folder / "000000.png")), expected)
+        assert not (store.folder / "000001.png").exists()
+
+        # parts are found by their names
+        page.run("document.getElementById('find').hidden = false;")
+        page.press("/")
+        page.until("document.activeElement.id === 'find'")
+        page.run("document.getElementById('find').value = 'ST'; document.getElementById('find').oninput();")
+        page.until("document.querySelectorAll('#parts button:not([hidden])').length === 1")
+        page.press("\ue007")
+        page.until("part === 2 && document.querySelectorAll('#parts button:not([hidden])').length === 4")
 
         # on a narrow window nothing is cut off
         page.narrow(400, 800)
