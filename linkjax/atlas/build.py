@@ -9,9 +9,10 @@ from linkjax.analysis.units import effect_map, per_obtained, selection
 from linkjax.analysis.units import query as queries
 from linkjax.atlas import compared as comparisons
 from linkjax.atlas import named as naming
-from linkjax.atlas import shards, words
+from linkjax.atlas import photographs, shards, words
 from linkjax.atlas.examples import Examples
 from linkjax.atlas.flips import Flips
+from linkjax.atlas.photographs import Photographs
 from linkjax.atlas.read import Results
 from linkjax.report.source import Source
 from linkjax.report.words import alike
@@ -29,6 +30,7 @@ class Shown(NamedTuple):
     pictures: dict[str, Any] | None = None  # what `pictures.write_small` tells of them
     beside: dict[str, Any] | None = None  # the same of those along the other directions
     examples: Examples | None = None
+    photographs: Photographs | None = None
     example_tile: int = 0
 
 
@@ -60,6 +62,12 @@ def write(
         index["named"] = naming.index(named, results)
     if shown.examples is not None:
         index["examples"] = {"tile": shown.example_tile, "most": shown.examples.rows.shape[1]}
+    if shown.photographs is not None:
+        seen = {each[2] for unit in photographs.of_units(shown.photographs, slice(None)) for each in unit} - {None}
+        index["photographs"] = {
+            "tile": shown.example_tile, "most": shown.photographs.highest.rows.shape[1],
+            "seen": {str(label): results.context.seen_name(label) for label in sorted(seen)},
+        }  # fmt: skip
     if flipped is not None:
         index["flips"] = flipped.index()
         flipped.write(folder)
@@ -76,6 +84,8 @@ def write(
                 [[label, shards.number(value)] for label, value in zip(*pair, strict=True) if label >= 0]
                 for pair in zip(labels, values, strict=True)
             ]
+        if shown.photographs is not None:
+            content["photographs"] = photographs.of_units(shown.photographs, rows)
         if activations is not None:
             content["activations"] = shards.pack(activations[rows], "f4")
         shards.write(folder, f"units/{start // UNITS_A_SHARD}", content)

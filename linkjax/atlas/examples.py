@@ -9,6 +9,7 @@ import numpy as np
 from linkjax.atlas import pictures
 from linkjax.atlas.read import Results
 from linkjax.devices import drawing, parallel
+from linkjax.report.source import Source
 from linkjax.storage import manifest as manifests
 
 TILE = 56  # pixels, at most
@@ -24,6 +25,38 @@ class Examples(NamedTuple):
     label: np.ndarray  # [K, most] classes
 
 
+class Highest(NamedTuple):
+    """By unit, the samples in which it is highest, the highest first."""
+
+    rows: np.ndarray  # [K, most]; −1: none, since the unit is the same in all of them
+    value: np.ndarray  # [K, most] activations, NaN where there is none
+
+
+def highest_rows(source: Source, among: np.ndarray, units: np.ndarray, most: int) -> Highest:
+    """Which samples of a result that holds r each unit is highest in.
+
+    Args:
+      source: with `r` [sample, unit].
+      among: the samples that count, ascending.
+      units: of r.
+      most: how many of each unit.
+    """
+    most = min(most, len(among))
+    rows = np.full((0, len(units)), -1)
+    value, lowest = np.zeros((0, len(units)), np.float32), np.full(len(units), np.inf)
+    for start in range(0, len(among), _BLOCK):
+        some = among[start : start + _BLOCK]
+        r = source.array("r", "sample", "unit", rows=slice(int(some[0]), int(some[-1]) + 1))[some - some[0]][:, units]
+        r = np.where(np.isfinite(r), r, -np.inf)
+        lowest = np.minimum(lowest, r.min(axis=0))
+        value = np.concatenate([value, r])
+        rows = np.concatenate([rows, np.broadcast_to(some[:, None], r.shape)])
+        best = np.argsort(-value, axis=0, kind="stable")[:most]
+        value, rows = (np.take_along_axis(each, best, axis=0) for each in (value, rows))
+    known = np.isfinite(value) & (value > lowest)
+    return Highest(np.where(known, rows, -1).T, np.where(known, value, np.nan).T)
+
+
 def highest(results: Results, most: int) -> Examples | None:
     """The samples of the pairs, of all splits, in which each unit is highest.
 
@@ -34,21 +67,9 @@ def highest(results: Results, most: int) -> Examples | None:
     pairs = results.pairs
     if pairs is None or not pairs.has("r") or most < 1 or results.names is not None:
         return None
-    label, units = pairs.array("label", "sample"), results.units
-    most = min(most, len(label))
-    rows = np.full((0, len(units)), -1)
-    value, lowest = np.zeros((0, len(units)), np.float32), np.full(len(units), np.inf)
-    for start in range(0, len(label), _BLOCK):
-        r = pairs.array("r", "sample", "unit", rows=slice(start, min(start + _BLOCK, len(label))))[:, units]
-        r = np.where(np.isfinite(r), r, -np.inf)
-        lowest = np.minimum(lowest, r.min(axis=0))
-        value = np.concatenate([value, r])
-        rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + len(r))[:, None], r.shape)])
-        best = np.argsort(-value, axis=0, kind="stable")[:most]
-        value, rows = (np.take_along_axis(each, best, axis=0) for each in (value, rows))
-    known = np.isfinite(value) & (value > lowest)
-    rows = np.where(known, rows, -1)
-    return Examples(rows.T, np.where(known, value, np.nan).T, np.where(known, label[rows], -1).T)
+    label = pairs.array("label", "sample")
+    found = highest_rows(pairs, np.arange(len(label)), results.units, most)
+    return Examples(*found, np.where(found.rows >= 0, label[found.rows], -1))
 
 
 def name(unit: Any) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.resources
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from linkjax import numerics
 from linkjax.analysis.units import sweep as sweeping
-from linkjax.atlas import build, compared, examples, flips, named, pictures
+from linkjax.atlas import build, compared, examples, flips, named, photographs, pictures
 from linkjax.atlas.build import Shown
 from linkjax.atlas.read import ROLES, Results, find, find_beside
 from linkjax.config import PathName, positive
@@ -48,6 +49,9 @@ class Config:
     none: the one in the run's folder, if there is one."""
     compared: PathName | None = None
     """Folder of `linkjax compare` that the pairs take part in; none: the one in the run's folder, if there is one."""
+    photographs: PathName | None = None
+    """Folder of `linkjax encode` beside the pairs, whose photographs a unit's card shows, those in which it is highest;
+    none: the one in the run's folder, if there is one."""
     named: PathName | None = None
     """Folder of `linkjax name` on the sweep; none: the one in the run's folder, if there is one."""
     pairs: PathName | None = None
@@ -69,7 +73,8 @@ class Config:
     steps: int = 5
     """Steps shown of every unit, at most."""
     examples: int = 4
-    """Samples of the pairs shown of every unit, those in which it is highest, drawn again; 0: none."""
+    """Samples of the pairs shown of every unit, those in which it is highest, drawn again, and as many photographs; 0:
+    none."""
     tile: int = 96
     """Side of a picture in pixels, at most that of the generator's."""
     quality: int = 75
@@ -95,16 +100,17 @@ def run(config: Config) -> None:
     other = beside(config, results)
     against = compared.find(Path(config.run), results, config.compared)
     words = named.find(Path(config.run), results, config.named)
+    encoded = photographs.find(Path(config.run), results, config.photographs)
     with claims.Claim(Path(config.out)) as claim:
         _check_own(claim.partial)
         data = claim.partial / DATA
         found = results.sources.get("counterfactual")
         # what recurs in searches are units, which are no readouts
         flipped = flips.Flips(found, results.context) if found is not None and results.names is None else None
-        shown = _draw(config, results, other, flipped, claim.partial) if config.pictures else Shown()
+        shown = _draw(config, results, other, flipped, encoded, claim.partial) if config.pictures else Shown()
         summary = build.write(data, config.title, results, shown, flipped, other, against, words)
         copy_page(claim.partial)
-        made_from = _ids(results, other, against, words)
+        made_from = _ids(results, other, {"compared": against, "named": words, "photographs": encoded})
         content = {"config": config, "weights": results.sweep.weights, "inputs": made_from, "summary": summary}
         identity = manifests.fingerprint({**made_from, "title": config.title, "pictures": config.pictures})
         manifests.write(claim.partial, manifests.build("atlas", computed=False, **content, id=identity))
@@ -130,10 +136,10 @@ def beside(config: Config, results: Results) -> Results | None:
     return Results({**found, **({"pairs": pairs.path} if pairs is not None else {})}) if found else None
 
 
-def _ids(results: Results, other: Results | None, against: Source | None, words: Source | None) -> dict[str, str]:
+def _ids(results: Results, other: Results | None, more: Mapping[str, Source | None]) -> dict[str, str]:
     """What an atlas is made from: role → id."""
     ids = {role: source.id for role, source in results.sources.items()}
-    ids |= {role: each.id for role, each in (("compared", against), ("named", words)) if each is not None}
+    ids |= {role: each.id for role, each in more.items() if each is not None}
     others = {} if other is None else {f"beside_{role}": source.id for role, source in other.sources.items()}
     return ids | {role: each for role, each in others.items() if role != "beside_pairs"}
 
@@ -148,8 +154,12 @@ def refresh(config: Config) -> bool:
     if out.exists():
         results = Results(_paths(config))
         folder = Path(config.run)
-        against = compared.find(folder, results, config.compared)
-        now = _ids(results, beside(config, results), against, named.find(folder, results, config.named))
+        more = {
+            "compared": compared.find(folder, results, config.compared),
+            "named": named.find(folder, results, config.named),
+            "photographs": photographs.find(folder, results, config.photographs),
+        }
+        now = _ids(results, beside(config, results), more)
         if manifests.read(out, ("atlas",))["inputs"] == now:
             return False
         if earlier.exists():
@@ -182,7 +192,10 @@ def _check_own(partial: Path) -> None:
     manifests.write_whole(path, json.dumps({"kind": "atlas"}))
 
 
-def _draw(config: Config, results: Results, other: Results | None, flipped: flips.Flips | None, folder: Path) -> Shown:
+def _draw(
+    config: Config, results: Results, other: Results | None, flipped: flips.Flips | None, encoded: Source | None,
+    folder: Path,
+) -> Shown:  # fmt: skip
     """Draw what is missing, and say what there is; no model is loaded where nothing is."""
     settings, data = results.sweep.settings, folder / DATA
     earlier = None if config.pictures_from is None else Path(config.pictures_from)
@@ -219,9 +232,15 @@ def _draw(config: Config, results: Results, other: Results | None, flipped: flip
                         data, planned, rows, generator.model, along, anchors,
                         mode=each.sweep.settings["mode"], batch_size=size, advance=advance,
                     )  # fmt: skip
+    taken = photographs.highest(encoded, results, config.examples) if encoded is not None else None
+    if taken is not None:
+        keys = photographs.keys(taken, small, quality)
+        places = photographs.missing(data, results, taken, keys, earlier)
+        with progress("photographs of units", len(places)) as advance:
+            photographs.draw(data, results, taken, keys, places, tile=small, quality=quality, advance=advance)
     shutil.rmtree(folder / "small", ignore_errors=True)
     shown = pictures.write_small(folder, data, plans[0][1])
-    return Shown(shown, plans[1][1].told() if other is not None else None, found, small)
+    return Shown(shown, plans[1][1].told() if other is not None else None, found, taken, small)
 
 
 def plan(config: Config, results: Results, folder: str = "") -> pictures.Plan:

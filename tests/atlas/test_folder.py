@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from linkjax import cli
 from linkjax.analysis.units.effect_map import effect_map
-from linkjax.atlas import examples, pictures, run, shards
+from linkjax.atlas import examples, photographs, pictures, run, shards
 from linkjax.atlas.read import Results, find
 from linkjax.storage import artifacts, manifest
 from scripts.atlas import make_run as make_atlas_run
@@ -113,6 +114,23 @@ def test_what_cannot_be_shown_is_named(made, tmp_path, capsys, case, words):
     assert cli.main(["atlas", str(folder), "--out", str(tmp_path / "out")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_photographs_that_were_moved_or_changed_are_not_shown(made, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    for name in ("pairs", "sweep", "encoding"):
+        (tmp_path / "run" / name).symlink_to(made / "run" / name)
+    results = Results(find(tmp_path / "run", {}))
+    found = photographs.find(tmp_path / "run", results, None)
+    known = photographs.highest(found, results, 2)
+    assert known.highest.rows.shape == (UNITS, 2) and 0 not in known.highest.rows  # the first could not be read
+    assert (known.highest.rows[1] == -1).all() and photographs.of_units(known, slice(1, 2)) == [[]]
+    file = next((made / "photographs").rglob("*.png"))
+    before = file.stat()
+    os.utime(file, (1, 1))
+    assert photographs.highest(found, results, 2) is None
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "they were changed since" in capsys.readouterr().out
 
 
 def test_a_sweep_along_the_kernel_is_told_beside(made, tmp_path, capsys):

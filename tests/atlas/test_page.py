@@ -11,6 +11,8 @@ from linkjax.analysis.units import query as queries
 from linkjax.analysis.units import selection
 from linkjax.atlas.read import Results
 from linkjax.errors import InputError
+from linkjax.outside.photographs.folder import Folder
+from linkjax.storage import artifacts
 from tests.atlas.conftest import UNITS
 
 QUERIES = (
@@ -140,7 +142,7 @@ def test_a_card_tells_effects_per_change_obtained(page, table):
         assert all(("…" in text) == known and ("too little" in text) != known for text in browser.run(cells)), unit
 
 
-def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_highest(page):
+def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_highest(page, made):
     browser = page("unit=0")
     browser.wait("document.querySelectorAll('.beside .tile').length === 6")
     text = browser.run("document.querySelector('.beside').innerText")
@@ -149,8 +151,17 @@ def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_hig
         "[...document.querySelectorAll('.beside .tile')].map((each) => each.getAttribute('aria-label'))"
     )
     assert aloud[0].startswith("dachshund with unit 0 at step 1 of 3") and aloud[3].endswith("along the link’s kernel")
-    browser.wait("document.querySelectorAll('.film .tile').length === 4")
+    browser.wait("document.querySelectorAll('.film .tile').length === 8")
     assert "in which unit 0 is" in browser.run("document.querySelector('.film .tile').getAttribute('aria-label')")
+    photographs = artifacts.Artifact(made / "run" / "encoding", "encoding").read("r")[:, 0]
+    best = np.argsort(-np.nan_to_num(photographs, nan=-9.0))[:4]
+    seen = browser.run(
+        "[...document.querySelectorAll('.photographs .tile')].map((each) => each.getAttribute('aria-label'))"
+    )
+    names = Folder(made / "photographs").names
+    assert [text.split(",")[0] for text in seen] == [f"Photograph {names[row]}" for row in best]
+    assert float(seen[0].rsplit(" ", 1)[1]) == pytest.approx(photographs[best[0]], abs=0.05)
+    page("unit=1").wait("document.querySelector('.photographs').innerText.includes('the same in all photographs')")
     page("unit=20").wait("document.querySelector('#look').innerText.includes('was not raised along the link’s kernel')")
 
 

@@ -56,20 +56,34 @@
       el("div", { className: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ["classifier", "its unit", "correlation", "interval", "", "each the other’s"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, lines))));
   };
 
+  /** A row of stored pictures: [name, words, what is told below it] each. */
+  const tiles = (shard, { tile, most }, shown) => {
+    const side = Math.max(64, Math.min(tile, 80)), box = el("div", { className: "tiles film" });
+    if (shown.length) Atlas.stored(shard).then((url) => box.replaceChildren(...shown.map(([label, ...below], k) => {
+      const one = el("span", { className: "tile", role: "img", "aria-label": label });
+      one.style.width = one.style.height = `${side}px`;
+      one.style.backgroundImage = `url("${url}")`;
+      one.style.backgroundSize = `${most * side}px ${side}px`;
+      one.style.backgroundPosition = `${-k * side}px 0`;
+      return el("figure", {}, one, el("figcaption", { className: "remark" }, below.flatMap((each, at) => (at ? [el("br"), each] : [each]))));
+    })), (error) => Atlas.say(error.message));
+    return box;
+  };
   /** Samples of the pairs in which the unit is highest, drawn again. */
   Atlas.examplesOf = (row, data) => {
     const about = Atlas.index.examples, unit = Atlas.index.unit[row];
     if (!about) return "";
-    const shown = data.examples ?? [], side = Math.max(64, Math.min(about.tile, 80));
-    const box = el("div", { className: "tiles film" });
-    if (shown.length) Atlas.stored(`examples/${unit}`).then((url) => box.replaceChildren(...shown.map(([label, value], k) => {
-      const tile = el("span", { className: "tile", role: "img", "aria-label": `${Atlas.className(label)}, in which ${Atlas.called(unit)} is ${number(value)}` });
-      tile.style.width = tile.style.height = `${side}px`;
-      tile.style.backgroundImage = `url("${url}")`;
-      tile.style.backgroundSize = `${about.most * side}px ${side}px`;
-      tile.style.backgroundPosition = `${-k * side}px 0`;
-      return el("figure", {}, tile, el("figcaption", { className: "remark" }, Atlas.className(label), el("br"), number(value)));
-    })), (error) => Atlas.say(error.message));
-    return el("section", {}, el("h3", {}, "Images in which it is highest"), el("p", { className: "remark" }, shown.length ? "Samples of the pairs, drawn again, with its activation in them. It says what the unit answers to; what raising it changes is above." : "It is the same in all samples of the pairs."), box);
+    const shown = (data.examples ?? []).map(([label, value]) => [`${Atlas.className(label)}, in which ${Atlas.called(unit)} is ${number(value)}`, Atlas.className(label), number(value)]);
+    return el("section", {}, el("h3", {}, "Images in which it is highest"), el("p", { className: "remark" }, shown.length ? "Samples of the pairs, drawn again, with its activation in them. It says what the unit answers to; what raising it changes is above." : "It is the same in all samples of the pairs."), tiles(`examples/${unit}`, about, shown));
+  };
+  /** Photographs in which it is highest. */
+  Atlas.photographsOf = (row, data) => {
+    const about = Atlas.index.photographs, unit = Atlas.index.unit[row];
+    if (!about) return "";
+    const shown = (data.photographs ?? []).map(([name, value, seen]) => {
+      const as = seen === null ? null : about.seen[seen] ?? Atlas.className(seen);
+      return [`Photograph ${name}${as ? `, seen as ${as}` : ""}, in which ${Atlas.called(unit)} is ${number(value)}`, name, ...(as ? [`seen as ${as}`] : []), number(value)];
+    });
+    return el("section", { className: "photographs" }, el("h3", {}, "Photographs in which it is highest"), el("p", { className: "remark" }, shown.length ? "Of the photographs encoded, with its activation in them; the middle of each." : "It is the same in all photographs."), tiles(`photographs/${unit}`, about, shown));
   };
 })();

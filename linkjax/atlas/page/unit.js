@@ -3,7 +3,7 @@
 (() => {
   const { el, number } = Atlas;
   const FIRST = 12; // effects shown before "all"
-  const BY_PLACE = new Set(["effect", "low", "high", "q", "consistency", "class_effect"]), BY_UNIT = new Set(["doubles", "per_obtained", "examples"]);
+  const BY_PLACE = new Set(["effect", "low", "high", "q", "consistency", "class_effect"]), BY_UNIT = new Set(["doubles", "per_obtained", "examples", "photographs"]);
 
   /** An array [..., known places] as [..., all places], none where nothing is known. */
   Atlas.atAllPlaces = (array) => {
@@ -48,7 +48,7 @@
     if (Atlas.state.view !== "unit" || Atlas.state.unit !== unit) return;
     look.lastChild.remove();
     if (!Atlas.index.flag[row]) look.append(effects(row, data), obedience(row, data), await Atlas.otherDirections(row, data));
-    look.append(Atlas.examplesOf(row, data), sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.inOthers(row), Atlas.flipsOf(row));
+    look.append(Atlas.examplesOf(row, data), Atlas.photographsOf(row, data), sideEffects(row, data), doubles(row, data), lost(data), raised(data), values(data), Atlas.inOthers(row), Atlas.flipsOf(row));
   };
 
   const pinButton = (unit) => {

@@ -1,5 +1,5 @@
 """`linkjax encode`: the stage, and what photographs are compared with."""
 
-from linkjax.stages.encode.stage import Config, run
+from linkjax.stages.encode.stage import Config, run, source_of
 
-__all__ = ["Config", "run"]
+__all__ = ["Config", "run", "source_of"]

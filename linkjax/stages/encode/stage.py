@@ -119,7 +119,7 @@ def run(config: Config) -> None:
     classes = inputs.fitted_classes(link, config.link, pairs)
     weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
     evaluation = inputs.evaluation(config.evaluation, weights, pairs, classes) if config.evaluation else None
-    source = _source(config)
+    source = source_of(config)
     made_from = {"pairs": pairs.id, "photographs": source.identity}
     if evaluation is not None:
         made_from["evaluation"] = evaluation.id
@@ -130,7 +130,11 @@ def run(config: Config) -> None:
         Encoding(config, writer, source, models, Reference(pairs, evaluation, classes)).run()
 
 
-def _source(config: Config) -> Folder | Prepared:
+def source_of(config: Config) -> Folder | Prepared:
+    """Where the photographs are read from.
+
+    Raises: InputError if nothing or two things are named, or if there is none.
+    """
     if (config.photographs is None) == (config.dataset is None):
         found = "neither" if config.photographs is None else "both"
         raise InputError(f"expected photographs from --photographs DIR or from --dataset NAME, found {found}")
