@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from linkjax.analysis.units import query as queries
@@ -302,6 +303,17 @@ def test_what_is_taken_away_is_what_is_shown(page, table):
             float(table["effect"].sel(part="ear", metric="area").values[unit]), rel=1e-6
         )
         assert float(row["fidelity"]) == pytest.approx(float(table["fidelity"].values[unit]), rel=1e-6)
+    file = "new Blob(Atlas.parquet(Atlas.table())).arrayBuffer().then((all) => [...new Uint8Array(all)])"
+    stored = pyarrow.parquet.read_table(pyarrow.BufferReader(bytes(browser.run(file))))
+    assert stored.num_rows == len(rows) and stored.column_names == list(rows[0])
+    types = {name: str(stored.schema.field(name).type) for name in ("unit", "fidelity", "representative", "strongest")}
+    assert types == {"unit": "int32", "fidelity": "float", "representative": "bool", "strongest": "string"}
+    for name, values in stored.to_pydict().items():
+        told = [row[name] for row in rows]
+        if stored.schema.field(name).type == "string":
+            assert values == told
+        else:
+            np.testing.assert_array_equal(values, [np.nan if each == "" else float(each) for each in told], name)
     assert browser.run("Atlas.unitList([5, 3, 4, 9, 11, 10])") == "3-5,9-11"
     # pictures of a page from disk can be read back: the canvas is not tainted
     assert browser.run("Atlas.png([0, 3]).then((blob) => [blob.type, blob.size > 500])") == ["image/png", True]

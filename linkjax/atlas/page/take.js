@@ -1,4 +1,4 @@
-// What can be taken away: CSV, a list for --units, Python lines, a PNG of pictures.
+// What can be taken away: CSV, Parquet, a list for --units, Python lines, a PNG of pictures.
 "use strict";
 (() => {
   const { el, $ } = Atlas;
@@ -22,19 +22,23 @@
   Atlas.copyButton = (name, text, what) => el("button", { type: "button", title: `Copy ${what}`, onclick: () => Atlas.copy(text()) }, name);
 
   const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  /** The rows found as CSV: what is known of each unit, and the chosen effect. */
-  Atlas.csv = () => {
-    const { index } = Atlas, { rows, chosen, effect } = Atlas.found(), names = Object.keys(index.columns);
-    const columns = ["unit", ...names, "least_q", "strongest", "strongest_effect", "strongest_low", "strongest_high", "strongest_q"];
+  /** The rows found as a table: what is known of each unit, and the chosen effect; [{name, kind, values}]. */
+  Atlas.table = () => {
+    const { index } = Atlas, { rows, chosen, effect } = Atlas.found(), tops = rows.map((row) => Atlas.topOf(row)[0]);
+    const kindOf = (values, name) => index.exact[name] === "bool" ? "bool" : values instanceof Float32Array ? "float" : "int";
+    const taken = (name, values, kind = kindOf(values, name)) => ({ name, kind, values: rows.map((row) => values[row]) });
     const place = chosen === null ? null : Atlas.placeOf(chosen);
-    if (place) columns.push(...["effect", "low", "high", "q"].map((name) => `${place.id}.${name}`));
-    const text = (value) => value === undefined || Number.isNaN(value) ? "" : String(value);
-    const lines = rows.map((row) => {
-      const [top] = Atlas.topOf(row);
-      return [index.unit[row], ...names.map((name) => index.columns[name][row]), index.least_q[row], ...(top ? [Atlas.placeOf(top.place).id, top.effect, top.low, top.high, top.q] : ["", "", "", "", ""]),
-        ...(place ? ["effect", "low", "high", "q"].map((name) => effect[name][row]) : [])].map(text).map(quoted).join(",");
-    });
-    return [columns.map(quoted).join(","), ...lines].join("\n") + "\n";
+    return [
+      taken("unit", index.unit), ...(index.names ? [taken("name", index.names, "text")] : []), ...Object.entries(index.columns).map(([name, values]) => taken(name, values)), taken("least_q", index.least_q),
+      { name: "strongest", kind: "text", values: tops.map((top) => top ? Atlas.placeOf(top.place).id : "") },
+      ...["effect", "low", "high", "q"].map((name) => ({ name: `strongest_${name}`, kind: "float", values: tops.map((top) => top ? top[name] : NaN) })),
+      ...(place ? ["effect", "low", "high", "q"].map((name) => taken(`${place.id}.${name}`, effect[name], "float")) : []),
+    ];
+  };
+  Atlas.csv = () => {
+    const columns = Atlas.table(), text = (value) => value === undefined || Number.isNaN(value) ? "" : quoted(String(value));
+    const lines = columns[0].values.map((_, k) => columns.map(({ values }) => text(values[k])).join(","));
+    return [columns.map(({ name }) => quoted(name)).join(","), ...lines].join("\n") + "\n";
   };
   /** The units found, or pinned, as `--units` takes them: ranges where numbers follow each other. */
   Atlas.unitList = (units) => {
@@ -74,6 +78,7 @@
     const button = (name, title, onclick) => el("button", { type: "button", title, onclick }, name);
     $("take").replaceChildren(
       button("CSV", "Save the units found as a table", () => save("units.csv", new Blob([Atlas.csv()], { type: "text/csv" }))),
+      button("Parquet", "Save the units found as a table with its types", () => save("units.parquet", new Blob(Atlas.parquet(Atlas.table()), { type: "application/vnd.apache.parquet" }))),
       button("--units", "Copy the units found as a list for --units", () => Atlas.copy(Atlas.unitList(foundUnits()))),
       button("PNG", "Save the pictures of the pinned units, or of the first six found", async () => {
         const content = await Atlas.png(Atlas.state.pins.length ? Atlas.state.pins : foundUnits().slice(0, Atlas.MOST_PINS));
