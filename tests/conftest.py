@@ -20,6 +20,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Threads of XLA, here and in the programs that tests start on fewer devices: without AVX-512 their number decides in
+# which order oneDNN's products are summed (docs/scale.md).
+os.environ.setdefault("NPROC", "8")
 # No program tells where its operations were written: a quarter of the time to trace, lower and compile.
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # The workers, and the programs the tests start, compile many of the same programs: once a run is enough. Also the

@@ -42,8 +42,23 @@ def build(kind: str, *, computed: bool = True, precision: str | None = None, **c
             "platform": jax.default_backend(),
             "count": jax.device_count(),
         }
+        if jax.default_backend() == "cpu":
+            manifest["device"]["threads"] = threads()
         manifest["precision"] = precision or numerics.POLICIES["float32"].means
     return manifest
+
+
+def threads() -> int:
+    """How many threads XLA computes with on a CPU: without AVX-512 it decides the order of sums (docs/scale.md).
+
+    One for each core that this process may use, or as many as the environment's `NPROC` says, and one for each device
+    at least.
+    """
+    import jax
+
+    given = os.environ.get("NPROC", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(int(given) if given.isdigit() and int(given) else cores, jax.local_device_count())
 
 
 def plain(value: Any) -> Any:

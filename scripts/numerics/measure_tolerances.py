@@ -1,103 +1,114 @@
 """What the tests' tolerances leave: of each in tests/tolerances.py the largest share of it that any comparison took.
 
 `python scripts/numerics/measure_tolerances.py [--out FILE.json] [pytest's arguments]`, in an environment with
-`linkjax[dev]`. Reads the values of assertions that hold, and what NumPy's `assert_allclose` was given. A share of 0.5
-is half the tolerance; more than 0.5 is marked, for another processor may need more; what is 0 everywhere could be
-compared to the bit.
+`linkjax[dev]`. In place of each tolerance stands a number that notes what it, or a multiple of it, is compared with, in
+tests and in what they call. A share of 0.5 is half the tolerance; more than 0.5 is marked, for another processor may
+need more; what is 0 everywhere could be compared to the bit.
 """
 
 import argparse
-import ast
-import collections
 import json
+import operator
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 _RECORDS = "LINKJAX_TOLERANCE_RECORDS"
-_NAME = re.compile(r"tolerances\.([A-Z0-9_]+)")
-_NUMBER = re.compile(r"(?:np\.)?float(?:32|64)\(([^()]*)\)|Array\(([^,()]*)[^()]*\)")
+_NOTES: list[Any] = []  # the file that notes are written to
+_TEST = [""]
 
 
-# In pytest: notes what each comparison with a tolerance took of it.
+class Tolerance(float):
+    """A float that notes how much of it each comparison took."""
+
+    name: str
+
+    def __new__(cls, value: float, name: str) -> "Tolerance":
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **named: Any) -> Any:
+        plain = [float(each) if isinstance(each, Tolerance) else each for each in inputs]
+        result = getattr(ufunc, method)(*plain, **named)
+        if ufunc in (np.less, np.less_equal):
+            note(self.name, plain[0], plain[1])
+        elif ufunc in (np.greater, np.greater_equal):
+            note(self.name, plain[1], plain[0])
+        elif np.ndim(result) == 0 and ufunc in (np.multiply, np.add, np.maximum, np.divide):
+            return Tolerance(result, self.name)
+        return result
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compared(other, operator.gt)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compared(other, operator.ge)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, operator.mul)
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, operator.add)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, operator.truediv)
+
+    __rmul__, __radd__ = __mul__, __add__
+
+    def _compared(self, other: Any, holds: Any) -> Any:
+        note(self.name, other, float(self))
+        return holds(float(self), other)
+
+    def _with(self, other: Any, make: Any) -> Any:
+        result = make(float(self), other)
+        return Tolerance(result, self.name) if np.ndim(result) == 0 else result
 
 
-def _value(text: str) -> float:
-    """A number, or products and quotients of numbers, as pytest writes them."""
-    return float(
-        eval(compile(ast.parse(_NUMBER.sub(r"\1\2", text).strip(), mode="eval"), "", "eval"), {"__builtins__": {}})
-    )
+def note(name: str, found: Any, allowed: Any) -> None:
+    """The largest share of what was allowed that anything found takes; what is not finite is left out."""
+    found, allowed = np.broadcast_arrays(np.abs(np.asarray(found, float)), np.asarray(allowed, float))
+    share = np.divide(found, allowed, out=np.zeros(found.shape), where=(allowed > 0) & np.isfinite(found))
+    _NOTES[0].write(json.dumps({"name": name, "share": float(np.max(share, initial=0.0)), "test": _TEST[0]}) + "\n")
 
 
-class _Margins:
-    """Writes one line a comparison: the tolerance's name, the share of it that was taken, the test."""
+def _watch(given: Any) -> Any:
+    """`assert_allclose` or `allclose`: their limit is a sum of two parts, of which one is a tolerance of ours."""
 
-    def __init__(self, folder: Path):
-        self.file = (folder / f"{os.getpid()}.jsonl").open("w", buffering=1)
-        self.test = ""
-        from tests import tolerances
+    def watched(actual: Any, desired: Any, rtol: float = 1e-7, atol: float = 0, **named: Any) -> Any:
+        for each in (rtol, atol):
+            if isinstance(each, Tolerance):
+                apart = np.abs(np.asarray(actual, float) - np.asarray(desired, float))
+                note(each.name, apart, float(atol) + float(rtol) * np.abs(np.asarray(desired, float)))
+        return given(actual, desired, rtol=float(rtol), atol=float(atol), **named)
 
-        self.names = collections.defaultdict(list)
-        for name, value in vars(tolerances).items():
-            for each in value.values() if isinstance(value, dict) else [value]:
-                if isinstance(each, float) and name.isupper():
-                    self.names[each].append(name)
-        given = np.testing.assert_allclose
-
-        def watched(actual, desired, rtol=1e-7, atol=0, *positional, **named):
-            given(actual, desired, rtol, atol, *positional, **named)
-            caller = sys._getframe(1)
-            if "/tests/" in caller.f_code.co_filename:
-                self.close(actual, desired, rtol, atol, caller)
-
-        np.testing.assert_allclose = watched
-
-    def close(self, actual, desired, rtol, atol, caller) -> None:
-        """What `assert_allclose` allowed, and how much of it was taken."""
-        lines = Path(caller.f_code.co_filename).read_text(encoding="utf-8").splitlines()
-        names = _NAME.findall(" ".join(lines[caller.f_lineno - 1 : caller.f_lineno + 4]))
-        if not names:
-            return
-        actual, desired = np.asarray(actual, np.float64), np.asarray(desired, np.float64)
-        allowed = atol + rtol * np.abs(desired)
-        away = np.abs(actual - desired)
-        taken = np.max(
-            np.where(away > 0, away / np.where(allowed > 0, allowed, np.inf), 0.0), initial=0.0, where=~np.isnan(away)
-        )
-        self.note(names[0], float(taken))
-
-    def note(self, name: str, share: float) -> None:
-        self.file.write(json.dumps({"name": name, "share": share, "test": self.test}) + "\n")
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.test = nodeid
-
-    def pytest_assertion_pass(self, item, lineno, orig, expl) -> None:
-        """One line of an assertion that held: `found < allowed`, and what the names stand for."""
-        names = _NAME.findall(orig)
-        first = expl.split("\n")[0]
-        sides = re.split(r"\s<=?\s", first)
-        if len(names) != 1 or len(sides) not in (2, 3):
-            if names:
-                self.file.write(json.dumps({"name": names[0], "unread": orig[:200], "test": item.nodeid}) + "\n")
-            return
-        try:
-            found, allowed = _value(sides[-2]), _value(sides[-1])
-        except (SyntaxError, ValueError, TypeError, NameError):
-            self.file.write(json.dumps({"name": names[0], "unread": first[:200], "test": item.nodeid}) + "\n")
-            return
-        self.note(names[0], abs(found) / allowed if allowed else 0.0)
+    return watched
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if os.environ.get(_RECORDS) and not (config.getoption("numprocesses", None) and not hasattr(config, "workerinput")):
-        config.pluginmanager.register(_Margins(Path(os.environ[_RECORDS])))
+    """Put what notes in the place of every tolerance, before any test is imported."""
+    if not os.environ.get(_RECORDS) or (config.getoption("numprocesses", None) and not hasattr(config, "workerinput")):
+        return
+    from tests import tolerances
+
+    _NOTES[:] = [(Path(os.environ[_RECORDS]) / f"{os.getpid()}.jsonl").open("w", buffering=1)]
+    for name, value in list(vars(tolerances).items()):
+        if name.isupper() and isinstance(value, float):
+            setattr(tolerances, name, Tolerance(value, name))
+        elif name.isupper() and isinstance(value, dict):
+            setattr(tolerances, name, {key: Tolerance(each, name) for key, each in value.items()})
+    np.testing.assert_allclose, np.allclose = _watch(np.testing.assert_allclose), _watch(np.allclose)
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Comparisons from now on are this test's."""
+    _TEST[0] = nodeid
 
 
 # As a program: runs pytest with the plugin above and lists tolerances.
@@ -111,17 +122,13 @@ def main() -> int:
     root = Path(__file__).parents[2]
     with tempfile.TemporaryDirectory() as folder:
         paths = os.pathsep.join([str(Path(__file__).parent), str(root), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-m", "pytest", "-p", "measure_tolerances", "-o", "enable_assertion_pass_hook=true"]
-        environment = {**os.environ, _RECORDS: folder, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-        code = subprocess.run([*command, *others], cwd=root, env=environment).returncode
+        environment = {**os.environ, _RECORDS: folder, "PYTHONPATH": paths}
+        command = [sys.executable, "-m", "pytest", "-p", "measure_tolerances", *others]
+        code = subprocess.run(command, cwd=root, env=environment).returncode
         lines = [json.loads(line) for each in Path(folder).glob("*.jsonl") for line in each.read_text().splitlines()]
     found: dict[str, dict] = {}
     for line in lines:
-        entry = found.setdefault(line["name"], {"comparisons": 0, "share": 0.0, "test": "", "unread": 0})
-        if "unread" in line:
-            entry["unread"] += 1
-            print("not read:", line["unread"])
-            continue
+        entry = found.setdefault(line["name"], {"comparisons": 0, "share": 0.0, "test": ""})
         entry["comparisons"] += 1
         if line["share"] >= entry["share"]:
             entry["share"], entry["test"] = float(f"{line['share']:.3g}"), line["test"]
