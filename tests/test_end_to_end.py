@@ -131,8 +131,9 @@ def test_a_run_goes_on_where_it_was_and_refuses_what_was_made_otherwise(run, cap
 def test_a_run_ends_with_an_atlas_that_its_page_leads_to_and_that_is_made_anew_of_other_results(run, tmp_path):
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert 'href="../atlas/index.html"' in page and (run / "atlas" / "index.html").is_file()
-    units = re.findall(r'href="\.\./atlas/index\.html#unit=(\d+)"', page)
-    assert units == [str(unit) for unit in artifacts.Artifact(run / "selection", "selection").summary["selected"]][:2]
+    units = set(re.findall(r'href="\.\./atlas/index\.html#unit=(\d+)"', page))
+    selected = artifacts.Artifact(run / "selection", "selection").summary["selected"]
+    assert units and {str(unit) for unit in selected[:2]} <= units
 
     settings = atlas.Config(str(run), str(tmp_path / "atlas"))
     assert atlas.refresh(dataclasses.replace(settings, pictures_from=str(run / "atlas")))  # nothing to draw

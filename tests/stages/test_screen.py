@@ -99,7 +99,7 @@ def test_several_places_are_averaged_and_do_not_depend_on_the_batch(world, segme
 def test_the_page_shows_the_screening(world, made, tmp_path):
     do("report", "--pairs", world.pairs, "--screening", made.path, "--out", tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert "Units by first-order effect" in page and "derivatives an anchor" in page
+    assert ">first-order effect</a></h3>" in page and "derivatives an anchor" in page
 
 
 def test_wrong_use_is_one_sentence_and_leaves_nothing(world, segmenter, tmp_path, capsys):
