@@ -170,9 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(arguments)
     except BaseException as error:  # ours to fix: the traceback says where
-        cluster.await_verdict(error)
-        if cluster.count() > 1:  # JAX's own farewell would wait for the others, who wait for this process
-            print(f"linkjax: {cluster.label()}failed", file=sys.stderr)
+        cluster.wait_for_lost_process(error)
+        if cluster.count() > 1:  # `jax.distributed.shutdown` would block: it waits for the others
+            print(f"linkjax: {cluster.process_prefix()}failed", file=sys.stderr)
             traceback.print_exc()
             return cluster.leave(1)
         raise
@@ -184,8 +184,8 @@ def _run(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except LinkjaxError as error:
-        if not error.told:
-            print(f"linkjax: {cluster.label()}{error}", file=sys.stderr)
+        if not error.already_reported:
+            print(f"linkjax: {cluster.process_prefix()}{error}", file=sys.stderr)
         return error.exit_code
     except SystemExit as stop:  # tyro: 0 after --help, 2 on wrong flags; rich: 1 where a reader left
         if isinstance(stop.__context__, BrokenPipeError):
@@ -197,7 +197,7 @@ def _run(arguments: list[str]) -> int:
     except (OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and surroundings.unheard():
             return READER_LEFT
-        print(f"linkjax: {cluster.label()}{_failure(error)}", file=sys.stderr)
+        print(f"linkjax: {cluster.process_prefix()}{_failure(error)}", file=sys.stderr)
         return 1
 
 

@@ -10,7 +10,7 @@ class LinkjaxError(Exception):
     """A run failed for a reason linkjax can name; the command line prints the message and exits with `exit_code`."""
 
     exit_code = 1
-    told = False  # another process of the job, whose error it is, says it already
+    already_reported = False  # by another process of the job, whose error it is
 
 
 class InputError(LinkjaxError):

@@ -59,7 +59,7 @@ class Policy:
     name: Precision
     dtype: jax.typing.DTypeLike  # of feature maps between layers, and of what a convolution multiplies
     products: jax.lax.Precision  # of float32 convolutions in synthesis
-    means: str  # for the manifest
+    description: str  # for the manifest
 
 
 POLICIES: dict[Precision, Policy] = {

@@ -18,7 +18,7 @@ CLASSES = 5
 
 def generator(num_classes: int = CLASSES, seed: int = 0) -> Generator:
     how = Progression(channel_base=256, channel_max=16, margin=4)
-    spec = stem_spec(16, num_layers=4, how=how, z_dim=8, w_dim=12, num_classes=num_classes, embed_dim=6)
+    spec = stem_spec(16, num_layers=4, progression=how, z_dim=8, w_dim=12, num_classes=num_classes, embed_dim=6)
     return build.random(Generator, spec, seed)
 
 

@@ -96,12 +96,12 @@ def convert_module(
     return notes
 
 
-def side_of(how: Preprocessing, given: int | None) -> int:
+def side_of(preprocessing: Preprocessing, given: int | None) -> int:
     """Side of the images that the network sees.
 
     Raises: InputError where nothing says, or two say different things.
     """
-    own = how.crop or (how.resize if how.squash else None)
+    own = preprocessing.crop or (preprocessing.resize if preprocessing.squash else None)
     if given is not None and own is not None and given != own:
         raise InputError(f"--input-size {given}: the preprocessing gives images of {own}; expected the same")
     if (side := own or given) is None:

@@ -68,15 +68,15 @@ def _public(name: str) -> str:
     return "range" if name == "value_range" else name
 
 
-def described(how: Preprocessing) -> str:
+def described(preprocessing: Preprocessing) -> str:
     """One line for people."""
-    sides = f"both sides {how.resize}" if how.squash else f"shorter side {how.resize}"
-    resize = f"{sides} ({how.interpolation})" if how.resize else "no resize"
-    crop = f"central {how.crop}×{how.crop}" if how.crop else "no crop"
-    low, high = how.value_range
+    sides = f"both sides {preprocessing.resize}" if preprocessing.squash else f"shorter side {preprocessing.resize}"
+    resize = f"{sides} ({preprocessing.interpolation})" if preprocessing.resize else "no resize"
+    crop = f"central {preprocessing.crop}×{preprocessing.crop}" if preprocessing.crop else "no crop"
+    low, high = preprocessing.value_range
     return (
-        f"{resize}, {crop}, {how.channels.upper()} in {low:g} … {high:g}, minus {_numbers(how.mean)}, "
-        f"over {_numbers(how.std)}"
+        f"{resize}, {crop}, {preprocessing.channels.upper()} in {low:g} … {high:g}, "
+        f"minus {_numbers(preprocessing.mean)}, over {_numbers(preprocessing.std)}"
     )
 
 

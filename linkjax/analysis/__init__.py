@@ -9,5 +9,5 @@
     comparisons      what do two classifiers share?            matching, effect_profiles, cka
     spaces           how good is a link, how alike two spaces? evaluation, congruence, familiarity, straightness
 
-Used by several: `finite` (what is not finite), `ranks`, `double` (float64 programs), `pairs` (drawing samples).
+Used by several: `finite` (what is not finite), `ranks`, `float64` (programs in float64), `pairs` (drawing samples).
 """

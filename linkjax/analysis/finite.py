@@ -1,4 +1,4 @@
-"""Samples with numbers that are not finite: counted, named, and left out or the end of a run.
+"""Samples with non-finite numbers: counted, named, and either left out or refused.
 
 One bad sample in a million should not cost a run of days, so leaving out is the default; it is never silent. What is
 left out has no part in any mean, slope or count of the results.
@@ -57,7 +57,7 @@ def note(good: np.ndarray, *names: Sequence[Any] | np.ndarray) -> dict[str, Any]
 
 
 class Tally:
-    """Adds up the notes of a run's chunks.
+    """Sum of the notes of a run's chunks: how many samples were left out, and the first ones' names.
 
     Args:
       policy: exclude goes on; stop ends the run at the first note that counts any.
@@ -70,7 +70,7 @@ class Tally:
         self.count, self.named = 0, []
 
     def add(self, noted: Mapping[str, Any]) -> None:
-        """One chunk more.
+        """Add one chunk's note.
 
         Raises: LinkjaxError naming the samples if the policy is to stop.
         """
@@ -78,7 +78,7 @@ class Tally:
         self.named = [*self.named, *noted["named"]][:NAMED]
         if self.policy == "stop" and self.count:
             raise LinkjaxError(
-                f"{self.sentence()}; leave such samples out with --nonfinite exclude (the same command then goes on), "
+                f"{self.describe()}; leave such samples out with --nonfinite exclude (the same command then goes on), "
                 "or look at the weights"
             )
 
@@ -86,18 +86,18 @@ class Tally:
         """For a manifest: the count, and the first names."""
         return {"nonfinite": self.count, "nonfinite_samples": self.named}
 
-    def sentence(self) -> str:
-        """Count and names, for people."""
+    def describe(self) -> str:
+        """The count and the first names, as a sentence."""
         shown = (
             " ".join(f"{name} {part}" for name, part in zip(self.names, each, strict=True)) for each in self.named[:5]
         )
         more = ", …" if self.count > 5 else ""
         return f"{self.count} {self.what} with numbers that are not finite: {', '.join(shown)}{more}"
 
-    def tell(self) -> None:
-        """Print a line if any were left out."""
+    def print_summary(self) -> None:
+        """Print how many were left out, if any were."""
         if self.count:
-            print(f"left out {self.sentence()}")
+            print(f"left out {self.describe()}")
 
 
 def _plain(value: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Order, and nothing else: rank correlation and the area under the ROC curve."""
+"""Rank statistics: Spearman's correlation and the area under the ROC curve."""
 
 import numpy as np
 from jaxtyping import Float
 
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Area under the ROC curve: the chance that a positive score is above a negative one, ties counted half."""
+    """Area under the ROC curve: the probability that a positive score exceeds a negative one, ties counted half."""
     above = positive[:, None] > negative[None, :]
     equal = positive[:, None] == negative[None, :]
     return float(np.mean(above + 0.5 * equal))

@@ -1,4 +1,4 @@
-"""The samples of the pairs in which each unit is highest: what it answers to, beside what raising it does."""
+"""Samples of highest activation of each unit, beside what raising it does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -77,23 +77,23 @@ def name(unit: Any) -> str:
     return f"examples/{int(unit)}"
 
 
-def keys(results: Results, found: Examples, tile: int, quality: int) -> list[str]:
+def keys(results: Results, examples: Examples, tile: int, quality: int) -> list[str]:
     """What each unit's pictures depend on, as a short fingerprint."""
     assert results.pairs is not None
     made_with = [results.sweep.weights.get("generator"), results.pairs.id, results.sweep.settings.get("precision")]
     stem = manifests.fingerprint([made_with, tile, quality, pictures.image_format()])
-    return [manifests.fingerprint([stem, rows.tolist()])[:12] for rows in found.rows]
+    return [manifests.fingerprint([stem, rows.tolist()])[:12] for rows in examples.rows]
 
 
-def missing(data: Path, results: Results, found: Examples, keys: list[str], earlier: Path | None) -> np.ndarray:
+def missing(data: Path, results: Results, examples: Examples, keys: list[str], earlier: Path | None) -> np.ndarray:
     """Places of units whose pictures are neither in `data` nor in an earlier atlas, from which they are taken over."""
-    places = np.flatnonzero((found.rows >= 0).any(axis=1)).tolist()
+    places = np.flatnonzero((examples.rows >= 0).any(axis=1)).tolist()
     units = results.units
     return np.array([k for k in places if not pictures.kept(data, name(units[k]), keys[k], earlier)], int)
 
 
 def draw(
-    data: Path, results: Results, found: Examples, keys: list[str], places: np.ndarray, generator: Any, *,
+    data: Path, results: Results, examples: Examples, keys: list[str], places: np.ndarray, generator: Any, *,
     tile: int, quality: int, batch_size: int, advance: Callable[[int], None],
 ) -> None:  # fmt: skip
     """Draw the examples of some units again from their w, and store a row of pictures of each."""
@@ -102,7 +102,7 @@ def draw(
     size, model = parallel.round_up(batch_size, on), parallel.replicate(generator, on)
     for start in range(0, len(places), _UNITS):
         some = places[start : start + _UNITS]
-        rows, where = np.unique(found.rows[some], return_inverse=True)
+        rows, where = np.unique(examples.rows[some], return_inverse=True)
         known = rows >= 0
         w = pairs.array("w", *pairs.dims("w"), rows=rows[known])
         drawn = drawing.pictures(model, w, size, on)

@@ -64,24 +64,24 @@ def kinds_in(folder: Path) -> dict[str, list[Path]]:
     return kinds
 
 
-def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Path]:
+def find_beside(folder: Path, results: "Results", given: str | None) -> dict[str, Path]:
     """A sweep of the same pairs and weights along the other directions, and its selection: role → folder.
 
     Args:
       folder: to look in.
-      of: the results that it would be shown beside.
+      results: the results that it would be shown beside.
       given: the sweep's folder, where it was named.
     Returns: empty where there is none.
     Raises: InputError if the one given is of other pairs or models or along the same directions, or if several fit.
     """
-    if of.names is not None:  # readouts are raised along steering directions alone
+    if results.names is not None:  # readouts are raised along steering directions alone
         return {}
     kinds = kinds_in(folder)
-    fitting = [path for path in ([Path(given)] if given else kinds.get("sweep", [])) if _goes_beside(path, of)]
+    fitting = [path for path in ([Path(given)] if given else kinds.get("sweep", [])) if _goes_beside(path, results)]
     if given and not fitting:
         raise InputError(
-            f"{given}: expected a sweep of the same pairs and models as {of.sweep.path}, along other directions than "
-            f"{of.directions}, found another; give one, or leave --beside out"
+            f"{given}: expected a sweep of the same pairs and models as {results.sweep.path}, along other "
+            f"directions than {results.directions}, found another; give one, or leave --beside out"
         )
     if len(fitting) > 1:
         names = ", ".join(path.name for path in fitting)
@@ -93,12 +93,12 @@ def find_beside(folder: Path, of: "Results", given: str | None) -> dict[str, Pat
     return {"sweep": fitting[0], **({"selection": of_it[0]} if len(of_it) == 1 else {})}
 
 
-def _goes_beside(path: Path, of: "Results") -> bool:
+def _goes_beside(path: Path, results: "Results") -> bool:
     other = Source("beside", path, ROLES["sweep"])
-    alike = other.weights == of.sweep.weights and other.inputs.get("pairs") == of.sweep.inputs.get("pairs")
-    alike &= all(other.settings.get(name) == of.sweep.settings.get(name) for name in ("mode", "layers"))
-    named = not other.has("unit_out_name") and all(other.names(name) == of.sweep.names(name) for name in _DIMS[1:])
-    return alike and named and directions_of(other) not in (of.directions, "local")
+    alike = other.weights == results.sweep.weights and other.inputs.get("pairs") == results.sweep.inputs.get("pairs")
+    alike &= all(other.settings.get(name) == results.sweep.settings.get(name) for name in ("mode", "layers"))
+    named = not other.has("unit_out_name") and all(other.names(name) == results.sweep.names(name) for name in _DIMS[1:])
+    return alike and named and directions_of(other) not in (results.directions, "local")
 
 
 def directions_of(sweep: Source) -> SweepDirections:

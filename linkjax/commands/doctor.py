@@ -100,7 +100,7 @@ def facts() -> dict[str, str]:
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "devices": f"{jax.device_count()} × {device.device_kind} ({jax.default_backend()}), "
         f"{jax.process_count()} process(es)",
-        "precision": f"{numerics.POLICIES['float32'].means}; on request {', '.join(list(numerics.POLICIES)[1:])}; "
+        "precision": f"{numerics.policy('float32').description}; on request {', '.join(list(numerics.POLICIES)[1:])}; "
         f"64-bit values {'on' if settings.jax_enable_x64 else 'off'}",
         "memory": f"{_host_memory()} in this machine, {_device_memory(device)} on a device",
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB free in {Path.cwd()}",
@@ -185,11 +185,11 @@ def sample(values: np.ndarray) -> np.ndarray:
     return flat[np.linspace(0, flat.size - 1, min(8, flat.size)).astype(int)]
 
 
-def deviations(found: dict[str, np.ndarray]) -> dict[str, float]:
+def deviations(measured: dict[str, np.ndarray]) -> dict[str, float]:
     """Name → largest difference from the stored numbers, relative to the largest of them; infinite where not finite."""
     errors = {}
     for name, stored in STORED.items():
         expected = np.asarray(stored, np.float64)
-        difference = np.abs(sample(found[name]).astype(np.float64) - expected).max() / np.abs(expected).max()
-        errors[name] = float(difference) if np.isfinite(found[name]).all() else math.inf
+        difference = np.abs(sample(measured[name]).astype(np.float64) - expected).max() / np.abs(expected).max()
+        errors[name] = float(difference) if np.isfinite(measured[name]).all() else math.inf
     return errors

@@ -116,15 +116,15 @@ def _order() -> list[str]:
     return [stage.name for stage in PIPELINE if stage.name in _FOLDERS]
 
 
-def _asked_for(name: str, told: Mapping[str, Mapping[str, Any]]) -> bool:
+def _asked_for(name: str, tables: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether an experiment has what a stage needs that not every experiment has."""
-    masks = "masks" in told["segment"]
+    masks = "masks" in tables["segment"]
     needs = {
         "segment": masks,
-        "screen": masks or "segmenter" in told["screen"],
-        "name": "embedder" in told["name"],
-        "encode": bool({"photographs", "dataset"} & told["encode"].keys()),
-        "counterfactual": _has_head(told["pairs"]["classifier"]),
+        "screen": masks or "segmenter" in tables["screen"],
+        "name": "embedder" in tables["name"],
+        "encode": bool({"photographs", "dataset"} & tables["encode"].keys()),
+        "counterfactual": _has_head(tables["pairs"]["classifier"]),
     }
     return needs.get(name, True)
 
@@ -160,13 +160,13 @@ def _finished(name: str, settings: Any) -> bool:
     return True
 
 
-def differences(found: Source, settings: Any) -> list[str]:
+def differences(stored: Source, settings: Any) -> list[str]:
     """In what a finished result is not what settings ask for: settings, weights, inputs.
 
     Models and results are compared by what they hold, other folders by where they lie.
     """
-    told, now = found.settings, manifests.plain(settings)
-    paths, identities = configs.path_settings(type(settings)), {**found.inputs, **found.weights}
+    told, now = stored.settings, manifests.plain(settings)
+    paths, identities = configs.path_settings(type(settings)), {**stored.inputs, **stored.weights}
     differ = []
     for name in sorted(now.keys() - _FREE):
         if name in paths and name in identities:

@@ -1,4 +1,4 @@
-"""Masks for pictures to label, by one who knows: the renderer draws the same animals and says what is what."""
+"""Masks of the demo's pictures to label, drawn by the renderer."""
 
 from pathlib import Path
 

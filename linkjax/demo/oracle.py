@@ -1,4 +1,4 @@
-"""What one who knows the factors would do: directions in W by regression of w on the factors, no classifier asked.
+"""Oracle directions in W, by regression of w on the true factors; no classifier is used.
 
 Swept and scored like a link's, they tell how much of the error lies with the generator and the labels of parts.
 """

@@ -1,4 +1,4 @@
-"""Does the pipeline find what is known to be true? A sweep of planted units against the renderer (`truth`)."""
+"""Recovery of planted units: a sweep scored against the renderer (`truth`)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -142,7 +142,7 @@ def recover(
     side = _other_units(swept.response, units, rows)
     start, stop = pairs.summary["splits"]["train"]
     w_train, r_train, labels = (pairs.read(name, slice(start, stop)) for name in ("w", "r", "label"))
-    reading = stability.read_pairs(w_train, r_train, labels)
+    reading = stability.fit_inverse(w_train, r_train, labels)
     along = np.asarray(inputs.raised(link, directions).kernel[...])
     predicted = stability.diluted_fidelity(along, reading)[units]
     known: dict[str, Any] = {}

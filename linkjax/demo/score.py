@@ -21,7 +21,7 @@ _WEAK = 0.05  # a fidelity below which nothing can be said per change obtained
 def score(
     rows: Sequence[dict[str, Any]],
     truth: np.ndarray,
-    found: np.ndarray,
+    effect: np.ndarray,
     spread: np.ndarray,
     area: np.ndarray,
     fidelity: np.ndarray,
@@ -33,7 +33,7 @@ def score(
 
     Args:
       rows: the truth about every swept unit: kind, factors.
-      truth, found: effects per σ, [U, parts, metrics].
+      truth, effect: effects per σ, [U, parts, metrics].
       spread: of every metric, by `measurements.spread`, [parts, metrics].
       area: mean area of the parts, [parts].
       fidelity, side_effect: of every unit; the largest on another unit that carries no factor of this one.
@@ -44,9 +44,9 @@ def score(
     kind = np.asarray([row["kind"] for row in rows])
     selective, noise = np.isin(kind, SELECTIVE), kind == "noise"
     alone = np.isin(kind, ("single", "mixed")) & ~np.asarray([has_double(row, rows) for row in rows])
-    usable = _usable(selective, truth, found, spread)
+    usable = _usable(selective, truth, effect, spread)
     columns = np.argwhere(usable)
-    measured, true = (values[:, usable] / spread[usable] for values in (found, truth))
+    measured, true = (values[:, usable] / spread[usable] for values in (effect, truth))
     strength = np.abs(measured).max(axis=1)
     first_true, first_found = np.abs(true).argmax(axis=1), np.abs(measured).argmax(axis=1)
     same_part = columns[first_true][:, 0] == columns[first_found][:, 0]
@@ -81,7 +81,7 @@ def score(
         "noise_units": int(noise.sum()),
         "auc": auc(strength[selective], strength[noise]),
         "sign_right": float(sign[selective].mean()),
-        **first(rows, truth, found, spread),
+        **first(rows, truth, effect, spread),
         "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
@@ -94,13 +94,15 @@ def score(
         "rank_correlation_of_all": rank_correlation(measured[selective].ravel(), true[selective].ravel()),
         "correlation": float(np.corrcoef(measured[selective].ravel(), true[selective].ravel())[0, 1]),
         "median_effect_where_there_is_none": _median(np.abs(measured[unreal])),
-        **areas(rows, truth, found, area, fidelity, true_fidelity),
+        **areas(rows, truth, effect, area, fidelity, true_fidelity),
         "predicted_fidelity_correlation": float(np.corrcoef(predicted[selective], fidelity[selective])[0, 1]),
         "units": per_unit,
     }
 
 
-def first(rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+def first(
+    rows: Sequence[dict[str, Any]], truth: np.ndarray, effect: np.ndarray, spread: np.ndarray
+) -> dict[str, float]:
     """Whether what is found to be a selective unit's strongest effect is its strongest in truth, or nearly that.
 
     Many units do two things about equally: where the truth's second effect is within 5 % of the first, "which is
@@ -109,8 +111,8 @@ def first(rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, 
     Args: as `score`.
     """
     selective = np.isin([row["kind"] for row in rows], SELECTIVE)
-    usable = _usable(selective, truth, found, spread)
-    measured, true = (values[:, usable][selective] / spread[usable] for values in (found, truth))
+    usable = _usable(selective, truth, effect, spread)
+    measured, true = (values[:, usable][selective] / spread[usable] for values in (effect, truth))
     nearly = _nearly(true, np.abs(measured).argmax(axis=1))
     ordered = np.sort(np.abs(true), axis=1)
     return {
@@ -121,11 +123,11 @@ def first(rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, 
     }
 
 
-def _usable(selective: np.ndarray, truth: np.ndarray, found: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _usable(selective: np.ndarray, truth: np.ndarray, effect: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """[parts, metrics]: which are ranked."""
     ranked = np.zeros(spread.shape, bool)
     ranked[1:, [list(measurements.METRICS).index(name) for name in RANKED]] = True
-    return ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(found).all(axis=0) & (spread > 0)
+    return ranked & np.isfinite(truth[selective]).all(axis=0) & np.isfinite(effect).all(axis=0) & (spread > 0)
 
 
 def _nearly(true: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -137,7 +139,7 @@ def _nearly(true: np.ndarray, column: np.ndarray) -> np.ndarray:
 def areas(
     rows: Sequence[dict[str, Any]],
     truth: np.ndarray,
-    found: np.ndarray,
+    effect: np.ndarray,
     area: np.ndarray,
     fidelity: np.ndarray,
     true_fidelity: np.ndarray | float = 1.0,
@@ -150,7 +152,7 @@ def areas(
     """
     column = list(measurements.METRICS).index("area")
     selective = np.isin([row["kind"] for row in rows], SELECTIVE)
-    true, asked = truth[:, 1:, column], found[:, 1:, column]
+    true, asked = truth[:, 1:, column], effect[:, 1:, column]
     judged = selective[:, None] & (np.abs(true) >= _SIZEABLE * area[1:][None])
     share, true_share = (np.where(np.abs(each) > _WEAK, each, np.nan) for each in (fidelity, true_fidelity))
     obtained, truly = asked / share[:, None], true / np.broadcast_to(true_share, share.shape)[:, None]
@@ -180,7 +182,7 @@ def doubles(rows: Sequence[dict[str, Any]], cluster: np.ndarray) -> dict[str, in
 
 
 def significance(
-    rows: Sequence[dict[str, Any]], truth: np.ndarray, found: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
+    rows: Sequence[dict[str, Any]], truth: np.ndarray, effect: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
 ) -> dict[str, Any]:
     """How much of what is called significant is true, and how much of what is true is found.
 
@@ -188,12 +190,12 @@ def significance(
     that is called is false if none of its called effects is true.
 
     Args:
-      rows, truth, found, spread: as of `score`.
+      rows, truth, effect, spread: as of `score`.
       q: adjusted p-values, [U, parts, metrics].
       fdr: q up to which an effect is significant.
     """
     kind = np.asarray([row["kind"] for row in rows])
-    called, real, false = _called(truth, found, spread, q, fdr)
+    called, real, false = _called(truth, effect, spread, q, fdr)
     units, true_units = (np.any(each, axis=(1, 2)) for each in (called, called & ~false))
     noise, selective = kind == "noise", np.isin(kind, SELECTIVE)
     return {
@@ -211,7 +213,7 @@ def significance(
 def shown_by_one_who_knows(
     rows: Sequence[dict[str, Any]],
     truth: np.ndarray,
-    found: np.ndarray,
+    effect: np.ndarray,
     spread: np.ndarray,
     q: np.ndarray,
     fdr: float,
@@ -223,12 +225,12 @@ def shown_by_one_who_knows(
     factor then, no direction can leave out.
 
     Args:
-      rows, truth, found, spread, q, fdr: as of `significance`.
-      knowing: effects along those directions, NaN for units not raised along them; as `found`.
+      rows, truth, effect, spread, q, fdr: as of `significance`.
+      knowing: effects along those directions, NaN for units not raised along them; as `effect`.
     """
-    false = _called(truth, found, spread, q, fdr)[2]
+    false = _called(truth, effect, spread, q, fdr)[2]
     false &= np.isin([row["kind"] for row in rows], SELECTIVE)[:, None, None]
-    as_well = (np.sign(knowing) == np.sign(found)) & (np.abs(knowing) >= 0.5 * np.abs(found))
+    as_well = (np.sign(knowing) == np.sign(effect)) & (np.abs(knowing) >= 0.5 * np.abs(effect))
     return {
         "false_effects_of_selective_units": int(false.sum()),
         "false_effects_that_one_who_knows_shows": int((false & as_well).sum()),
@@ -236,12 +238,12 @@ def shown_by_one_who_knows(
 
 
 def _called(
-    truth: np.ndarray, found: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
+    truth: np.ndarray, effect: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which effects are called significant, which are real in truth, and which are called but not true."""
     called = np.nan_to_num(q, nan=1.0) <= fdr
     real = np.abs(truth / np.where(spread > 0, spread, np.nan)) >= _REAL
-    return called, real, called & ~(real & (np.sign(truth) == np.sign(found)))
+    return called, real, called & ~(real & (np.sign(truth) == np.sign(effect)))
 
 
 def _share(holds: np.ndarray) -> float | None:

@@ -147,7 +147,7 @@ class _Plan:
             self.add(f"{classifier}: congruence", "congruence", "congruence", **linked, **walked)
 
     def screened(self, classifier: str, linked: dict[str, Any]) -> None:
-        """Every unit priced by derivatives."""
+        """First-order effect of every unit, from derivatives."""
         small = {"samples": 1, "batch_size": 10, "directions": "steer"}
         self.add(f"{classifier}: screen", "screen", "screening", **{**linked, **small})
 

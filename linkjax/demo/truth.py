@@ -1,4 +1,4 @@
-"""What raising a planted unit by 1 truly does: the change of factors it takes, drawn by the renderer itself.
+"""True effects of raising a planted unit by 1: the change of factors it takes, drawn by the renderer itself.
 
 A selective unit's activation is 1 + Σ weight · factor. A noise unit's is a wave in two factors less its best line over
 all animals. Within a breed it has a line all the same, and raising it truly moves what goes with that line: both the

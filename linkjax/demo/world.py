@@ -19,7 +19,7 @@ _GROUND = 57.5  # y of the soles
 _AT_ONCE = 20  # pictures that `render_all` draws together
 
 
-class Drawing(NamedTuple):
+class RenderedAnimals(NamedTuple):
     """Pictures with their truth; a leading batch dimension where the factors had one."""
 
     image: Array  # [64, 64, 3], in [-1, 1], as the generator's
@@ -33,7 +33,7 @@ class _Layer(NamedTuple):
     color: Array  # [3] or [64, 64, 3], in [0, 1]
 
 
-def render(factors: Float[Array, "*batch F"]) -> Drawing:
+def render(factors: Float[Array, "*batch F"]) -> RenderedAnimals:
     """Draw animals.
 
     Args:
@@ -48,7 +48,7 @@ def render(factors: Float[Array, "*batch F"]) -> Drawing:
 _compiled = jax.jit(render)
 
 
-def render_all(factors: Float[np.ndarray, "n F"]) -> Drawing:
+def render_all(factors: Float[np.ndarray, "n F"]) -> RenderedAnimals:
     """`render` of any number of animals, as NumPy arrays: one compiled program, whatever their number."""
     count = len(factors)
     rows = np.resize(np.asarray(factors, np.float32), (-(-count // _AT_ONCE) * _AT_ONCE, len(FACTORS)))
@@ -180,7 +180,7 @@ def _shadow(f: dict[str, Array], p: Array) -> Array:
     return 0.30 * jnp.exp(-jnp.sum(jnp.square(away), axis=-1))
 
 
-def _draw(factors: Float[Array, "F"]) -> Drawing:
+def _draw(factors: Float[Array, "F"]) -> RenderedAnimals:
     f = {name: factors[k] for k, name in enumerate(FACTORS)}
     centres = jnp.arange(SIZE, dtype=jnp.float32) + 0.5
     p = jnp.stack(jnp.meshgrid(centres, centres, indexing="xy"), axis=-1)
@@ -193,4 +193,4 @@ def _draw(factors: Float[Array, "F"]) -> Drawing:
         image = image + alpha * (jnp.broadcast_to(layer.color, image.shape) - image)
         labels = jnp.where(layer.distance < 0, part, labels)
         masks = masks * (1.0 - alpha) + alpha * jax.nn.one_hot(part, len(PARTS))[None, None, :]
-    return Drawing(2.0 * jnp.clip(image, 0.0, 1.0) - 1.0, labels, masks)
+    return RenderedAnimals(2.0 * jnp.clip(image, 0.0, 1.0) - 1.0, labels, masks)

@@ -139,7 +139,7 @@ def pad(items: Mapping[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarra
 
 
 class Sharded(NamedTuple):
-    """A program and its models' arrays: to list the arrays of a model takes longer than to start a program."""
+    """A program with its models' arrays listed once: listing them takes longer than starting the program."""
 
     program: Any  # jitted, of (arrays, items, shares to compute)
     arrays: list[Any]

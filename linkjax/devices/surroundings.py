@@ -17,7 +17,7 @@ def forgive_streams() -> None:
 
 
 def unheard() -> bool:
-    """Whether nobody reads any more what is printed (`| head -1`); from then on it goes nowhere, without a word."""
+    """Whether the reader of standard output is gone (`| head -1`); what is printed from then on is dropped."""
     left = [stream for stream in (sys.stdout, sys.stderr) if _reader_left(stream)]
     for stream in left:
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -55,7 +55,7 @@ class LayerSpec:
 
     @property
     def bytes_at_once(self) -> int:
-        """float32 bytes that the filters' pass along x, the largest there is, reads and writes for one image."""
+        """Bytes read and written by the layer's largest filter pass, that along x in float32, over one image."""
         height, _ = self.mid_size
         return 4 * self.out_channels * height * (self.in_size + self.conv_kernel - 1 + self.out_size)
 
@@ -110,7 +110,7 @@ class GeneratorSpec:
 
     @property
     def bytes_at_once(self) -> int:
-        """That of the layer where it is largest: what one pass over an image has in its hands."""
+        """Bytes read and written by the largest pass of any layer over one image."""
         return max(layer.bytes_at_once for layer in self.layers)
 
     @property
@@ -175,7 +175,7 @@ def layer_spec(
 
 @dataclasses.dataclass(frozen=True)
 class Progression:
-    """What decides a stack of layers: bands grow geometrically up to the image's, channels fall as they do."""
+    """Parameters of a stack of layers: bands grow geometrically up to the image's, channels fall as they do."""
 
     channel_base: int = 65536
     channel_max: int = 1024
@@ -191,7 +191,7 @@ class Progression:
 
 
 def _stack(
-    how: Progression,
+    progression: Progression,
     resolution: int,
     num_layers: int,
     first_index: int,
@@ -203,16 +203,16 @@ def _stack(
     """The layers `first_index` … `first_index + num_layers`, the last being ToRGB."""
     cutoff0, stopband0 = first_band
     last_cutoff = resolution / 2
-    exponents = np.minimum(np.arange(num_layers + 1) / (num_layers - how.num_critical), 1)
+    exponents = np.minimum(np.arange(num_layers + 1) / (num_layers - progression.num_critical), 1)
     cutoffs = cutoff0 * (last_cutoff / cutoff0) ** exponents
-    stopbands = stopband0 * (last_cutoff * how.last_stopband_rel / stopband0) ** exponents
+    stopbands = stopband0 * (last_cutoff * progression.last_stopband_rel / stopband0) ** exponents
     rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, resolution))))
     if first_rate is not None:
         rates[0] = first_rate
     half_widths = np.maximum(stopbands, rates / 2) - cutoffs
-    sizes = rates + 2 * how.margin
+    sizes = rates + 2 * progression.margin
     sizes[-2:] = resolution
-    channels = np.rint(np.minimum(how.channel_base / 2 / cutoffs, how.channel_max))
+    channels = np.rint(np.minimum(progression.channel_base / 2 / cutoffs, progression.channel_max))
     if first_channels is not None:
         channels[0] = first_channels
     channels[-1] = img_channels
@@ -229,40 +229,42 @@ def _stack(
             cutoffs=sides(cutoffs, i),
             half_widths=sides(half_widths, i),
             is_torgb=i == num_layers,
-            is_critically_sampled=i >= num_layers - how.num_critical,
-            use_fp16=bool(rates[i] * 2**how.num_fp16_res > resolution),
-            conv_kernel=how.conv_kernel,
-            radial=how.radial,
-            conv_clamp=how.conv_clamp,
+            is_critically_sampled=i >= num_layers - progression.num_critical,
+            use_fp16=bool(rates[i] * 2**progression.num_fp16_res > resolution),
+            conv_kernel=progression.conv_kernel,
+            radial=progression.radial,
+            conv_clamp=progression.conv_clamp,
         )
         for i in range(num_layers + 1)
     )
 
 
-def stem_spec(resolution: int, num_layers: int = 14, how: Progression = Progression(), **fields: Any) -> GeneratorSpec:
+def stem_spec(
+    resolution: int, num_layers: int = 14, progression: Progression = Progression(), **fields: Any
+) -> GeneratorSpec:
     """A generator built in one piece, as the original constructor does.
 
     Args:
       resolution: image side, a power of two.
       num_layers: synthesis layers without ToRGB.
-      how: bands, channels, kernel; Progression() has StyleGAN-XL's values for ImageNet.
+      progression: bands, channels, kernel; Progression() has StyleGAN-XL's values for ImageNet.
       fields: the other fields of `GeneratorSpec` (z_dim, w_dim, num_classes, …).
     """
     layers = _stack(
-        how,
+        progression,
         resolution,
         num_layers,
         0,
-        (how.first_cutoff, how.first_stopband),
+        (progression.first_cutoff, progression.first_stopband),
         None,
         None,
         fields.get("img_channels", 3),
     )
-    return GeneratorSpec(resolution=resolution, layers=layers, margin=how.margin, **fields)
+    return GeneratorSpec(resolution=resolution, layers=layers, margin=progression.margin, **fields)
 
 
 def superres_spec(
-    stem: GeneratorSpec, up_factor: int = 2, head_layers: int = 7, how: Progression = Progression()
+    stem: GeneratorSpec, up_factor: int = 2, head_layers: int = 7, progression: Progression = Progression()
 ) -> GeneratorSpec:
     """`stem` without its critically sampled layers, and `head_layers` + ToRGB new ones to `up_factor` times its size.
 
@@ -273,7 +275,7 @@ def superres_spec(
     last = kept[-1]
     resolution = stem.resolution * up_factor
     head = _stack(
-        dataclasses.replace(how, conv_kernel=3, radial=False, conv_clamp=256.0),
+        dataclasses.replace(progression, conv_kernel=3, radial=False, conv_clamp=256.0),
         resolution,
         head_layers,
         len(kept) + 1,

@@ -1,4 +1,4 @@
-"""What weights are known by: a hash of their names, types, shapes and values."""
+"""SHA-256 of weights: of their names, types, shapes and values."""
 
 import hashlib
 from collections.abc import Mapping

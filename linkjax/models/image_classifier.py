@@ -1,4 +1,4 @@
-"""What all image classifiers are asked: how they want their images, and what they say about them."""
+"""The interface of image classifiers: preprocessing, and what they return."""
 
 import dataclasses
 import functools

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from linkjax import numerics
-from linkjax.ops.bilinear import bilinear
+from linkjax.ops.custom_transpose import with_transposes
 
 #: Kernels up to so many taps are written out on a CPU; beyond, the program would be long.
 MOST_TAPS = 121
@@ -87,4 +87,4 @@ def _transpose_x(g: Array, kernel: Array, like: Any, *, stride: tuple[int, int],
     return jax.lax.platform_dependent(g, kernel, cpu=written, default=derived)
 
 
-_depthwise = bilinear("depthwise_conv", _forward, _transpose_x)
+_depthwise = with_transposes("depthwise_conv", _forward, _transpose_x)

@@ -43,10 +43,10 @@ def available() -> bool:
 
 
 def takes(
-    policy: numerics.Policy, up: int, up_taps: Array | None, down: int, down_taps: Array | None, **how: Any
+    policy: numerics.Policy, up: int, up_taps: Array | None, down: int, down_taps: Array | None, **settings: Any
 ) -> bool:
     """Whether a layer's filters run here: less than float32 asked for, both separable, 2 or 4 times up and 2 down."""
-    del how
+    del settings
     made_for = up in (2, 4) and down == 2 and up_taps is not None and down_taps is not None and down_taps.ndim == 1
     return policy.name != "float32" and made_for and available()
 
@@ -57,7 +57,7 @@ def filtered_leaky_relu(
     bias: Float[Array, "C"],
     up_taps: Float[Array, "U"],
     down_taps: Float[Array, "D"],
-    **how: Any,
+    **settings: Any,
 ) -> Float[Array, "B h w C"]:
     """`resampling.filtered_leaky_relu` of x · scale + bias, rounded to x's type.
 
@@ -66,27 +66,27 @@ def filtered_leaky_relu(
     Args:
       x: feature maps of any float type.
       bias: may have fewer channels than x, where x was filled up with zeros.
-      how: up, down, padding, slope, gain and clamp, as there.
+      settings: up, down, padding, slope, gain and clamp, as there.
     """
     bias = jnp.pad(bias, (0, x.shape[-1] - bias.shape[0]))
-    return _with_derivatives(tuple(how.items()), x, scale, bias, up_taps, down_taps)
+    return _with_derivatives(tuple(settings.items()), x, scale, bias, up_taps, down_taps)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _with_derivatives(
-    how: tuple[tuple[str, Any], ...], x: Array, scale: Array, bias: Array, up_taps: Array, down_taps: Array
+    settings: tuple[tuple[str, Any], ...], x: Array, scale: Array, bias: Array, up_taps: Array, down_taps: Array
 ) -> Array:
     at_once = max(1, MOST_VALUES // (4 * x[0].size))  # an output may be up to 4 times as large
-    run = functools.partial(in_one_pass, bias=bias, up_taps=up_taps, down_taps=down_taps, **dict(how))
+    run = functools.partial(in_one_pass, bias=bias, up_taps=up_taps, down_taps=down_taps, **dict(settings))
     if x.shape[0] <= at_once:
         return run(x, scale)
     return jax.lax.map(lambda each: run(each[0][None], each[1][None])[0], (x, scale), batch_size=at_once)
 
 
-def _tangent(how: tuple[tuple[str, Any], ...], primals: Any, tangents: Any) -> Any:
+def _tangent(settings: tuple[tuple[str, Any], ...], primals: Any, tangents: Any) -> Any:
     def slices(x: Array, scale: Array, bias: Array, up_taps: Array, down_taps: Array) -> Array:
         given = x.astype(jnp.float32) * scale[:, None, None] + bias[None, None, None]
-        y = resampling.filtered_leaky_relu(given, up_taps, down_taps, **dict(how), dtype=x.dtype)
+        y = resampling.filtered_leaky_relu(given, up_taps, down_taps, **dict(settings), dtype=x.dtype)
         return numerics.stored(y, x.dtype)
 
     return jax.jvp(slices, primals, tangents)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from linkjax import numerics
-from linkjax.ops.bilinear import bilinear
 from linkjax.ops.conv import conv
+from linkjax.ops.custom_transpose import with_transposes
 from linkjax.ops.winograd import full_conv3x3
 
 #: Channels from which Winograd's method pays: its 16 small products outlast a direct convolution's setup, and its
@@ -103,4 +103,4 @@ def _transpose_kernel(g: Array, x: Array, like: Any, *, precision: jax.lax.Preci
     return jax.lax.platform_dependent(g, x, cpu=functools.partial(_widened, written, like), default=derived)
 
 
-_full_conv = bilinear("full_conv", _forward, _transpose_x, _transpose_kernel)
+_full_conv = with_transposes("full_conv", _forward, _transpose_x, _transpose_kernel)

@@ -17,10 +17,10 @@ from jaxtyping import Array, Float
 
 from linkjax import numerics
 from linkjax.ops.activations import leaky_relu
-from linkjax.ops.bilinear import bilinear
+from linkjax.ops.custom_transpose import with_transposes
 
-#: XLA computes a producer anew for each read rather than storing it, up to 15 reads. The last filter of a layer must
-#: not draw the others in (12 × 12 reads of each sample), so it reads this often, with zero taps added.
+#: XLA fuses a producer into a consumer of up to 15 reads and computes it anew for each. Padding the last filter of a
+#: layer with zero taps to 16 reads keeps it from fusing all filters into one (12 × 12 reads of each sample).
 APART = 16
 
 
@@ -145,8 +145,8 @@ def _alone(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.lax.optimization_barrier(x)
 
 
-_upsample = bilinear("upsample", _upsampled, _upsample_transposed)
-_downsample = bilinear("downsample", _downsampled, _downsample_transposed)
+_upsample = with_transposes("upsample", _upsampled, _upsample_transposed)
+_downsample = with_transposes("downsample", _downsampled, _downsample_transposed)
 
 
 def downsample_radial(x: Float[Array, "B H W C"], taps: Float[Array, "T T"], factor: int) -> Float[Array, "B h w C"]:

@@ -13,7 +13,7 @@ CAUTIONS = {
 
 
 def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
-    """Medians over units: how far they do as asked, and what they move beside.
+    """Medians over units of fidelity and of the largest side effect.
 
     Args:
       fidelity: of the live units [n].
@@ -26,8 +26,8 @@ def of_units(fidelity: np.ndarray, side: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def tell(summary: Mapping[str, Any]) -> None:
-    """Print them."""
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the main numbers."""
     live = summary["units"] - summary["dead_units"]
     for name, what in CAUTIONS.items():
         if summary[name]:

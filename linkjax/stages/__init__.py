@@ -61,7 +61,7 @@ PIPELINE = (
     ),
     Stage(
         "depth",
-        "ask how deep a link reaches: several layers of one classifier, from one pass over the images",
+        "fit and measure links of several layers of one classifier, from one pass over the images",
         ("models", "pairs"),
         "depth",
     ),
@@ -79,14 +79,14 @@ PIPELINE = (
     ),
     Stage(
         "screen",
-        "price every unit's effect on every part at once, by derivatives",
+        "first-order effect of every unit on every part, from derivatives",
         ("models", "pairs", "link", "segmenter"),
         "screening",
     ),
     Stage("sweep", "set units to values, draw, re-encode, measure", ("models", "pairs", "link"), "sweep"),
     Stage(
         "select",
-        "find the units that change what is asked for, sure and not twice: nulls, false discoveries, doubles",
+        "rank units for a query: effects tested against nulls, FDR-controlled, near-duplicates grouped",
         ("pairs", "link", "sweep", "classifier"),
         "selection",
     ),
@@ -98,7 +98,7 @@ PIPELINE = (
     ),
     Stage(
         "compare",
-        "hold classifiers that saw the same images against each other: units shared and private, similarity",
+        "match units of classifiers that saw the same images: shared and private ones, similarity of the whole",
         ("pairs", "sweep"),
         "side_by_side",
     ),

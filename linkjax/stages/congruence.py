@@ -76,7 +76,7 @@ class Config:
     seed: int = 0
     """Random seed of paths, resamples and shuffles."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -309,7 +309,7 @@ class Congruence:
                 for question, scope, each in self.rows
             ],
         })  # fmt: skip
-        self.tally.tell()
+        self.tally.print_summary()
         if self.samples.with_them:
             print(f"left out {self.samples.with_them} finite samples more, so that classes keep equal numbers")
         shown = {(question, scope): each for question, scope, each in self.rows}

@@ -66,7 +66,7 @@ class Config:
     seed: int = 0
     """Random seed of the shuffled pairs."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -326,7 +326,7 @@ class Evaluation:
             "original_class_top1": _number(cycled.original_class_top1.value),
         }
         self.writer.finish(summary)
-        self.tally.tell()
+        self.tally.print_summary()
         for name in ("r2", "centred_cosine_r", "top1", "unit_correlation"):
             values = ", ".join(f"{row['name']} {row[name]:.3f}" for row in table if row[name] is not None)
             print(f"{METRICS[name][0]}: {values}")

@@ -44,9 +44,9 @@ def model(path: str, kind: str, precision: numerics.Precision = "float32") -> Mo
     return found._replace(model=found.model.with_precision(precision)) if kind == "generator" else found
 
 
-def drawn_in(generator: Model) -> str:
+def precision_name(generator: Model) -> str:
     """How a generator draws, as manifests tell it."""
-    return numerics.policy(generator.model.precision).means
+    return numerics.policy(generator.model.precision).description
 
 
 def pairs(path: str, generator: Model | None = None, classifier: Model | None = None) -> artifacts.Artifact:
@@ -56,7 +56,7 @@ def pairs(path: str, generator: Model | None = None, classifier: Model | None = 
         if given is not None:
             artifacts.check_weights(found.manifest, role, given.sha256, f"the pairs in {path}")
     if generator is not None:
-        artifacts.check_precision(found.manifest, drawn_in(generator), f"the pairs in {path}")
+        artifacts.check_precision(found.manifest, precision_name(generator), f"the pairs in {path}")
     return found
 
 
@@ -70,7 +70,7 @@ def segmenter(path: str, generator: Model) -> Model:
     made_with = {"weights": found.manifest["source"].get("weights") or {}}  # a converted one does not know
     artifacts.check_weights(made_with, "generator", generator.sha256, f"the segmenter in {path}")
     if made_with["weights"]:
-        artifacts.check_precision(found.manifest, drawn_in(generator), f"the segmenter in {path}")
+        artifacts.check_precision(found.manifest, precision_name(generator), f"the segmenter in {path}")
     return found
 
 
@@ -286,7 +286,7 @@ def candidates(screened: artifacts.Artifact, among: np.ndarray, count: int) -> n
 
 
 def first_photographs(
-    of: artifacts.Artifact, count: int, classes: tuple[int, ...] | None = None
+    encoding: artifacts.Artifact, count: int, classes: tuple[int, ...] | None = None
 ) -> dict[str, np.ndarray]:
     """The first `count` photographs of each class the classifier sees in them, as `first_of_each_class` gives samples.
 
@@ -294,15 +294,16 @@ def first_photographs(
 
     Raises: InputError if none was seen as one of `classes`.
     """
-    seen = of.read("prediction")[:, 0]
-    usable = (of.read("flag") == 0) & np.isfinite(of.read("distance"))
+    seen = encoding.read("prediction")[:, 0]
+    usable = (encoding.read("flag") == 0) & np.isfinite(encoding.read("distance"))
     wanted = np.unique(seen[usable]) if classes is None else classes
     rows = np.concatenate([np.flatnonzero(usable & (seen == label))[:count] for label in wanted]).astype(np.int64)
     if not len(rows):
         raise InputError(
-            f"expected photographs seen as class {list(wanted)[:10]} in {of.path}, found none; ask for other classes"
+            f"expected photographs seen as class {list(wanted)[:10]} in {encoding.path}, found none; "
+            "ask for other classes"
         )
-    found = {name: of.read(name, rows) for name in ("w", "r")}
+    found = {name: encoding.read(name, rows) for name in ("w", "r")}
     return {**found, "label": seen[rows], "sample_id": rows, "prediction": seen[rows]}
 
 

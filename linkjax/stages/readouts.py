@@ -64,7 +64,7 @@ class Named(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Readouts in the place of units: how they are read and raised, and what is known of that."""
+    """Readouts in the place of units: their weights, their steps, and how well w determines them."""
 
     named: Named
     steps: Steps  # [K, w_dim] change of w per unit of each; zeros for one without a direction
@@ -80,9 +80,9 @@ class Reading(NamedTuple):
         """The classifier whose activations are the readouts."""
         return ReadClassifier(classifier, self.named.model)
 
-    def determined_by(self, of: steering.Spectrum) -> np.ndarray:
+    def determined_by(self, spectrum: steering.Spectrum) -> np.ndarray:
         """[K] as `r2`, by other slopes of the units, such as those of one sample."""
-        return solving.determined(of, self.named.weights, self.std)
+        return solving.determined(spectrum, self.named.weights, self.std)
 
     def store(self, writer: artifacts.Writer, units: np.ndarray) -> None:
         """Names, steps and R² beside a result's other arrays.
@@ -149,7 +149,7 @@ def count(words: Iterable[str], units: int, classes: int) -> int:
     )
 
 
-def reading(of: Named, steered: tuple[steering.Spectrum, float], r: np.ndarray, classes: np.ndarray) -> Reading:
+def reading(named: Named, steered: tuple[steering.Spectrum, float], r: np.ndarray, classes: np.ndarray) -> Reading:
     """How readouts are raised.
 
     Args:
@@ -157,26 +157,26 @@ def reading(of: Named, steered: tuple[steering.Spectrum, float], r: np.ndarray, 
       r, classes: training activations [N, units], from which the readouts' spread within classes is told.
     Raises: InputError if none of them has a direction.
     """
-    steps = solving.directions(*steered, of.weights, of.wanted)
+    steps = solving.directions(*steered, named.weights, named.wanted)
     if not np.isfinite(steps).all(axis=1).any():
         raise InputError(
             "readouts: expected one or more that vary within classes together with w, found none; there is no step "
             "that raises any of them"
         )
-    linear = of._replace(floor=np.full_like(of.floor, -np.inf))
+    linear = named._replace(floor=np.full_like(named.floor, -np.inf))
     std = solving.within_std(linear.values(r), classes)
-    r2 = solving.determined(steered[0], of.weights, std)
+    r2 = solving.determined(steered[0], named.weights, std)
     found = Steps(jnp.asarray(np.nan_to_num(steps), jnp.float32))
-    return Reading(of, found, r2, solving.rank(steps * std[:, None]), std)
+    return Reading(named, found, r2, solving.rank(steps * std[:, None]), std)
 
 
-def tell(of: Reading) -> None:
-    """Say how many directions readouts share, and which of them w hardly determines."""
-    names = of.named.names
-    print(f"{len(names)} readouts in {of.rank} independent directions of {of.steps.kernel.shape[1]} in W")
-    weak = [place for place in np.argsort(of.r2, kind="stable") if of.r2[place] < _DETERMINED]
+def print_summary(reading: Reading) -> None:
+    """Print how many directions readouts share, and which of them w hardly determines."""
+    names = reading.named.names
+    print(f"{len(names)} readouts in {reading.rank} independent directions of {reading.steps.kernel.shape[1]} in W")
+    weak = [place for place in np.argsort(reading.r2, kind="stable") if reading.r2[place] < _DETERMINED]
     if weak:
-        some = ", ".join(f"{names[place]} ({of.r2[place]:.2g})" for place in weak[:_MOST_TOLD])
+        some = ", ".join(f"{names[place]} ({reading.r2[place]:.2g})" for place in weak[:_MOST_TOLD])
         print(f"{len(weak)} readouts of which w determines under {_DETERMINED:.0%} (R²): {some}")
 
 

@@ -117,7 +117,7 @@ def refuse_nonfinite(pairs: artifacts.Artifact, split: str, ranges: Sequence[Ran
         names = (pairs.read(name, slice(*block)) for name in ("label", "sample_id"))
         tally.add(finite.note(finite.rows(r, w), *names))
     if tally.count:
-        raise InputError(f"{tally.sentence()}; make {pairs.path} again, or leave their classes out with --classes")
+        raise InputError(f"{tally.describe()}; make {pairs.path} again, or leave their classes out with --classes")
 
 
 def on_devices(blocks: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:

@@ -34,7 +34,7 @@ _UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Price all units at once: derivatives of soft part metrics, times the steps in W that raise units."""
+    """First-order effect of every unit on every part: derivatives of soft part metrics times the units' steps in W."""
 
     stage: ClassVar[str] = "screen"  # the table of its settings in a TOML
 
@@ -78,7 +78,7 @@ class Config:
     high: float = 99.0
     """Percentile it ends at."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Anchors with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 4
@@ -146,7 +146,7 @@ def run(config: Config) -> None:
     if config.readouts:
         named = inputs.readouts(config.readouts, classifier, link, pairs)
         reading = readouts.reading(named, inputs.steered(link), trained["r"], trained["label"])
-        readouts.tell(reading)
+        readouts.print_summary(reading)
         made_from["readouts"] = named.sha256
         trained, anchors, raising = reading.of(trained), reading.of(anchors), reading.steps
     with artifacts.Writer(
@@ -292,7 +292,7 @@ class Screening:
             **self.tally.summary(),
         }
         self.writer.finish(summary)
-        self.tally.tell()
+        self.tally.print_summary()
         products = f"{summary['products_per_anchor']} {self.plan.mode} products for each"
         print(f"{len(effect)} units, {summary['samples']} anchors, {products}")
         for row in strongest:

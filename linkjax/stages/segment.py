@@ -20,8 +20,8 @@ from linkjax.analysis.metrics import parts
 from linkjax.analysis.pairs import named_latents
 from linkjax.analysis.segmenters import drawing, labelling, overlap
 from linkjax.analysis.segmenters.few_shot import FewShotTraining
-from linkjax.analysis.segmenters.heads import FewShotJob, LinearJob
 from linkjax.analysis.segmenters.segmentation import LinearTraining
+from linkjax.analysis.segmenters.trainers import FewShotTrainer, LinearHeadTrainer
 from linkjax.config import PathName, positive
 from linkjax.devices import cluster, parallel
 from linkjax.devices.progress import progress
@@ -35,7 +35,7 @@ from linkjax.stages import inputs
 from linkjax.storage import artifacts, checkpoint
 from linkjax.storage.claim import Claim
 
-Job = LinearJob | FewShotJob
+Trainer = LinearHeadTrainer | FewShotTrainer
 
 OVERLAYS = "overlays"  # folder of a segmenter with pictures, masks and predictions
 PICTURES = "pictures"  # the kind of what --draw writes
@@ -106,7 +106,7 @@ class Config:
     seed: int = 0
     """Random seed of pictures, folds and weights."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Pictures with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 8
@@ -161,7 +161,7 @@ def _draw(config: Config) -> None:
         good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "pictures")
         tally.add(finite.note(good, label, sample_id))
         if not good.any():
-            raise LinkjaxError(f"no picture is left: {tally.sentence()}; look at the generator's weights")
+            raise LinkjaxError(f"no picture is left: {tally.describe()}; look at the generator's weights")
         drawn, label, sample_id = {name: each[good] for name, each in drawn.items()}, label[good], sample_id[good]
         cluster.on_first(lambda: _save_pictures(writer.partial, drawn["image"]))
         writer.put("w", ("sample", "w"), drawn["w"])
@@ -170,7 +170,7 @@ def _draw(config: Config) -> None:
         count = len(label)
         shape = {"resolution": spec.resolution, "w_dim": spec.w_dim}
         writer.finish({"pictures": count, **shape, **tally.summary()})
-    tally.tell()
+    tally.print_summary()
     print(f"{count} pictures in {Path(config.out) / 'images'}; {Path(config.out) / 'README.txt'} says what to do")
 
 
@@ -187,22 +187,22 @@ def _train(config: Config, claim: Claim) -> None:
     generator = inputs.model(config.generator, "generator", config.precision)
     pictures = artifacts.Artifact(Path(config.images), PICTURES)
     artifacts.check_weights(pictures.manifest, "generator", generator.sha256, f"the pictures in {config.images}")
-    artifacts.check_precision(pictures.manifest, inputs.drawn_in(generator), f"the pictures in {config.images}")
+    artifacts.check_precision(pictures.manifest, inputs.precision_name(generator), f"the pictures in {config.images}")
     stems = [_stem(number) for number in range(pictures.summary["pictures"])]
     read = masks.read(Path(config.masks), stems, generator.model.spec.resolution, config.part_names)
     w, rows = pictures.read("w"), np.array([stems.index(stem) for stem in read.labels])
-    labels, job = np.stack(list(read.labels.values())), _job(config, generator.model.spec, read.part_names)
+    labels, trainer = np.stack(list(read.labels.values())), _trainer(config, generator.model.spec, read.part_names)
     labelled = np.array(list(read.labels))
 
-    step = functools.partial(drawing.draw_features, job=job)
+    step = functools.partial(drawing.draw_features, trainer=trainer)
     drawn = _over(step, (generator.model,), {"w": w[rows]}, config.batch_size, "labelled pictures")
     good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "labelled pictures", ("picture",))
     tally.add(finite.note(good, labelled))
     if not good.any():
-        raise LinkjaxError(f"no labelled picture is left: {tally.sentence()}; look at the generator's weights")
+        raise LinkjaxError(f"no labelled picture is left: {tally.describe()}; look at the generator's weights")
     drawn, labels, labelled = jax.tree.map(lambda each: each[good], drawn), labels[good], labelled[good].tolist()
-    measured, predicted = _held_out(config, job, drawn["maps"], labels)
-    model, ended = job.train(drawn["maps"], labels)
+    measured, predicted = _held_out(config, trainer, drawn["maps"], labels)
+    model, ended = trainer.train(drawn["maps"], labels)
     # Others are drawn only to be suggested.
     rest = np.setdiff1d(np.arange(len(w)), rows) if config.suggest else np.zeros(0, int)
     others = _over(drawing.draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
@@ -243,29 +243,29 @@ def _train(config: Config, claim: Claim) -> None:
         source=source,
         files=functools.partial(_save_sheets, sheets),
         claim=claim,
-        precision=inputs.drawn_in(generator),
+        precision=inputs.precision_name(generator),
     )
-    tally.tell()
+    tally.print_summary()
     for said in read.warnings():
         print(said)
     _print(read.part_names, measured, suggestions, out)
 
 
-def _job(config: Config, generator: GeneratorSpec, names: tuple[str, ...]) -> Job:
+def _trainer(config: Config, generator: GeneratorSpec, names: tuple[str, ...]) -> Trainer:
     if config.head == "linear":
         training = LinearTraining(config.weight_decay, config.balance, config.iterations, size=config.train_size)
-        return LinearJob(parts.linear_spec(generator, names, config.layers), training)
+        return LinearHeadTrainer(parts.linear_spec(generator, names, config.layers), training)
     spec = parts.few_shot_spec(generator, config.head, names, config.layers, config.map_size, config.margins)
-    return FewShotJob(spec, FewShotTraining(config.epochs), config.seed)
+    return FewShotTrainer(spec, FewShotTraining(config.epochs), config.seed)
 
 
-def _held_out(config: Config, job: Job, maps: Any, labels: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+def _held_out(config: Config, trainer: Trainer, maps: Any, labels: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
     """Overlap by part over all folds and in each, and the held-out labels at the pictures' size."""
-    size, num_parts, count = labels.shape[1], job.spec.num_parts, len(labels)
+    size, num_parts, count = labels.shape[1], trainer.spec.num_parts, len(labels)
     if count < 2:
-        return {"folds": 0, "size": job.size, "iou": None, "mean": None, "mean_of_folds": []}, np.zeros_like(labels)
+        return {"folds": 0, "size": trainer.size, "iou": None, "mean": None, "mean_of_folds": []}, np.zeros_like(labels)
     fold = overlap.folds_of(count, min(config.folds, count), config.seed)
-    truth, predicted = job.held_out(maps, labels, fold)
+    truth, predicted = trainer.held_out(maps, labels, fold)
     counts = [
         np.asarray(overlap.confusion(jnp.asarray(truth[fold == k]), jnp.asarray(predicted[fold == k]), num_parts))
         for k in np.unique(fold)
@@ -273,7 +273,7 @@ def _held_out(config: Config, job: Job, maps: Any, labels: np.ndarray) -> tuple[
     iou = overlap.intersection_over_union(np.sum(counts, axis=0))
     measured = {
         "folds": len(counts),
-        "size": job.size,
+        "size": trainer.size,
         "iou": _plain(iou),
         "mean": overlap.mean_of_parts(iou),
         "mean_of_folds": [overlap.mean_of_parts(overlap.intersection_over_union(each)) for each in counts],

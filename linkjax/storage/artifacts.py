@@ -146,7 +146,7 @@ class Writer:
         self._claim, self._classes = Claim(path), dict(classes or {})
         self.path, self.partial = self._claim.path, self._claim.partial
         self.kind, self.config = kind, config
-        self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).means
+        self.precision = precision or numerics.policy(getattr(config, "precision", "float32")).description
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
         # where it lies does not change what it is, nor where models and results lie that are named by what they hold
         held = configs.path_settings(type(config)).keys() & {*weights, *self._run["inputs"]}
@@ -383,7 +383,7 @@ def check_precision(manifest: Mapping[str, Any], precision: str, what: str) -> N
     """Refuse an input whose images were drawn in another precision.
 
     Args:
-      precision: as manifests tell it (`numerics.Policy.means`).
+      precision: as manifests tell it (`numerics.Policy.description`).
     Raises: InputError naming both.
     """
     made_in = manifest.get("precision")

@@ -1,4 +1,4 @@
-"""The right to make an output folder: held by one run at a time, given up when the run ends, however it ends."""
+"""An exclusive lock on an output folder being made: held by one run, released when the run ends, however it ends."""
 
 import contextlib
 import errno

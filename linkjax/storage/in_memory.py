@@ -28,7 +28,7 @@ class InMemory(Writer):
     def __init__(self, kind: str, config: Any, classes: Mapping[str, Any] | None = None):
         self.path = self.partial = Path("(in memory)")
         self.kind, self.config, self._classes = kind, config, dict(classes or {})
-        self.precision = numerics.policy(getattr(config, "precision", "float32")).means
+        self.precision = numerics.policy(getattr(config, "precision", "float32")).description
         self._done: dict[str, Any] = {}
         self.group = zarr.open_group(MemoryStore(), mode="w")
         self.summary: dict[str, Any] = {}

@@ -44,7 +44,7 @@ def build(kind: str, *, computed: bool = True, precision: str | None = None, **c
         }
         if jax.default_backend() == "cpu":
             manifest["device"]["threads"] = threads()
-        manifest["precision"] = precision or numerics.POLICIES["float32"].means
+        manifest["precision"] = precision or numerics.POLICIES["float32"].description
     return manifest
 
 

@@ -22,7 +22,7 @@ class SharedGroup:
 
     def __init__(self, group: zarr.Group):
         self._group = group
-        self.unsettled = False  # written since the processes last met
+        self.needs_barrier = False  # whether something was written since the last barrier
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
@@ -53,7 +53,7 @@ class SharedArray:
     def __setitem__(self, index: Any, values: Any) -> None:
         if cluster.alone():
             raise RuntimeError("shared arrays are written by all processes, not by the first alone")
-        self._group.unsettled = True
+        self._group.needs_barrier = True
         write_share(self._array, index, values, cluster.index(), cluster.count())
 
     def settled(self) -> zarr.Array:
@@ -61,11 +61,11 @@ class SharedArray:
 
         Raises: RuntimeError in work of the first process alone, if the processes have not met since they wrote.
         """
-        if self._group.unsettled:
+        if self._group.needs_barrier:
             if cluster.alone():
                 raise RuntimeError("shared arrays: read before `cluster.on_first` what its work needs")
             cluster.barrier()
-            self._group.unsettled = False
+            self._group.needs_barrier = False
         return self._array
 
 

@@ -1,4 +1,4 @@
-"""The science in memory: sweep units, screen them all, select, search counterfactuals, draw. No folder is written.
+"""The verbs, in memory: sweep units, screen them all, select, search counterfactuals, draw. No folder is written.
 
     study   = linkjax.Study(generator, classifier, link, segmenter)    # or linkjax.demo_study()
     anchors = linkjax.anchors(linkjax.open("runs/dogs/pairs"), each=4) # or linkjax.sample(study, key, classes, each)

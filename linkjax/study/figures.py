@@ -1,4 +1,4 @@
-"""Figures of results in memory, for notebooks: pictures, a unit raised, what units change and how far they obey."""
+"""Figures of results in memory, for notebooks: pictures, a unit raised, effects, and fidelity."""
 
 import numpy as np
 import xarray as xr
@@ -34,7 +34,7 @@ def pictures(images: np.ndarray, labels: np.ndarray | None = None, columns: int 
 
 
 def fidelity(swept: xr.Dataset) -> Figure:
-    """Change obtained per change asked of every unit, with two standard errors over anchors; at 1 a unit obeys."""
+    """Obtained per requested change of every unit, with two standard errors over anchors; 1 is as requested."""
     swept = swept.isel(unit=np.flatnonzero(swept["flag"].values == 0))
     value, error = swept["fidelity"].values, swept["fidelity_se"].values
     names = [str(name) for name in swept["unit_name"].values] if "unit_name" in swept.coords else None
@@ -86,21 +86,23 @@ def strip(swept: xr.Dataset, unit: int | str) -> Figure:
     )
 
 
-def effects(found: xr.Dataset) -> Figure:
+def effects(selected: xr.Dataset) -> Figure:
     """What units change, red up and blue down: a heat map of a table that `linkjax.select` gave.
 
     Args:
-      found: rows of units, parts, metrics and `effect_sd`.
+      selected: rows of units, parts, metrics and `effect_sd`.
     Raises: InputError if nothing was found.
     """
-    if not found.sizes.get("row"):
+    if not selected.sizes.get("row"):
         raise InputError("effects: expected units that were found, found none; ask another question")
-    of = found["unit_name" if "unit_name" in found else "unit"].values.tolist()
+    of = selected["unit_name" if "unit_name" in selected else "unit"].values.tolist()
     units = list(dict.fromkeys(of))
-    names = [f"{part} {metric}" for part, metric in zip(found["part"].values, found["metric"].values, strict=True)]
+    names = [
+        f"{part} {metric}" for part, metric in zip(selected["part"].values, selected["metric"].values, strict=True)
+    ]
     columns = list(dict.fromkeys(names))[:_MOST_COLUMNS]
     values = np.full((len(units), len(columns)), np.nan)
-    for unit, name, size in zip(of, names, found["effect_sd"].values, strict=True):
+    for unit, name, size in zip(of, names, selected["effect_sd"].values, strict=True):
         if name in columns:
             values[units.index(unit), columns.index(name)] = size
     return figures.heat_map(

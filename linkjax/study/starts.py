@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from linkjax.analysis import pairs as drawing
+from linkjax.analysis import pairs as sampling
 from linkjax.devices import parallel
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
@@ -85,9 +85,9 @@ def sample(
     number = np.tile(np.arange(each + range_samples), len(classes))
     label = np.repeat(np.asarray(classes, np.int32), each + range_samples)
     seed = int(jax.random.bits(jax.random.key(key) if isinstance(key, int) else key, dtype="uint32"))
-    z = drawing.named_latents(seed, label, number, study.generator.spec.z_dim)
+    z = sampling.named_latents(seed, label, number, study.generator.spec.z_dim)
     drawn = map_study(
-        drawing.draw, (study.generator, study.classifier), {"z": z, "label": label}, truncation=truncation
+        sampling.draw, (study.generator, study.classifier), {"z": z, "label": label}, truncation=truncation
     )
     w, r = (np.asarray(values) for values in (drawn.w, drawn.r))
     own = number < each
@@ -125,5 +125,5 @@ def _start(w: np.ndarray, r: np.ndarray, label: np.ndarray, sample_id: np.ndarra
     return xr.Dataset(given, attrs=names)
 
 
-def _with_range(found: xr.Dataset, r: np.ndarray, label: np.ndarray) -> xr.Dataset:
-    return found.assign({"trained_r": (("trained", "unit"), r), "trained_label": (("trained",), label)})
+def _with_range(anchors: xr.Dataset, r: np.ndarray, label: np.ndarray) -> xr.Dataset:
+    return anchors.assign({"trained_r": (("trained", "unit"), r), "trained_label": (("trained",), label)})

@@ -80,7 +80,7 @@ def screen(
     readouts: Sequence[str] | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """First-order effects of all units on all parts, at the price of a few images: what `linkjax screen` stores.
+    """First-order effects of all units on all parts, from derivatives of a few images: what `linkjax screen` stores.
 
     Args:
       anchors: of `linkjax.anchors` or `linkjax.sample`, as many of each class.
@@ -110,11 +110,11 @@ def screen(
     return opening.dataset_of(writer.result())
 
 
-def select(found: xr.Dataset | str | Path, query: str | None = None, fdr: float = 0.05, **settings: Any) -> xr.Dataset:
+def select(result: xr.Dataset | str | Path, query: str | None = None, fdr: float = 0.05, **settings: Any) -> xr.Dataset:
     """Units for which a query holds, strongest first, with the effects it asks about.
 
     Args:
-      found: a sweep (of `linkjax.sweep`, or opened), a stored selection, a table of `selection.measure_effects`, or
+      result: a sweep (of `linkjax.sweep`, or opened), a stored selection, a table of `selection.measure_effects`, or
         the folder of one of these.
       query: such as "ear.area > 0 and fidelity > 0.5"; None: every significant effect.
       fdr: expected share of false discoveries, in (0, 1).
@@ -122,9 +122,9 @@ def select(found: xr.Dataset | str | Path, query: str | None = None, fdr: float 
     Returns: see `linkjax.analysis.units.selection.select`.
     Raises: InputError for words of the query that are not understood.
     """
-    if isinstance(found, str | Path):
-        found = opening.open(found)
-    table = of_sweep(found, **settings) if "measured" in found else found
+    if isinstance(result, str | Path):
+        result = opening.open(result)
+    table = of_sweep(result, **settings) if "measured" in result else result
     return selection.select(table, query, fdr)
 
 

@@ -113,7 +113,7 @@ def full(resolution: int) -> dict[str, Any]:
     link = build.fill(Link, spec, {"kernel": kernel, "bias": np.zeros(generator.spec.w_dim, np.float32)})
     origin = jnp.argmax(logits, axis=1).astype(jnp.int32)
     target = (origin + 1) % logits.shape[1]
-    models = minimal.Models(generator, classifier, link, None)
+    models = minimal.SearchModels(generator, classifier, link, None)
     start = jnp.zeros_like(r)
     recipe = counterfactual.Recipe(max_steps=1)
     search, pair = counterfactual.search, (generator, classifier)

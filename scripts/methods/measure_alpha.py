@@ -65,7 +65,7 @@ def measure(folder: Path, linked: dict[str, Any], alpha: float) -> dict[str, flo
     pairs = artifacts.Artifact(Path(linked["pairs"]), "pairs")
     w, r, label = (inputs.spread_rows(pairs, each, "train", 16384) for each in ("w", "r", "label"))
     kernel = np.asarray(linkjax.load(link).kernel[...])
-    predicted = stability.measure(kernel, stability.read_pairs(w, r, label)).fidelity
+    predicted = stability.measure(kernel, stability.fit_inverse(w, r, label)).fidelity
     live = np.isfinite(fidelity) & np.isfinite(predicted)
     return {
         "fidelity": float(np.median(fidelity[live])),

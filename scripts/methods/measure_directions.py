@@ -41,7 +41,7 @@ _SMALL = 0.25  # standard deviations, of the differences that stand for derivati
 @jax.jit
 def activations(models: Any, w: jax.Array) -> jax.Array:
     """Of the images drawn from w, as bytes."""
-    return parts.draw_and_classify(models[1], models[0], None, w)[1].penultimate
+    return parts.draw_and_classify(models[0], models[1], None, w)[1].penultimate
 
 
 def re_encoded(models: Any, w: np.ndarray) -> np.ndarray:

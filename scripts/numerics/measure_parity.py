@@ -104,7 +104,7 @@ def generators() -> Iterator[Row]:
         yield Row(f"{name}: four at once against one by one", largest(generator.synthesis(w), alone), 5e-6)
     for radial in (False, True):
         how = Progression(channel_base=512, channel_max=24, radial=radial, conv_kernel=1 if radial else 3)
-        spec = stem_spec(32, num_layers=6, how=how, z_dim=8, w_dim=16)
+        spec = stem_spec(32, num_layers=6, progression=how, z_dim=8, w_dim=16)
         generator = build.random(Generator, spec, 3)
         w = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
         with torch.no_grad():

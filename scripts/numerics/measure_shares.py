@@ -72,7 +72,7 @@ def _draw(generator: Any, items: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 def _large(rng: np.random.Generator) -> dict[str, tuple[Any, Any, dict[str, np.ndarray], tuple[int, ...]]]:
     how = Progression(channel_base=8192, channel_max=128)
-    generator = build.random(Generator, stem_spec(256, how=how, num_classes=0), 0)
+    generator = build.random(Generator, stem_spec(256, progression=how, num_classes=0), 0)
     w = rng.normal(size=(6, generator.spec.w_dim)).astype(np.float32)
     return {"large": (_draw, generator, {"w": w}, (0, 3, 1))}
 

@@ -33,13 +33,13 @@ def test_notes_add_up_to_the_count_and_the_first_names():
     summary = tally.summary()
     assert summary["nonfinite"] == 30 and len(summary["nonfinite_samples"]) == finite.NAMED
     assert summary["nonfinite_samples"][:3] == [[1, 1], [0, 3], [2, 5]]
-    assert tally.sentence().startswith("30 samples with numbers that are not finite: class 1 sample 1, class 0 sample")
+    assert tally.describe().startswith("30 samples with numbers that are not finite: class 1 sample 1, class 0 sample")
 
 
 def test_nothing_bad_says_nothing(capsys):
     tally = finite.Tally("stop", "samples")
     tally.add(finite.note(np.ones(3, bool), np.arange(3), np.arange(3)))
-    tally.tell()
+    tally.print_summary()
     assert capsys.readouterr().out == "" and tally.summary() == {"nonfinite": 0, "nonfinite_samples": []}
 
 

@@ -292,7 +292,7 @@ def test_a_file_cut_anywhere_says_so_and_leaves_nothing(tmp_path, parity):
 
 CONDITIONAL = superres_spec(
     stem_spec(16, 6, Progression(channel_base=256, channel_max=12), z_dim=4, w_dim=6, num_classes=3, embed_dim=5),
-    how=Progression(channel_base=256, channel_max=12),
+    progression=Progression(channel_base=256, channel_max=12),
 )
 RADIAL = stem_spec(16, 5, Progression(channel_base=256, channel_max=12, conv_kernel=1, radial=True), z_dim=4, w_dim=6)
 

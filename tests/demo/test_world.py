@@ -13,14 +13,14 @@ COUNT = len(factors.FACTORS)
 
 
 @functools.cache
-def population() -> tuple[np.ndarray, world.Drawing]:
+def population() -> tuple[np.ndarray, world.RenderedAnimals]:
     z, breed = factors.sample(jax.random.key(7), 64)
     truth = factors.factors_of(z, breed)
     return np.asarray(truth), jax.tree.map(np.asarray, jax.jit(world.render)(truth))
 
 
 @functools.cache
-def sweep(factor: str) -> world.Drawing:
+def sweep(factor: str) -> world.RenderedAnimals:
     """Five values of one factor, −1 to 1, the others at 0."""
     values = np.zeros((5, COUNT), np.float32)
     values[:, factors.FACTORS.index(factor)] = np.linspace(-1, 1, 5)

@@ -128,7 +128,7 @@ def test_work_of_the_first_process_alone_reads_no_array_that_others_may_still_be
     for read in (lambda: group["a"][...], lambda: group["a"].oindex[[0, 1]]):
         with pytest.raises(RuntimeError, match="read before"):
             cluster.on_first(read)
-    assert group.unsettled and not client.met and not cluster.alone()
+    assert group.needs_barrier and not client.met and not cluster.alone()
     np.testing.assert_array_equal(group["a"][...], [1, 0, 1, 0])  # waits for the others, whose chunks are the rest
     assert len(client.met) == 1
     assert cluster.on_first(lambda: group["a"][...].tolist()) == [1, 0, 1, 0]  # nothing written since they met
@@ -139,5 +139,5 @@ def test_work_of_the_first_process_alone_reads_no_array_that_others_may_still_be
 
 
 def test_errors_of_the_network_are_known_from_others():
-    assert lost.is_of_the_network(ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"))
-    assert not lost.is_of_the_network(ValueError("expected 3 numbers, found 2"))
+    assert lost.is_network_error(ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"))
+    assert not lost.is_network_error(ValueError("expected 3 numbers, found 2"))

@@ -14,7 +14,7 @@ SMALL = Progression(channel_base=1024, channel_max=26)
 STEM = stem_spec(16, 6, SMALL, num_classes=7, z_dim=16, w_dim=32, embed_dim=24)
 SPECS = {
     "gen_stem16": STEM,
-    "gen_superres64": superres_spec(STEM, up_factor=4, head_layers=5, how=SMALL),
+    "gen_superres64": superres_spec(STEM, up_factor=4, head_layers=5, progression=SMALL),
     "gen_uncond16": stem_spec(16, 7, Progression(512, 24, num_fp16_res=0), z_dim=12, w_dim=24, mapping_layers=3),
 }
 

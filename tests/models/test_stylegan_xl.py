@@ -127,7 +127,7 @@ def test_random_generators_of_both_configurations_agree_with_plain_torch(radial)
     from tests.reference import torch_stylegan
 
     how = Progression(channel_base=512, channel_max=24, radial=radial, conv_kernel=1 if radial else 3)
-    spec = stem_spec(32, num_layers=6, how=how, z_dim=8, w_dim=16)
+    spec = stem_spec(32, num_layers=6, progression=how, z_dim=8, w_dim=16)
     generator = build.random(Generator, spec, 3)
     assert any(layer.down_radial for layer in spec.layers) == radial
     w = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)

@@ -65,12 +65,14 @@ def test_random_steps_of_a_sample_are_as_long_there_as_those_of_the_unit_they_st
     of = local_steps.solve(steered, axes, change, np.arange(len(std)), None)
     varies = std > 0
     assert (of.known == (varies & np.array([True, False, True])[:, None])).all() and not of.steer[1].any()
-    walk, rows = local_steps.plan_walk(0, 3, varies, np.flatnonzero(varies), of)
+    walk, rows = local_steps.plan_random_steps(0, 3, varies, np.flatnonzero(varies), of)
     far = steering.mahalanobis(of.spectra[0], rows.astype(np.float64)) * walk.length
-    np.testing.assert_allclose(far[[0, 2]], of.length[[0, 2]][:, walk.taken], rtol=1e-4)
+    np.testing.assert_allclose(far[[0, 2]], of.length[[0, 2]][:, walk.template_unit], rtol=1e-4)
     assert not rows[1].any()
     # What says nothing of w is the same slopes in all samples: noise along the axes, solved by each one's own units.
-    again = local_steps.plan_walk(0, 3, varies, np.flatnonzero(varies), of._replace(spectra=of.spectra[:1] * 3))[1]
+    again = local_steps.plan_random_steps(
+        0, 3, varies, np.flatnonzero(varies), of._replace(spectra=of.spectra[:1] * 3)
+    )[1]
     np.testing.assert_array_equal(rows[0], again[0])
 
 

@@ -9,7 +9,7 @@ import linkjax
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.metrics.parts import draw_with_parts
 from linkjax.analysis.units import candidates
-from linkjax.analysis.units.random_directions import plan_steered_walk
+from linkjax.analysis.units.random_directions import plan_steered_steps
 from linkjax.cli import main
 from linkjax.models import build
 from linkjax.models.link import Link, LinkSpec
@@ -244,7 +244,7 @@ def test_random_directions_go_as_far_as_the_units_whose_steps_they_take(world):
     steps = np.nan_to_num(np.asarray(link.steer))
     live = found["flag"] == 0
     of = inputs.steered(inputs.model(world.link, "link"))
-    walk = plan_steered_walk(0, 4, live, np.flatnonzero(live), steps, *of)
+    walk = plan_steered_steps(0, 4, live, np.flatnonzero(live), steps, *of)
     pairs = artifacts.Artifact(world.pairs, "pairs")
     ids, labels = (pairs.read(name) for name in ("sample_id", "label"))
     for direction in (1, 6):

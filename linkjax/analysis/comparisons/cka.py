@@ -1,4 +1,4 @@
-"""How alike two networks arrange the same samples: linear CKA, without the bias of few samples and many units."""
+"""Linear CKA: similarity of two networks' representations of the same samples, without the bias of few samples."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _ENTRIES = 1 << 17  # of reordered Gram matrices at once, so that they stay in t
 
 
 class Hsic(NamedTuple):
-    """Sums over blocks of the dependence of every two networks, each block times its number of samples."""
+    """Running sums of the unbiased HSIC of every two networks, over blocks weighted by their number of samples."""
 
     value: np.ndarray  # [networks, networks]
     resampled: np.ndarray  # [draws, networks, networks], blocks weighed anew in every draw
@@ -137,7 +137,7 @@ def similarity(sums: Hsic, level: float = 0.95) -> Similarity:
     return Similarity(value, low, high, shuffled_low, shuffled_high)
 
 
-def _ratio(of: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _ratio(hsic: np.ndarray, own: np.ndarray) -> np.ndarray:
     size = np.einsum("...aa->...a", own)
     size = np.sqrt(np.where(size > 0, size, np.nan))
-    return of / (size[..., :, None] * size[..., None, :])
+    return hsic / (size[..., :, None] * size[..., None, :])

@@ -1,4 +1,4 @@
-"""Whether two units do the same in the image: their effects on all parts and metrics, held against each other."""
+"""Similarity of two units' effects on the image: cosines of their effect profiles over all parts and metrics."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -64,7 +64,7 @@ def shuffled_means(
     rng: np.random.Generator,
     shuffles: int,
 ) -> Float[np.ndarray, "shuffles"]:
-    """Mean of sign · cosine over pairs, as it would be had the units been paired at random."""
+    """Null distribution of the mean of sign · cosine: the same mean over units paired at random."""
     a, b = finite_mean(one, 0), sign[:, None] * finite_mean(other, 0)
     return np.array([finite_mean(_cosine(a, b[rng.permutation(len(b))])) for _ in range(shuffles)])
 
@@ -72,7 +72,7 @@ def shuffled_means(
 def nearest(
     one: Float[np.ndarray, "anchors p features"], other: Float[np.ndarray, "anchors q features"]
 ) -> Int[np.ndarray, "p"]:
-    """Of each unit the unit of another network that does most nearly the same, or the opposite; −1 for none."""
+    """For each unit the unit of another network with the largest |cosine| of effects; −1 for none."""
     a, b = (finite_mean(x, 0) for x in (one, other))
     found = np.full(len(a), -1)
     for row, effect in enumerate(a):

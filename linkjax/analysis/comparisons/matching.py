@@ -1,4 +1,4 @@
-"""Units of several networks that say the same of the same samples: matched on one half, measured on the other.
+"""Units matched across networks by correlation: partners chosen on one half of the samples, measured on the other.
 
 The largest of many correlations is large by chance. So a unit's partner is chosen on one half of the samples, and how
 well the two agree is told from the other half, where the choice had no part; beside it stands what samples in random
@@ -22,7 +22,7 @@ _TILE = 512  # pairs worked on at once, so that what is shuffled stays in the pr
 
 
 class WithinClasses:
-    """Sums of products of deviations from class means, added block by block in float64, in any order.
+    """Within-class scatter matrix, added up block by block in float64, in any order.
 
     S = Σ_c Σ_{i∈c} (x_i − m_c)(x_i − m_c)ᵀ. Deviations wait until they are many enough for one symmetric product, and
     so do the rank-one terms by which blocks of one class meet: samples · units² operations, however small the classes.
@@ -37,7 +37,7 @@ class WithinClasses:
         self._most = max(PENDING_BYTES // (8 * max(units, 1)), 1)
 
     def add(self, x: Float[np.ndarray, "n units"], label: int) -> None:
-        """Samples of one class."""
+        """Add samples of one class."""
         if not len(x):
             return
         x = np.asarray(x, np.float64)
@@ -59,7 +59,7 @@ class WithinClasses:
 
     @property
     def S(self) -> Float[np.ndarray, "units units"]:
-        """What was summed; shares memory with this object."""
+        """The scatter matrix so far; shares memory with this object."""
         self._flush()
         return self._sums
 
@@ -76,7 +76,7 @@ class WithinClasses:
 
 
 class Partner(NamedTuple):
-    """Of each unit the unit that agrees with it most, or most reversed."""
+    """For each unit the unit of largest |correlation|."""
 
     unit: np.ndarray  # [p] int, −1 where there is none
     r: np.ndarray  # [p] their correlation, signed
@@ -123,7 +123,7 @@ class PairSums:
     def add(
         self, x: Float[np.ndarray, "n units"], weight: Float[np.ndarray, "draws"], rng: np.random.Generator
     ) -> None:
-        """Count one block of samples of one class; a single sample says nothing.
+        """Add one block of samples of one class; a single sample adds nothing.
 
         Args:
           weight: of the class in every draw.
@@ -171,7 +171,7 @@ class PairSums:
                 total += np.einsum("nk,nk->k", x, ordered)
 
     def sums(self) -> "Sums":
-        """What was summed, by pair."""
+        """The sums so far, by pair."""
         self._flush()
         value = np.stack([self._squares[self.first], self._squares[self.second], self._products])
         return Sums(value, self._drawn_squares, self._drawn, self._shuffled, self.first, self.second)
@@ -204,7 +204,7 @@ class Agreement(NamedTuple):
     shuffled: np.ndarray  # [shuffles, K]: what samples in random order give
 
 
-def agreement(found: PairSums, sign: Float[np.ndarray, "K"], level: float = 0.95) -> Agreement:
+def agreement(pair_sums: PairSums, sign: Float[np.ndarray, "K"], level: float = 0.95) -> Agreement:
     """Correlations of the pairs, with intervals and shuffles.
 
     Args:
@@ -212,7 +212,7 @@ def agreement(found: PairSums, sign: Float[np.ndarray, "K"], level: float = 0.95
       level: of the intervals, in (0, 1).
     """
     tails = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
-    sums = found.sums()
+    sums = pair_sums.sums()
     size = np.sqrt(sums.value[0] * sums.value[1])
     size = np.where(size > 0, size, np.nan)
     r = sign * sums.value[2] / size
@@ -231,19 +231,19 @@ def agreement(found: PairSums, sign: Float[np.ndarray, "K"], level: float = 0.95
 
 
 def chance(shuffled: Float[np.ndarray, "shuffles K"], level: float = 0.95) -> float:
-    """The |correlation| that this share of shuffled pairs stays below, over all pairs; NaN where none varies."""
+    """This quantile of |correlation| over shuffled pairs; NaN where none varies."""
     known = np.abs(shuffled[np.isfinite(shuffled)])
     return float(np.quantile(known, level)) if known.size else np.nan
 
 
-def p_values(found: Agreement) -> Float[np.ndarray, "K"]:
-    """How often samples in random order agree as well: (1 + #{shuffled ≥ r}) / (1 + shuffles); NaN for dead units."""
-    more = (np.abs(found.shuffled) >= found.r[None] - 1e-12).sum(axis=0)  # equal but for rounding is as well
-    return np.where(np.isfinite(found.r), (1 + more) / (1 + len(found.shuffled)), np.nan)
+def p_values(agreement: Agreement) -> Float[np.ndarray, "K"]:
+    """Permutation p-values, (1 + #{shuffled ≥ r}) / (1 + shuffles); NaN for dead units."""
+    more = (np.abs(agreement.shuffled) >= agreement.r[None] - 1e-12).sum(axis=0)  # equal but for rounding is as well
+    return np.where(np.isfinite(agreement.r), (1 + more) / (1 + len(agreement.shuffled)), np.nan)
 
 
-def decide(found: Agreement, least: float, q: Float[np.ndarray, "K"], fdr: float) -> Int[np.ndarray, "K"]:
-    """SHARED, PRIVATE, UNDECIDED or DEAD.
+def decide(agreement: Agreement, least: float, q: Float[np.ndarray, "K"], fdr: float) -> Int[np.ndarray, "K"]:
+    """Classify every unit as SHARED, PRIVATE, UNDECIDED or DEAD.
 
     Shared: the interval lies at or above `least`, and chance is no explanation. Private: it lies below `least`, so that
     no unit of the other network says the same, as far as the matching found. A unit that does not vary is dead.
@@ -251,14 +251,14 @@ def decide(found: Agreement, least: float, q: Float[np.ndarray, "K"], fdr: float
     Args:
       q: p-values adjusted over units; fdr: what they may reach, the expected share of false ones among those found.
     """
-    kind = np.full(len(found.r), UNDECIDED)
-    kind[(found.low >= least) & (q <= fdr)] = SHARED
-    kind[found.high < least] = PRIVATE
-    kind[~np.isfinite(found.r)] = DEAD
+    kind = np.full(len(agreement.r), UNDECIDED)
+    kind[(agreement.low >= least) & (q <= fdr)] = SHARED
+    kind[agreement.high < least] = PRIVATE
+    kind[~np.isfinite(agreement.r)] = DEAD
     return kind
 
 
-def mutual(there: Int[np.ndarray, "p"], back: Int[np.ndarray, "q"]) -> Bool[np.ndarray, "p"]:
-    """Whether a unit's partner has that unit as its own."""
-    known = there >= 0
-    return known & (np.where(known, back[np.where(known, there, 0)], -1) == np.arange(len(there)))
+def mutual(partner: Int[np.ndarray, "p"], partner_back: Int[np.ndarray, "q"]) -> Bool[np.ndarray, "p"]:
+    """Whether a unit is the partner of its partner."""
+    known = partner >= 0
+    return known & (np.where(known, partner_back[np.where(known, partner, 0)], -1) == np.arange(len(partner)))

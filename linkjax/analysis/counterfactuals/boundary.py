@@ -1,4 +1,4 @@
-"""The boundary between two classes as many paths cross it: aligned where each flips, averaged by pair of classes.
+"""The boundary between two classes along paths that cross it: aligned where they flip, averaged by pair of classes.
 
 All on the host, from the few numbers that `paths.walk` keeps of every point.
 """

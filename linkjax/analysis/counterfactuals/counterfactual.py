@@ -147,7 +147,7 @@ def through_image(models: tuple[Any, Any], w: Float[Array, "N w_dim"], r: Array)
 
 
 def through_head(classifier: Any, w: Array, r: Float[Array, "N units"]) -> Float[Array, "N classes"]:
-    """Logits of r itself, without making an image: thousands of times as fast, and only as true as the link is."""
+    """Logits of r itself, without drawing an image: thousands of times as fast, and only as accurate as the link."""
     del w
     return classifier.head(r)
 
@@ -242,7 +242,7 @@ def describe(
     changed_above: float = 0.0,
     recipe: Recipe = Recipe(),
 ) -> Counterfactuals:
-    """The record of finished searches, whatever found them; `loss` is the original's, with the recipe's weights."""
+    """The stored record of finished searches by any method; `loss` is the original's, with the recipe's weights."""
     changed = jax.nn.relu(r - shift)
     w = link(changed)
     final = objective(classifier, link, r, shift, origin, target, recipe)

@@ -1,4 +1,4 @@
-"""Smallest counterfactuals: start at no change, and ask the classifier for just as much as flips the drawn image.
+"""Minimal counterfactuals: the smallest change of r after which the drawn image is classified as the target.
 
     minimise  ½ (m + ε − M(r′))₊² + λ P(u)      r′ = r + u ≥ 0,  or relu(r + Σ^½ u) for the whitened penalty
     M = z_t − log Σ_{c≠t} exp z_c               log-odds of the target against all other classes
@@ -32,7 +32,7 @@ Through = Literal["head", "image", "plane"]
 
 @dataclasses.dataclass(frozen=True)
 class Minimal:
-    """What is kept small, what is differentiated, and how long is searched."""
+    """Settings of a minimal search: the norm to minimise, the logits to differentiate, how long to search."""
 
     penalty: Penalty = "l1"
     through: Through = "head"  # plane: no search, the closed form for a linear head (`to_plane`)
@@ -53,8 +53,8 @@ class Minimal:
             )
 
 
-class Models(NamedTuple):
-    """What a search reads, a pytree."""
+class SearchModels(NamedTuple):
+    """The models of a search, a pytree."""
 
     generator: Any
     classifier: Any
@@ -69,7 +69,9 @@ def smooth_margin(logits: Float[Array, "N classes"], target: Int[Array, "N"]) ->
     return own - jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, logits), axis=1)
 
 
-def differentiable_logits(models: Models, r: Float[Array, "N units"], through: Through) -> Float[Array, "N classes"]:
+def differentiable_logits(
+    models: SearchModels, r: Float[Array, "N units"], through: Through
+) -> Float[Array, "N classes"]:
     """Logits of r itself, or of the image of link(r) without the roundings to bytes, which have no derivative."""
     if through != "image":
         return models.classifier.head(r)
@@ -87,7 +89,7 @@ def moved(r: Float[Array, "N units"], u: Float[Array, "N units"], root: Array | 
 
 
 def logit_gap(
-    models: Models, r: Float[Array, "N units"], origin: Int[Array, "N"], target: Int[Array, "N"]
+    models: SearchModels, r: Float[Array, "N units"], origin: Int[Array, "N"], target: Int[Array, "N"]
 ) -> Float[Array, "N"]:
     """z_t − z_o of the head at r."""
     logits = models.classifier.head(r)
@@ -96,7 +98,7 @@ def logit_gap(
 
 
 def to_plane(
-    models: Models,
+    models: SearchModels,
     r: Float[Array, "N units"],
     origin: Int[Array, "N"],
     target: Int[Array, "N"],
@@ -136,7 +138,7 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("observe", "recipe"))
 def search(
-    models: Models,
+    models: SearchModels,
     r: Float[Array, "N units"],
     origin: Int[Array, "N"],
     target: Int[Array, "N"],
@@ -147,7 +149,7 @@ def search(
     """The least change of every item after which its image is the target; see the module's text.
 
     Args:
-      models: see `Models`; `root` where the penalty is whitened.
+      models: see `SearchModels`; `root` where the penalty is whitened.
       r: activations of the samples, at least 0, repeated once per target.
       origin, target: classes.
       recipe: what is kept small, and how; static.
@@ -242,7 +244,7 @@ def _drawn(recipe: Minimal) -> int:
 class _Solver:
     """The penalised problem of a batch, solved for any margin; made and used within one traced function."""
 
-    def __init__(self, models: Models, r: Array, origin: Array, target: Array, recipe: Minimal):
+    def __init__(self, models: SearchModels, r: Array, origin: Array, target: Array, recipe: Minimal):
         self.models, self.r, self.origin, self.target, self.recipe = models, r, origin, target, recipe
         if (models.root is None) == (recipe.penalty == "whitened"):
             raise InputError(

@@ -1,4 +1,4 @@
-"""From a sample to its counterfactual, step by step: what is seen on the way, and where the class flips.
+"""Paths from a sample to its counterfactual: logits, activations and parts along them, and where the class flips.
 
 A path is r(t) = relu(r − t s), t = 0 the sample, t = 1 the counterfactual of shift s, and t > 1 beyond it. Every point
 is linked, drawn and classified anew, so the path is one of images, not of what the head says of r alone.
@@ -24,8 +24,8 @@ class Plane(NamedTuple):
     directions: Any  # [width, 2], orthonormal columns
 
 
-class Models(NamedTuple):
-    """What a walk reads, a pytree."""
+class PathModels(NamedTuple):
+    """The models of a path, a pytree."""
 
     generator: Any
     classifier: Any
@@ -55,7 +55,7 @@ def positions(points: int, beyond: int = 0) -> tuple[float, ...]:
 
 
 def first_crossing(there: Bool[Array, "N T"], margin: Float[Array, "N T"]) -> Crossing:
-    """The first point that is the target, and how far before it the margin was 0 if it is straight in between.
+    """The first point classified as the target, and how far before it the margin crossed 0, interpolated linearly.
 
     fraction = −m₀ / (m₁ − m₀) of the margins m = z_t − max_{c≠t} z_c at the points before and after; 1 where they do
     not tell.
@@ -97,7 +97,7 @@ def projected(x: Float[Array, "N width"], plane: Plane) -> Float[Array, "N 2"]:
 
 @functools.partial(jax.jit, static_argnames=("t", "most_units"))
 def walk(
-    models: Models,
+    models: PathModels,
     r: Float[Array, "N units"],
     shift: Float[Array, "N units"],
     origin: Int[Array, "N"],
@@ -112,7 +112,7 @@ def walk(
     where the first one is.
 
     Args:
-      models: see `Models`.
+      models: see `PathModels`.
       r, shift, origin, target: one search a row.
       t: of `positions`; holds 1. Static.
       most_units: how many of the units that change most are named; static.
@@ -136,7 +136,7 @@ def walk(
     def at(first: Array, place: Array) -> tuple[Array, dict[str, Array]]:
         there = jax.nn.relu(r - place * shift)
         w = link(there)
-        drawn, seen = parts.draw_and_classify(classifier, generator, segmenter, w)
+        drawn, seen = parts.draw_and_classify(generator, classifier, segmenter, w)
         pixels = numerics.unit_interval(drawn.pixels)
         first = jnp.where(place == 0, pixels, first)
         metrics = measurements.measure(pixels, first, drawn.labels, num_parts)

@@ -1,4 +1,4 @@
-"""Transition units: which units recur among those that change most when one class becomes another, and by chance.
+"""Transition units: units that recur among those that change most from one class to another, tested against chance.
 
 Null: in every search the k units that change most are any k of the live ones, each k-set as likely, independently of
 the other searches: what shuffling the changes over the live units of each sample would give. How often a unit is among
@@ -46,7 +46,7 @@ class Shared(NamedTuple):
 def counted(
     top_unit: Int[np.ndarray, "N k"], pair: Int[np.ndarray, " N"], pairs: int, units: int
 ) -> Int[np.ndarray, "pairs units"]:
-    """In how many searches of each pair every unit is among those that change most; −1 names no unit."""
+    """Count in how many searches of each pair a unit is among those that change most; −1 names no unit."""
     found = np.zeros((pairs, units), np.int32)
     named = top_unit >= 0
     np.add.at(found, (np.broadcast_to(pair[:, None], top_unit.shape)[named], top_unit[named]), 1)
@@ -83,7 +83,7 @@ def chances(
 def recurrence(
     top_unit: Int[np.ndarray, "N k"], pair: Int[np.ndarray, " N"], pairs: int, live: Bool[np.ndarray, " units"]
 ) -> Recurrence:
-    """How often units recur in the searches of each pair of classes, and how sure that is more than chance.
+    """How often units recur in the searches of each pair of classes, with p-values.
 
     Args:
       top_unit: units that change most in each search, −1 for none (`paths.top_units`).
@@ -99,7 +99,7 @@ def recurrence(
 
 
 def overlap(member: Bool[np.ndarray, "pairs units"], live: int) -> Overlap:
-    """How far the sets of units of pairs of classes overlap, and the chance of that: the hypergeometric distribution.
+    """Overlap of the sets of units of pairs of classes, with p-values from the hypergeometric distribution.
 
     Args:
       member: a pair's transition units.

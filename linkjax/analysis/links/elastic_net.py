@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from linkjax.analysis import double
+from linkjax.analysis import float64
 from linkjax.analysis.links.linear import Solution, product, variance_of_rounding
 from linkjax.analysis.links.moments import Moments
 
@@ -31,7 +31,7 @@ class _State(NamedTuple):
     iterations: Array  # []
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def solve_elastic_net(
     moments: Moments,
     alpha: float,
@@ -40,7 +40,7 @@ def solve_elastic_net(
     tolerance: float = 1e-10,
     max_iterations: int = 20_000,
 ) -> ElasticNet:
-    """Minimises, per w dimension, ‖w − r·b − c‖² / (2n) + alpha · l1_ratio · |b|₁ + ½ · alpha · (1 − l1_ratio) · ‖b‖².
+    """Minimise, per w dimension, ‖w − r·b − c‖² / (2n) + alpha · l1_ratio · |b|₁ + ½ · alpha · (1 − l1_ratio) · ‖b‖².
 
     Accelerated proximal gradient with adaptive restart per dimension, in coordinates where the smooth part has unit
     curvature along every unit (units differ widely in variance). One product [units, units] · [units, w_dim] a step.
@@ -96,7 +96,7 @@ def solve_elastic_net(
     return ElasticNet(Solution(kernel, bias), last.iterations, last.residual, last.residual <= tolerance)
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def objective(moments: Moments, solution: Solution, alpha: float, l1_ratio: float) -> Float[Array, "w_dim"]:
     """The value that `solve_elastic_net` minimises, per w dimension, for the bias that belongs to the kernel."""
     kernel = solution.kernel

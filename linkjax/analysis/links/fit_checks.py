@@ -1,4 +1,4 @@
-"""What a fit refuses, each in one sentence."""
+"""Checks of a fit's settings and data: each raises one sentence."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ BLOCK = 4096
 
 
 def check_finite(name: str, rows: Array | np.ndarray, first_sample: int = 0) -> None:
-    """Refuses NaN and infinite values.
+    """Refuse NaN and infinite values.
 
     Args:
       name: what the rows are, for the message; first_sample: index of row 0.
@@ -35,7 +35,7 @@ def check_finite(name: str, rows: Array | np.ndarray, first_sample: int = 0) -> 
 def options(
     method: str, alpha: float, l1_ratio: float, alphas: Sequence[float], validated: bool, rank: int = 0
 ) -> None:
-    """Method, penalties, whether there is data to choose among them, and rank."""
+    """Check method, penalties and rank, and that there is data to choose among penalties."""
     if method not in METHODS:
         near = difflib.get_close_matches(str(method), METHODS, 1, 0.0)[0]
         raise InputError(f"link method {method!r} is not one of {', '.join(METHODS)}; did you mean {near!r}?")
@@ -59,7 +59,7 @@ def options(
 
 
 def pairs(r: Array | np.ndarray, w: Array | np.ndarray, what: str) -> Pairs:
-    """Shapes, types and values of arrays in memory; returns them as arrays. `what` comes before their names."""
+    """Check shapes, types and values of arrays in memory; return them as arrays. `what` comes before their names."""
     r, w = (array if isinstance(array, jax.Array) else np.asarray(array) for array in (r, w))
     if r.ndim != 2 or w.ndim != 2 or r.shape[0] != w.shape[0] or 0 in (r.shape[1], w.shape[1]):
         raise InputError(
@@ -95,7 +95,7 @@ def labels(given: Array | np.ndarray | None, samples: int) -> np.ndarray:
 
 
 def moments(part: Moments, name: str) -> None:
-    """Count and values behind streamed moments; `name` is the split they are of."""
+    """Check count and values behind streamed moments; `name` is the split they are of."""
     count = float(part.count)
     if count < 2:
         raise InputError(f"a link needs at least 2 {name} samples, found {count:.0f}; make more pairs")

@@ -1,4 +1,4 @@
-"""Second moments on the host, by the BLAS that NumPy brings: on a CPU its symmetric product beats XLA's general one.
+"""Second moments on the host by NumPy's BLAS, whose symmetric product beats XLA's general one on a CPU.
 
 The same numbers as `moments.update` but for rounding; for one CPU device. Everything else is counted on the devices.
 """
@@ -21,7 +21,7 @@ PENDING = 64
 
 
 class Sums:
-    """Moments summed in place: no block makes, or walks more than once, an array of [units, units].
+    """Moments summed in place: adding a block makes no array of [units, units] and passes over one at most once.
 
     A block's products are of its deviations from a shift, the mean of some of its rows, so that all rows are read once.
     With d the mean of the deviations, Σ (x − m)(x − m)ᵀ = Σ (x − shift)(x − shift)ᵀ − n dᵀd. This term and Chan's,
@@ -55,11 +55,11 @@ class Sums:
 
     @property
     def settled(self) -> bool:
-        """Whether no terms wait: going on from the moments of now gives the bits of not having asked for them."""
+        """Whether no terms are pending, so that a run resumed from the present moments gives the same bits."""
         return not self._pending
 
     def moments(self) -> Moments:
-        """What was summed; shares memory with this object."""
+        """The moments so far; they share memory with this object."""
         self._flush()
         count, rounding = np.asarray(self.count), np.asarray(self.rounding)
         return Moments(count, self.mean_r, self.mean_w, self.S_rr, self.S_rw, self.S_ww, rounding)  # pyright: ignore

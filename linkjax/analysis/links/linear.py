@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpocon, dpotrf, dpotrs  # pyright: ignore[reportAttributeAccessIssue]
 
-from linkjax.analysis import double
+from linkjax.analysis import float64
 from linkjax.analysis.links.moments import Moments
 
 
@@ -36,7 +36,7 @@ class Spectrum:
     threshold: Array  # [] that rounding
 
 
-@double.compiled()
+@float64.jit()
 def decompose(moments: Moments) -> Spectrum:
     """Eigenvalues and vectors of S_rr, and which of them are more than rounding.
 
@@ -113,7 +113,7 @@ def solve_ridges(moments: Moments, alphas: ArrayLike, spectrum: Spectrum) -> Sol
     return _from_spectrum_each(moments, spectrum, np.asarray(alphas, np.float64))
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def validation_errors(
     moments: Moments, held_out: Moments, alphas: Float[Array | np.ndarray, "A"], spectrum: Spectrum
 ) -> Float[Array, "A"]:
@@ -140,7 +140,7 @@ def validation_errors(
     return jax.lax.map(error, jnp.asarray(alphas, jnp.float64)) / D.shape[1]
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def squared_errors(moments: Moments, solution: Solution) -> Float[Array, "w_dim"]:
     """Σ (w − ŵ)² of every w dimension over the samples of `moments`, for any linear link."""
     kernel = solution.kernel
@@ -202,13 +202,13 @@ def _solution(moments: Moments, kernel: Array) -> Solution:
     return Solution(kernel, moments.mean_w - product(moments.mean_r[None, :], kernel)[0])
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def _from_spectrum(moments: Moments, spectrum: Spectrum, alpha: ArrayLike) -> Solution:
     D = product(spectrum.vectors.T, moments.S_rw)
     return _solution(moments, product(spectrum.vectors, gains(spectrum, jnp.asarray(alpha, jnp.float64))[:, None] * D))
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def _from_spectrum_each(moments: Moments, spectrum: Spectrum, alphas: Array | np.ndarray) -> Solution:
     D = product(spectrum.vectors.T, moments.S_rw)
     return jax.lax.map(

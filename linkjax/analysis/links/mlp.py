@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from linkjax.analysis.links import linear
 from linkjax.analysis.links.moments import Moments
-from linkjax.analysis.links.unfinished import Saved
+from linkjax.analysis.links.training_state import TrainingState
 from linkjax.models.build import fill
 from linkjax.models.link import LinkSpec, MLPLink, standardised
 
@@ -101,8 +101,8 @@ def fit_mlp_stream(
     seed: int = 0,
     *,
     place: Callable[[Any], Any] = lambda tree: tree,
-    saved: Callable[[dict[str, Array]], Saved | None] = lambda like: None,
-    save: Callable[[int, Saved], None] = lambda epoch, state: None,
+    saved: Callable[[dict[str, Array]], TrainingState | None] = lambda like: None,
+    save: Callable[[int, TrainingState], None] = lambda epoch, state: None,
     agree: Callable[[Any], Any] = lambda value: value,
 ) -> tuple[MLPLink, History]:
     """An MLP link trained on data that do not fit in memory.
@@ -149,7 +149,7 @@ def fit_mlp_stream(
         if held[-1] < held[best]:
             best = len(train)
             state["kept"] = jax.tree.map(jnp.copy, state["params"])
-        save(len(train), Saved(_named(state), {"train": train, "validation": held, "best": best}))
+        save(len(train), TrainingState(_named(state), {"train": train, "validation": held, "best": best}))
     return nnx.merge(graph, jax.device_get(state["kept"]), jax.device_get(buffers)), History(
         tuple(train), tuple(held), best
     )

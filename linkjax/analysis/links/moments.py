@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from linkjax.analysis import double
+from linkjax.analysis import float64
 
 Products = Literal["float64", "float32"]
 Rows = Array | np.ndarray
@@ -81,7 +81,7 @@ def update(
     return _update(moments, r, w, np.ones(r.shape[0], bool) if mask is None else mask, products=products)
 
 
-@double.compiled()
+@float64.jit()
 def merge(a: Moments, b: Moments) -> Moments:
     """Moments of the samples of both; associative and commutative but for rounding, with `empty` as its zero."""
     total = a.count + b.count
@@ -119,7 +119,7 @@ def add(moments: Moments, r: Rows, w: Rows, mask: Rows, *, products: Products) -
     )
 
 
-_update = double.compiled(static=("products",))(add)
+_update = float64.jit(static=("products",))(add)
 
 
 def deviations(x: Rows, mask: Rows, count: Array, products: Products = "float64") -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
-from linkjax.analysis import double
+from linkjax.analysis import float64
 from linkjax.analysis.links.linear import Spectrum, gains, product
 from linkjax.analysis.links.moments import Moments, deviations, products_of_columns
 
@@ -30,7 +30,7 @@ class Cross:
     S_rw: Array  # [units, w_dim]
 
 
-@double.compiled(to_host=True)
+@float64.jit(to_host=True)
 def expected_error(
     total: Moments, held_out: Moments, spectrum: Spectrum, alpha: ArrayLike = 0.0
 ) -> Float[Array, "w_dim"]:
@@ -76,7 +76,7 @@ def update_cross(
     return _update_cross(cross, r, w, np.ones(r.shape[0], bool) if mask is None else mask)
 
 
-@double.compiled()
+@float64.jit()
 def merge_cross(a: Cross, b: Cross) -> Cross:
     """Products of the samples of both."""
     total = a.count + b.count
@@ -91,7 +91,7 @@ def shuffled_moments(total: Moments, cross: Cross) -> Moments:
     return dataclasses.replace(total, S_rw=cross.S_rw)
 
 
-@double.compiled()
+@float64.jit()
 def _update_cross(cross: Cross, r: Rows, w: Rows, mask: Rows) -> Cross:
     count = jnp.sum(mask, dtype=jnp.float64)
     share = count / jnp.maximum(cross.count + count, 1.0)

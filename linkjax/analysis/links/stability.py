@@ -1,4 +1,4 @@
-"""What single units of a linear link will do when raised, told from pairs alone: before any picture is drawn.
+"""Fidelity and directness of raising single units along a linear link's kernel, predicted from pairs alone.
 
 A link of small error need not answer single units well: its penalty alpha decides how far a unit's step goes and how
 much of it leads where no sample lies. With K the kernel, C the covariance of w, and A the least-squares line w → r
@@ -20,12 +20,12 @@ from jaxtyping import Float, Int
 from linkjax.errors import InputError
 
 
-class Reading(NamedTuple):
-    """How w varies and how it determines r, from training pairs; float64."""
+class InverseFit(NamedTuple):
+    """Covariance of w and the regression of r on w, from training pairs; float64."""
 
     covariance: np.ndarray  # [w_dim, w_dim] of w, population
     inverse: np.ndarray  # [w_dim, w_dim] its pseudo-inverse
-    back: np.ndarray  # [w_dim, units] A, the line w → r within classes
+    w_to_r: np.ndarray  # [w_dim, units] A, the line w → r within classes
     std: np.ndarray  # [units] of r, population
 
 
@@ -37,10 +37,10 @@ class Stability(NamedTuple):
     directness: np.ndarray
 
 
-def read_pairs(
+def fit_inverse(
     w: Float[np.ndarray, "n w_dim"], r: Float[np.ndarray, "n units"], label: Int[np.ndarray, "n"]
-) -> Reading:
-    """What `measure` needs of training pairs; some thousands do.
+) -> InverseFit:
+    """The regression of r on w within classes, and the covariance of w; some thousand pairs are enough.
 
     Args:
       label: classes; A is fitted to deviations from their means, because across classes all goes with all.
@@ -53,35 +53,35 @@ def read_pairs(
         mine = label == each
         w[mine] -= w[mine].mean(axis=0)
         r[mine] -= r[mine].mean(axis=0)
-    back = np.linalg.lstsq(w, r, rcond=None)[0]
-    return Reading(covariance, np.linalg.pinv(covariance, hermitian=True), back, std)
+    w_to_r = np.linalg.lstsq(w, r, rcond=None)[0]
+    return InverseFit(covariance, np.linalg.pinv(covariance, hermitian=True), w_to_r, std)
 
 
-def diluted_fidelity(kernel: Float[np.ndarray, "units w_dim"], reading: Reading) -> Float[np.ndarray, "units"]:
-    """Fidelity that a linear link has because it is a regression: the diagonal of K A.
+def diluted_fidelity(kernel: Float[np.ndarray, "units w_dim"], inverse_fit: InverseFit) -> Float[np.ndarray, "units"]:
+    """Attenuated fidelity of a linear link, which is a regression: the diagonal of K A.
 
-    A unit that w does not determine (R² of A below 1) is a noisy reading of what w holds, and a regression on a noisy
-    reading is too flat: K A falls below 1 by about that R². Of two units that say the same, each has half.
+    A unit that w does not determine (R² of A below 1) measures what w holds with noise, and a regression on a noisy
+    measurement is too flat: K A falls below 1 by about that R². Of two units that say the same, each has half.
 
     Reference: Fuller, "Measurement Error Models", 1987, section 1.1 (attenuation).
     """
-    return np.einsum("uw,wu->u", np.asarray(kernel, np.float64), reading.back)
+    return np.einsum("uw,wu->u", np.asarray(kernel, np.float64), inverse_fit.w_to_r)
 
 
-def measure(kernel: Float[np.ndarray, "units w_dim"], reading: Reading) -> Stability:
+def measure(kernel: Float[np.ndarray, "units w_dim"], inverse_fit: InverseFit) -> Stability:
     """Fidelity, length and directness of every unit of a linear link."""
-    moving = reading.std > 0
-    fidelity = np.where(moving, diluted_fidelity(kernel, reading), np.nan)
-    step = reading.std[:, None] * np.asarray(kernel, np.float64)
-    length = np.sqrt(np.einsum("uw,uw->u", step @ reading.inverse, step))
+    moving = inverse_fit.std > 0
+    fidelity = np.where(moving, diluted_fidelity(kernel, inverse_fit), np.nan)
+    step = inverse_fit.std[:, None] * np.asarray(kernel, np.float64)
+    length = np.sqrt(np.einsum("uw,uw->u", step @ inverse_fit.inverse, step))
     length = np.where(moving, length, np.nan)
-    read = np.sqrt(np.einsum("wu,wu->u", reading.covariance @ reading.back, reading.back))
-    shortest = fidelity * reading.std / np.where(read > 0, read, np.nan)
+    read = np.sqrt(np.einsum("wu,wu->u", inverse_fit.covariance @ inverse_fit.w_to_r, inverse_fit.w_to_r))
+    shortest = fidelity * inverse_fit.std / np.where(read > 0, read, np.nan)
     return Stability(fidelity, length, shortest / np.where(length > 0, length, np.nan))
 
 
 def straightest(r2: Sequence[float], directness: Sequence[float], alphas: Sequence[float], r2_loss: float) -> int:
-    """Which penalty to take for sweeps: of those that fit nearly as well as the best, the one of straightest steps.
+    """The penalty for sweeps: of those that fit nearly as well as the best, the one of largest directness.
 
     Args:
       r2: held out; directness: median over units; of each of `alphas`.

@@ -30,7 +30,7 @@ RANK_TOLERANCE = 1e-10
 
 
 class Spectrum(NamedTuple):
-    """w whitened within classes, and turned to the principal axes of what it says of r; K axes."""
+    """Within classes, w whitened and rotated to the principal axes of its regression of r; K axes."""
 
     std: np.ndarray  # [units] of r; 0 for a unit that does not vary
     scores: np.ndarray  # [K, units] correlation of each axis with each unit; their squares sum to a unit's R²
@@ -85,47 +85,47 @@ NONE = (
 )
 
 
-def directions(of: Spectrum, lam: float | Float[np.ndarray, "units"]) -> Float[np.ndarray, "units w_dim"]:
+def directions(spectrum: Spectrum, lam: float | Float[np.ndarray, "units"]) -> Float[np.ndarray, "units w_dim"]:
     """Change of w per unit of activation, whose predicted change of the unit is 1; NaN rows for units without.
 
     Args:
       lam: λ, 0 … ∞, one or one for each unit.
     """
-    step, known = _steps(of, lam)
-    scale = np.where(known, 1.0 / np.where(known, of.std, 1.0), np.nan)
-    return (of.to_w @ step).T * scale[:, None]
+    step, known = _steps(spectrum, lam)
+    scale = np.where(known, 1.0 / np.where(known, spectrum.std, 1.0), np.nan)
+    return (spectrum.to_w @ step).T * scale[:, None]
 
 
-def back(of: Spectrum) -> Float[np.ndarray, "w_dim units"]:
-    """A, r on w within classes."""
-    return of.to_axes.T @ (of.scores * of.std)
+def back(spectrum: Spectrum) -> Float[np.ndarray, "w_dim units"]:
+    """A, the slopes of r on w within classes."""
+    return spectrum.to_axes.T @ (spectrum.scores * spectrum.std)
 
 
-def measure(of: Spectrum, lam: float | Float[np.ndarray, "units"], held_out: Within | None = None) -> Measures:
+def measure(spectrum: Spectrum, lam: float | Float[np.ndarray, "units"], held_out: Within | None = None) -> Measures:
     """Own change, side effects and length of the directions of λ, predicted by the pairs they came from or by others.
 
     Own change by other pairs: D_uᵀ Σ⁻¹ C′_u with C′ their Cov(w, r), which is without bias; of the side effects'
     squares the part that is C′'s own error, length² / freedom, is subtracted.
     """
-    step, known = _steps(of, lam)
-    scores = of.scores if held_out is None else held_out_scores(of, held_out)
+    step, known = _steps(spectrum, lam)
+    scores = spectrum.scores if held_out is None else held_out_scores(spectrum, held_out)
     noise = 0.0 if held_out is None else 1.0 / held_out.freedom
     own = np.sum(step * scores, axis=0)
     squares = np.sum(step * (scores @ scores.T @ step), axis=0) - own**2
     length2 = np.sum(step**2, axis=0)
-    side = np.sqrt(np.maximum(squares / max(int((of.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
+    side = np.sqrt(np.maximum(squares / max(int((spectrum.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
     return Measures(*(np.where(known, value, np.nan) for value in (own, side, np.sqrt(length2))))
 
 
-def mahalanobis(of: Spectrum, steps: Float[np.ndarray, "*K w_dim"]) -> Float[np.ndarray, "*K"]:
+def mahalanobis(spectrum: Spectrum, steps: Float[np.ndarray, "*K w_dim"]) -> Float[np.ndarray, "*K"]:
     """Length of steps in W, in standard deviations of w within classes: √(d Σ⁻¹ dᵀ)."""
-    return np.linalg.norm(np.asarray(steps, np.float64) @ of.to_axes.T, axis=-1)
+    return np.linalg.norm(np.asarray(steps, np.float64) @ spectrum.to_axes.T, axis=-1)
 
 
 def random_steps(
-    of: Spectrum, lam: float, readouts: Float[np.ndarray, "D units"], noise: Float[np.ndarray, "D w_dim"]
+    spectrum: Spectrum, lam: float, readouts: Float[np.ndarray, "D units"], noise: Float[np.ndarray, "D w_dim"]
 ) -> tuple[Float[np.ndarray, "D w_dim"], Float[np.ndarray, "D w_dim"]]:
-    """Steps made as D(λ) makes a unit's, of Mahalanobis length 1: of mixtures of units, and of noise.
+    """Random steps of Mahalanobis length 1, made as D(λ) makes a unit's: for mixtures of units, and for noise.
 
     The first raise random readouts of r. The second are what a unit gets whose activations are shuffled within classes:
     its correlations with the axes are noise, equally large along all of them.
@@ -136,19 +136,19 @@ def random_steps(
     """
     found = []
     for scores in (
-        of.scores @ np.asarray(readouts, np.float64).T,
-        np.asarray(noise, np.float64)[:, : len(of.strengths)].T,
+        spectrum.scores @ np.asarray(readouts, np.float64).T,
+        np.asarray(noise, np.float64)[:, : len(spectrum.strengths)].T,
     ):
-        step = _weight(of, lam) * scores
+        step = _weight(spectrum, lam) * scores
         length = np.linalg.norm(step, axis=0)
-        found.append((of.to_w @ (step / np.where(length > 0, length, 1.0))).T)
+        found.append((spectrum.to_w @ (step / np.where(length > 0, length, 1.0))).T)
     return found[0], found[1]
 
 
 def scaled(
     steer: Float[np.ndarray, "units w_dim"], fidelity: Float[np.ndarray, "units"], most: float = 2.0
 ) -> Float[np.ndarray, "units w_dim"]:
-    """Steps divided by what was obtained of the change asked: on other samples than those they are judged by.
+    """Steps divided by their fidelity (obtained / requested change), measured on other samples than those swept later.
 
     Args:
       fidelity: own change obtained ÷ asked; NaN for units not seen, whose steps stay.
@@ -197,40 +197,40 @@ def leading_axes(covariance: Float[np.ndarray, "w_dim w_dim"], share: float = 0.
     return (vectors * np.sqrt(values))[:, :count]
 
 
-def weighted(of: Spectrum, lam: float, scores: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
-    """What D(λ) makes of covariances with each axis, but for scale: steps along the axes."""
-    return _weight(of, lam) * scores
+def weighted(spectrum: Spectrum, lam: float, scores: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
+    """Steps along the axes that D(λ) gives for covariances with each axis, up to scale."""
+    return _weight(spectrum, lam) * scores
 
 
-def held_out_scores(of: Spectrum, held_out: Within) -> Float[np.ndarray, "K units"]:
-    """Covariances of other pairs, along the axes and in the σ of these."""
-    scale = np.where(of.std > 0, 1.0 / np.where(of.std > 0, of.std, 1.0), 0.0)
-    return of.to_axes @ (held_out.cross.T * scale)
+def held_out_scores(spectrum: Spectrum, held_out: Within) -> Float[np.ndarray, "K units"]:
+    """Correlations of other pairs with the axes of these, in the σ of these."""
+    scale = np.where(spectrum.std > 0, 1.0 / np.where(spectrum.std > 0, spectrum.std, 1.0), 0.0)
+    return spectrum.to_axes @ (held_out.cross.T * scale)
 
 
-def _steps(of: Spectrum, lam: float | np.ndarray) -> tuple[Float[np.ndarray, "K units"], np.ndarray]:
+def _steps(spectrum: Spectrum, lam: float | np.ndarray) -> tuple[Float[np.ndarray, "K units"], np.ndarray]:
     """Steps that raise each unit by one σ, along the axes; and which units have one."""
-    step = _weight(of, lam) * of.scores
-    own = np.sum(step * of.scores, axis=0)
-    known = (of.std > 0) & (own > 0)
+    step = _weight(spectrum, lam) * spectrum.scores
+    own = np.sum(step * spectrum.scores, axis=0)
+    known = (spectrum.std > 0) & (own > 0)
     return np.where(known, step / np.where(known, own, 1.0), 0.0), known
 
 
-def _weight(of: Spectrum, lam: float | np.ndarray) -> Float[np.ndarray, "K units_or_1"]:
+def _weight(spectrum: Spectrum, lam: float | np.ndarray) -> Float[np.ndarray, "K units_or_1"]:
     """What D(λ) makes of a correlation with each axis, but for scale."""
     lam = np.asarray(lam, np.float64)
     if not np.all(lam >= 0):
         raise InputError(f"lambda: expected 0 or more, found {lam.min() if lam.size else lam}")
-    strengths = of.strengths[:, None]
+    strengths = spectrum.strengths[:, None]
     # (λ + 1) / (e + λ): 1 for λ = ∞, and no division by zero where λ = 0 meets an axis that says nothing of r.
-    weak = strengths <= RANK_TOLERANCE * max(float(of.strengths.max(initial=0.0)), 1e-300)
+    weak = strengths <= RANK_TOLERANCE * max(float(spectrum.strengths.max(initial=0.0)), 1e-300)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.where(np.isinf(lam), 1.0, (lam + 1.0) / (strengths + lam))
     return np.where(weak & (lam == 0), 0.0, weight)
 
 
 class Choice(NamedTuple):
-    """A λ, and what was known when it was chosen."""
+    """A chosen λ, and the curve it was chosen from."""
 
     lam: float
     criterion: str
@@ -241,47 +241,47 @@ class Choice(NamedTuple):
 LAMBDAS = tuple(float(value) for value in 10.0 ** np.arange(-3, 3.5, 0.5))
 
 
-def arrays(of: Spectrum, within: Within, lam: float | np.ndarray) -> dict[str, np.ndarray]:
-    """What a link stores, float32: see `linkjax.models.link.Steering`."""
+def arrays(spectrum: Spectrum, within: Within, lam: float | np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays that a link stores, float32: see `linkjax.models.link.Steering`."""
     found = {
-        "steer": directions(of, lam),
+        "steer": directions(spectrum, lam),
         "covariance": within.covariance,
-        "unit_std": of.std,
-        "back": back(of),
-        "r2": of.r2,
+        "unit_std": spectrum.std,
+        "back": back(spectrum),
+        "r2": spectrum.r2,
     }
     return {name: array.astype(np.float32) for name, array in found.items()}
 
 
-def _curve(of: Spectrum, held_out: Within | None) -> list[dict[str, float]]:
+def _curve(spectrum: Spectrum, held_out: Within | None) -> list[dict[str, float]]:
     """Medians over units of `measure`, for every λ of `LAMBDAS`.
 
     Own changes and lengths of all λ are two small products with the squared scores: 26 · K · units operations each.
     Of the side effects by other pairs every λ takes 2 K² · units; in float32, because they are told to three digits.
     """
-    weights = np.stack([_weight(of, lam)[:, 0] for lam in LAMBDAS])  # [λ, K]
-    squares = of.scores**2
+    weights = np.stack([_weight(spectrum, lam)[:, 0] for lam in LAMBDAS])  # [λ, K]
+    squares = spectrum.scores**2
     scale = weights @ squares  # own change before it is made 1, [λ, units]
-    known = (of.std > 0) & (scale > 0)
+    known = (spectrum.std > 0) & (scale > 0)
     scale = np.where(known, scale, np.nan)
     length2 = weights**2 @ squares / scale**2
     if held_out is None:  # the axes are principal: scores · scoresᵀ is diagonal
         own, noise = scale / scale, 0.0
-        moved2 = (weights**2 * of.strengths) @ squares / scale**2
+        moved2 = (weights**2 * spectrum.strengths) @ squares / scale**2
     else:
-        scores, noise = held_out_scores(of, held_out), 1.0 / held_out.freedom
-        own = weights @ (of.scores * scores) / scale
-        few, gram = of.scores.astype(np.float32), (scores @ scores.T).astype(np.float32)
+        scores, noise = held_out_scores(spectrum, held_out), 1.0 / held_out.freedom
+        own = weights @ (spectrum.scores * scores) / scale
+        few, gram = spectrum.scores.astype(np.float32), (scores @ scores.T).astype(np.float32)
         steps = (row[:, None] * few for row in weights.astype(np.float32))
         moved2 = np.stack([np.einsum("ku,ku->u", step, gram @ step) for step in steps]) / scale**2
-    side = np.sqrt(np.maximum((moved2 - own**2) / max(int((of.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
+    side = np.sqrt(np.maximum((moved2 - own**2) / max(int((spectrum.std > 0).sum()) - 1, 1) - noise * length2, 0.0))
     medians = (np.nanmedian(values, axis=1).tolist() for values in (own, side, np.sqrt(length2)))
     named = (Measures(*row)._asdict() for row in zip(*medians, strict=True))
     return [{"lambda": lam, **row} for lam, row in zip(LAMBDAS, named, strict=True)]
 
 
-def choose(of: Spectrum, held_out: Within | None, lam: float | None = None, exclusive: bool = False) -> Choice:
-    """λ by the length of the steps: the smallest, most a unit's own, whose steps go hardly further than they must.
+def choose(spectrum: Spectrum, held_out: Within | None, lam: float | None = None, exclusive: bool = False) -> Choice:
+    """Choose λ by the length of the steps: the smallest λ whose steps are not much longer than they must be.
 
     A step goes the further the less else it may move, and the further it goes the more the images' curvature bends it
     away from what is predicted. Of `LAMBDAS` those are short whose median length is at most 1.05 times the shortest
@@ -293,9 +293,9 @@ def choose(of: Spectrum, held_out: Within | None, lam: float | None = None, excl
       held_out: moments within classes of other pairs; None: lengths alone decide.
       lam: take this one; the curve is told all the same.
     """
-    if not np.any((of.std > 0) & (of.scores != 0).any(axis=0)):
+    if not np.any((spectrum.std > 0) & (spectrum.scores != 0).any(axis=0)):
         return Choice(1.0 if lam is None else lam, "no unit varies within classes together with w", [])
-    curve = _curve(of, held_out)
+    curve = _curve(spectrum, held_out)
     if lam is not None:
         return Choice(lam, "as asked", curve)
     longest, least = (2.0, 0.9) if exclusive else (1.05, 0.95)

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from linkjax.analysis.links.linear import Solution
-from linkjax.analysis.links.unfinished import Saved
+from linkjax.analysis.links.training_state import TrainingState
 from linkjax.numerics import PRECISION
 
 Pairs = tuple[Float[Array | np.ndarray, "batch units"], Float[Array | np.ndarray, "batch w_dim"]]
@@ -70,14 +70,14 @@ def solve(
     scales: Scales,
     alpha: float,
     l1_ratio: float,
-    how: Steps | None = None,
+    steps: Steps | None = None,
     *,
     place: Callable[[Any], Any] = lambda tree: tree,
     agree: Callable[[Any], Any] = lambda value: value,
-    saved: Callable[[dict[str, Any]], Saved | None] = lambda like: None,
-    save: Callable[[int, Saved], None] = lambda epoch, state: None,
+    saved: Callable[[dict[str, Any]], TrainingState | None] = lambda like: None,
+    save: Callable[[int, TrainingState], None] = lambda epoch, state: None,
 ) -> Found:
-    """Minimises what `elastic_net.solve_elastic_net` does, by proximal gradients with reduced variance (SVRG).
+    """Minimise what `elastic_net.solve_elastic_net` does, by proximal gradients with reduced variance (SVRG).
 
     In units of √(variance + ridge penalty), along which the smooth part has curvature 1,
     u ← prox(u − step · (g_b(u) − g_b(ũ) + g(ũ))): g_b is a batch's gradient, ũ the weights at the epoch's start and g
@@ -99,7 +99,7 @@ def solve(
       early leaves them near 0, as more ridge would.
     Reference: Xiao, Zhang, A proximal stochastic gradient method with progressive variance reduction, 2014.
     """
-    how = how or Steps()
+    steps = steps or Steps()
     units, w_dim = scales.mean_r.size, scales.mean_w.size
     ridge = alpha * (1 - l1_ratio)
     varies = scales.scale_r > 0
@@ -126,7 +126,7 @@ def solve(
     else:
         u, kept = (place(jnp.asarray(earlier.arrays[name])) for name in ("u", "kept"))
         errors, best, step, settled = (earlier.note[name] for name in ("validation", "best", "step", "settled"))
-    while len(errors) <= how.epochs and not settled:
+    while len(errors) <= steps.epochs and not settled:
         epoch = len(errors) - 1
         total, count = None, 0
         for r, w in everything():
@@ -140,14 +140,14 @@ def solve(
         if found < 2 * errors[0]:
             u = moved
             errors.append(found)
-            if errors[-1] < errors[best] * (1 - how.tolerance):
+            if errors[-1] < errors[best] * (1 - steps.tolerance):
                 best, kept = epoch + 1, u
-            settled = epoch + 1 - best >= how.patience
+            settled = epoch + 1 - best >= steps.patience
         else:
             step /= 2
             errors.append(errors[-1])
         note = {"validation": [*errors], "best": best, "step": step, "settled": settled}
-        save(epoch + 1, Saved({"u": u, "kept": kept}, note))
+        save(epoch + 1, TrainingState({"u": u, "kept": kept}, note))
     kernel = np.asarray(kept, np.float64) * inverse[:, None]
     return Found(Solution(kernel, scales.mean_w - scales.mean_r @ kernel), tuple(errors), best)
 

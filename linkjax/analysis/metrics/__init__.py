@@ -1,4 +1,4 @@
-"""What is in an image: of all of it and of every part, one table of metrics.
+"""Metrics of images and of their parts, in one table.
 
 measurements         `measure`: everything a sweep measures; `spread`: of a metric among untouched images
 regions              `measure_regions`: colour, entropy and moment ellipse of each part

@@ -101,7 +101,7 @@ def measure_image(
 
 
 def uncompared(measured: Float[Array, "B metrics"]) -> Float[Array, "B metrics"]:
-    """The same with NaN for what compares with a reference."""
+    """The metrics with NaN in those that compare with a reference."""
     compared = [name.startswith("change") for name in IMAGE_METRICS]
     return jnp.where(jnp.asarray(compared)[None, :], jnp.nan, measured)
 

@@ -1,4 +1,4 @@
-"""Everything a sweep measures in an image: of the whole image, and of every part of it, in one table of metrics."""
+"""The table of metrics that a sweep measures: of the whole image, and of every part of it."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -120,7 +120,7 @@ def unwrapped(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def spread(baseline: Float[np.ndarray, "samples parts metrics"], metrics: Sequence[str]) -> np.ndarray:
-    """Standard deviation of every metric among untouched samples: what effects are told in. [parts, metrics], float64.
+    """Standard deviation of every metric among untouched samples, [parts, metrics], float64: the unit of effects.
 
     Over the samples that show the part. Of an angle with period P it is the circular one, P/2π · √(−2 ln R) with R the
     length of the mean of exp(2πi x/P), so that a major axis at 1° and at 179° count as neighbours.
@@ -147,7 +147,7 @@ def spread(baseline: Float[np.ndarray, "samples parts metrics"], metrics: Sequen
 def change(
     name: str, before: jax.Array, after: jax.Array, areas: Literal["log_ratio", "relative"] = "log_ratio"
 ) -> jax.Array:
-    """How far a metric went: after − before; of an angle the short way round; of an area the log ratio.
+    """Change of a metric, after − before: of an angle the short way round; of an area the log ratio.
 
     Areas: ln((a₁ + ½) / (a₀ + ½)), which is antisymmetric, finite where a part appears or vanishes, and near the
     relative change a₁/a₀ − 1 when small. Angles: in (−period/2, period/2].

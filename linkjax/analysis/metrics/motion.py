@@ -1,4 +1,4 @@
-"""What moved between two images: dense displacement, its global affine part, and the rest by part."""
+"""Motion between two images: dense displacement, its global affine part, and the residual by part."""
 
 import functools
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Motion(NamedTuple):
 
 
 def grid(height: int, width: int) -> Float[Array, "3 H W"]:
-    """What the affine part is linear in: rows and columns counted from the image's middle, and ones."""
+    """Regressors of the affine part: rows and columns counted from the image's middle, and ones."""
     y, x = (jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2 for size in (height, width))
     y, x = jnp.meshgrid(y, x, indexing="ij")
     return jnp.stack([y, x, jnp.ones_like(y)])
@@ -67,7 +67,7 @@ def affine_part(field: Float[Array, "2 H W"], weight: Float[Array, "H W"]) -> Fl
 
 
 def consistent(forward: Float[Array, "2 H W"], backward: Float[Array, "2 H W"]) -> Bool[Array, "H W"]:
-    """Whether a pixel of the first image comes back when it is followed to the second and back.
+    """Forward–backward check: whether a pixel of the first image comes back when followed to the second and back.
 
     |u + v(x + u)|² < 0.01 (|u|² + |v(x + u)|²) + 0.5, and x + u lies within the image: false where a pixel is hidden in
     the second image.
@@ -122,21 +122,21 @@ def measure_motion(
     )
 
 
-def arrows(found: Motion, most: int) -> Float[Array, "B 2 h w"]:
+def arrows(motion: Motion, most: int) -> Float[Array, "B 2 h w"]:
     """The residual on a coarse grid of cells, at most `most` a side: means over consistent pixels.
 
     Returns: pixels of the full image; NaN in cells of which less than half is consistent. h and w are the largest
       divisors of H and W up to `most`.
     """
-    batch, _, height, width = found.residual.shape
+    batch, _, height, width = motion.residual.shape
     rows, columns = (max(n for n in range(1, most + 1) if size % n == 0) for size in (height, width))
 
     def cells(each: Array) -> Array:
         return each.reshape(batch, -1, rows, height // rows, columns, width // columns).mean((3, 5))
 
-    known = found.consistent[:, None].astype(jnp.float32)
+    known = motion.consistent[:, None].astype(jnp.float32)
     share = cells(known)
-    total = cells(found.residual * known)
+    total = cells(motion.residual * known)
     return jnp.where(share >= 0.5, numerics.safe_ratio(total, jnp.broadcast_to(share, total.shape)), jnp.nan)
 
 

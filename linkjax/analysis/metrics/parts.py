@@ -63,7 +63,7 @@ def draw_pixels(
 
 
 def draw_and_classify(
-    classifier: Any, generator: Any, segmenter: Any | None, w: Float[Array, "B W"]
+    generator: Any, classifier: Any, segmenter: Any | None, w: Float[Array, "B W"]
 ) -> tuple[Drawn, Any]:
     """`draw_pixels`, and what a classifier says of the images; NaN of one that is not finite, as of its values.
 

@@ -1,4 +1,4 @@
-"""What each labelled part of an image looks like and where it lies: colour, entropy, moment ellipse."""
+"""Metrics of labelled parts of an image: colour, entropy, moment ellipse."""
 
 import functools
 from typing import Literal, NamedTuple, get_args

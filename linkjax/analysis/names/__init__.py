@@ -1,4 +1,4 @@
-"""What words say a unit does, by an image–text embedder.
+"""Words for units, by an image–text embedder.
 
 interventional    what raising the unit adds to pictures, held against random directions
 observational     what is in the pictures in which the unit is high (soft WPMI of CLIP-Dissect)

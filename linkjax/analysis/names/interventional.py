@@ -34,12 +34,12 @@ def unit_rows(rows: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
 
 
 def word_directions(vectors: Float[np.ndarray, "words e"], neutral: Float[np.ndarray, "e"]) -> np.ndarray:
-    """t(q), of length 1: what a word adds to a text that says nothing, [words, e]."""
+    """Unit-length direction of every word: its text vector less that of a neutral text, [words, e]."""
     return unit_rows(np.asarray(vectors, np.float64) - np.asarray(neutral, np.float64))
 
 
 def mean_change(change: Float[np.ndarray, "n samples e"]) -> Float[np.ndarray, "n e"]:
-    """d(u): mean over anchors of what changed; NaN where fewer than 2 anchors are finite."""
+    """d(u): the mean change over anchors; NaN where fewer than 2 anchors are finite."""
     known = np.asarray(np.isfinite(change).all(axis=-1))
     mean = finite_mean(np.where(known[..., None], change, np.nan), 1)
     return np.where(known.sum(axis=1)[:, None] >= 2, mean, np.nan)
@@ -70,7 +70,7 @@ def cosines(d: Float[np.ndarray, "n e"], words: Float[np.ndarray, "words e"]) ->
 
 
 class Null(NamedTuple):
-    """What random directions come to; all empty with fewer than `FEWEST` of them."""
+    """Null distribution of the best cosine, from random directions; all empty with fewer than `FEWEST` of them."""
 
     spread: np.ndarray  # [words] standard deviation of the cosine with each word, about 0
     nearest: np.ndarray  # [draws] the largest cosine with any word
@@ -80,7 +80,7 @@ class Null(NamedTuple):
 def null_of_best(
     random: Float[np.ndarray, "directions e"], words: Float[np.ndarray, "words e"], draws: int, seed: int
 ) -> Null:
-    """How near to words `draws` random directions come.
+    """Null distribution of the best word's cosine, from `draws` random mixtures of random directions.
 
     A sweep walks a few dozen random directions, too few for small p. What an image changes along a step is nearly
     linear in the step, so the change along a further random direction, a random mixture of steps, is a random mixture
@@ -111,7 +111,7 @@ def null_of_best(
 
 
 def best_words(cosine: Float[np.ndarray, "n words"], null: Null) -> tuple[np.ndarray, np.ndarray]:
-    """The word that each change is nearest to by more than chance, its place [n], and p [n].
+    """The word nearest to each change, relative to chance: its place [n], and its p-value [n].
 
     Two ways of being near are tried: nearer than random directions come to any word, and nearer, in standard deviations
     of what they come to that word, than they come to any. A word that stands for much of what pictures differ by (the
@@ -133,7 +133,7 @@ def best_words(cosine: Float[np.ndarray, "n words"], null: Null) -> tuple[np.nda
 
 
 def p_values(best: Float[np.ndarray, "n"], null: Float[np.ndarray, "draws"]) -> Float[np.ndarray, "n"]:
-    """How often chance comes as far: (1 + #{null ≥ best}) / (1 + draws); NaN where there is nothing to test."""
+    """P-values against the null, (1 + #{null ≥ best}) / (1 + draws); NaN where there is nothing to test."""
     if not len(null):
         return np.full(len(best), np.nan)
     above = len(null) - np.searchsorted(np.sort(null), np.nan_to_num(best, nan=np.inf), side="left")
@@ -141,7 +141,7 @@ def p_values(best: Float[np.ndarray, "n"], null: Float[np.ndarray, "draws"]) -> 
 
 
 def rises(fidelity: Float[np.ndarray, "n"], error: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
-    """Whether a unit surely rises by half or more of what it was asked to: else the change is not its own.
+    """Whether a unit surely rises by half or more of the requested change: else its name is not its own.
 
     Args:
       fidelity, error: of the sweep, the second its standard error; without one the fidelity itself must be so much.

@@ -1,4 +1,4 @@
-"""A unit's name by observation: what the embedder sees in the pictures in which the unit is highest.
+"""A unit's name by observation: the word that an embedder sees in the images of highest activation.
 
 soft WPMI, as of CLIP-Dissect (arXiv:2204.10965): with P(q | x) = softmax over words of a · cos(ê(x), ê(q)) and the K
 pictures in which unit u is highest, in falling order with weights p_k from 0.998 to 0.97,
@@ -31,7 +31,7 @@ def highest(r: Float[np.ndarray, "images units"], top: int) -> Int[np.ndarray, "
 
 
 def evidence(shares: Float[np.ndarray, "images words"], rows: Int[np.ndarray, "top n"]) -> Float[np.ndarray, "n words"]:
-    """log p(q | ·) of `n` lists of images, the one that counts most first."""
+    """Evidence for every word, log p(q | ·), from n lists of images, the one that counts most first."""
     weight = _HIGH - (_HIGH - _LOW) * np.arange(len(rows)) / max(len(rows), 1)
     found = np.zeros((rows.shape[1], shares.shape[1]))
     for start in range(0, rows.shape[1], _AT_ONCE):
@@ -41,22 +41,22 @@ def evidence(shares: Float[np.ndarray, "images words"], rows: Int[np.ndarray, "t
     return found
 
 
-def commonness(found: Float[np.ndarray, "units words"]) -> Float[np.ndarray, "words"]:
-    """log mean over units of p(q | u): how much every unit is said to be the word."""
-    top = found.max(axis=0)
-    return top + np.log(np.exp(found - top).mean(axis=0))
+def commonness(log_p: Float[np.ndarray, "units words"]) -> Float[np.ndarray, "words"]:
+    """Log of the mean over units of p(q | u): how common a word is among all units."""
+    top = log_p.max(axis=0)
+    return top + np.log(np.exp(log_p - top).mean(axis=0))
 
 
 def p_values(
-    found: Float[np.ndarray, "units words"], named: Int[np.ndarray, "units"], shares: Float[np.ndarray, "images words"],
+    log_p: Float[np.ndarray, "units words"], named: Int[np.ndarray, "units"], shares: Float[np.ndarray, "images words"],
     top: int, draws: int, seed: int,
 ) -> Float[np.ndarray, "units"]:  # fmt: skip
-    """How often a random list of pictures speaks as much for any word as a unit's does for its name.
+    """P-values of names: how often a random list of images gives as much evidence for any word.
 
     Both are in standard deviations of what random lists say for that word: z = (log p(q | list) − mean) / sd.
 
     Args:
-      found: of `evidence`, by unit.
+      log_p: of `evidence`, by unit.
       named: each unit's name, its place among words.
       top: pictures of a list.
       draws: random lists of different pictures.
@@ -66,5 +66,5 @@ def p_values(
     chance = evidence(shares, rows)
     mean, spread = chance.mean(axis=0), np.maximum(chance.std(axis=0), 1e-12)
     best = ((chance - mean) / spread).max(axis=1)
-    own = np.take_along_axis((found - mean) / spread, named[:, None], axis=1)[:, 0]
+    own = np.take_along_axis((log_p - mean) / spread, named[:, None], axis=1)[:, 0]
     return counted(own, best)

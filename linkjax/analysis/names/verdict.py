@@ -1,4 +1,4 @@
-"""Both ways of naming beside each other."""
+"""Verdict of the two ways to name a unit, by intervention and by observation."""
 
 import enum
 
@@ -40,6 +40,6 @@ def verdicts(
 
 
 def place_of(score: Float[np.ndarray, "units words"], word: Int[np.ndarray, "units"]) -> Int[np.ndarray, "units"]:
-    """How many words score higher than a given one, by unit."""
+    """Rank of a given word, by unit: how many words score higher."""
     own = np.take_along_axis(score, np.maximum(word, 0)[:, None], axis=1)
     return np.sum(score > own, axis=1)

@@ -1,4 +1,4 @@
-"""A part of a picture alone, as an embedder is shown it: cut out by its box, the rest grey."""
+"""Crops of single parts for an embedder: a part's box enlarged, all other pixels grey."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Box(NamedTuple):
 
 
 def part_box(shown: Bool[Array, "N H W"]) -> Box:
-    """The square around what is true, with a margin; around nothing it is all of the picture."""
+    """Bounding square of a mask with a margin; all of the picture where the mask is empty."""
     height, width = shown.shape[1:]
     top, bottom = _ends(shown.any(axis=2))
     left, right = _ends(shown.any(axis=1))

@@ -2,7 +2,7 @@
 
 segmentation         the linear head: multinomial logistic regression
 few_shot             the original's network
-heads                the two kinds under one roof
+trainers             how heads of either kind are trained and tested
 drawing              pictures with features, or with predicted labels
 labelling            which images to label next
 overlap              intersection over union, held out by folds

@@ -1,4 +1,4 @@
-"""What is drawn for a segmenter: pictures with the features that heads are trained on, or with predicted labels."""
+"""Pictures drawn for a segmenter: with the features that heads are trained on, or with predicted labels."""
 
 from typing import Any
 
@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from linkjax import numerics
 from linkjax.analysis.metrics import parts
 from linkjax.analysis.segmenters import labelling
-from linkjax.analysis.segmenters.heads import FewShotJob, LinearJob
+from linkjax.analysis.segmenters.trainers import FewShotTrainer, LinearHeadTrainer
 
 
-def draw_features(models: tuple[Any], items: dict[str, jax.Array], job: LinearJob | FewShotJob) -> dict[str, Any]:
+def draw_features(
+    models: tuple[Any], items: dict[str, jax.Array], trainer: LinearHeadTrainer | FewShotTrainer
+) -> dict[str, Any]:
     """w → image as bytes, and the maps a head is trained on."""
-    images, maps = job.features(models[0], items["w"])
+    images, maps = trainer.features(models[0], items["w"])
     good = [jnp.all(jnp.isfinite(each), axis=(1, 2, 3)) for each in (images, *jax.tree.leaves(maps))]
     return {"image": numerics.to_uint8(images), "maps": maps, "finite": jnp.all(jnp.stack(good), axis=0)}
 

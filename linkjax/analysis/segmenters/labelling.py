@@ -1,4 +1,4 @@
-"""Which images to label next: those a segmenter is least sure of, unlike each other and unlike what is labelled."""
+"""Active learning: suggest images to label, those a segmenter is least sure of and unlike those already labelled."""
 
 import jax
 import jax.numpy as jnp

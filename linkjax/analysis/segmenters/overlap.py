@@ -1,4 +1,4 @@
-"""How well predicted parts lie over labelled ones: intersection over union, held out by folds."""
+"""Intersection over union of predicted and labelled parts, held out by folds."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""How deep a link reaches: of each layer of a classifier what it says of w, and how its units can be steered."""
+"""Links from several layers of a classifier: how well each predicts w, and how its units can be steered."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -58,7 +58,7 @@ def pooled(values: Float[Array, "B *positions units"], pool: Pool, name: str = "
 
 
 class Reach(NamedTuple):
-    """What is told of one layer."""
+    """Measurements of one layer."""
 
     estimates: dict[str, Estimate]  # of `MEASURES`; those are missing for which there are too few samples
     effective_rank: float  # exp(entropy of λ / Σλ), λ the eigenvalues of the covariance of r
@@ -131,7 +131,7 @@ def _r2(link: Any, r: np.ndarray, w: np.ndarray, rng: np.random.Generator, draws
 
 
 def _fidelity(
-    of: steering.Spectrum,
+    spectrum: steering.Spectrum,
     lam: float,
     r: np.ndarray,
     w: np.ndarray,
@@ -146,9 +146,9 @@ def _fidelity(
     """
     classes, m, units = r.shape
     near_r, near_w = (np.asarray(x, np.float64) - np.mean(x, axis=1, keepdims=True, dtype=np.float64) for x in (r, w))
-    steps = of.to_axes @ steering.directions(of, lam).T  # [K, units]
+    steps = spectrum.to_axes @ steering.directions(spectrum, lam).T  # [K, units]
     known = np.isfinite(steps).all(axis=0)
-    moved = (near_w.reshape(classes * m, -1) @ of.to_axes.T) @ np.where(known, steps, 0.0)  # [n, units]
+    moved = (near_w.reshape(classes * m, -1) @ spectrum.to_axes.T) @ np.where(known, steps, 0.0)  # [n, units]
     freedom = classes * (m - 1)
     terms = moved * near_r.reshape(-1, units)
     own = np.where(known, terms.sum(axis=0) / freedom, np.nan)

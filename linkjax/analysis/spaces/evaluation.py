@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from linkjax.analysis import double
+from linkjax.analysis import float64
 from linkjax.analysis.spaces import streaming
 from linkjax.analysis.spaces.streaming import Correlations, Estimate, Means
 
@@ -100,7 +100,7 @@ def add_latent(
     centre: Float[Rows, "w_dim"],
     mask: Bool[Rows, "batch"] | None = None,
 ) -> LatentSums:
-    """One batch of held-out latents and their predictions.
+    """Add one batch of held-out latents and their predictions.
 
     Args:
       centre: mean of w over the *training* split, the same for every batch.
@@ -110,7 +110,7 @@ def add_latent(
 
 
 def latent_report(sums: LatentSums) -> LatentReport:
-    """The figures of everything added so far; NaN where there is nothing to say."""
+    """The report of all batches so far; NaN where a figure is undefined."""
     w_dim = sums.errors.mean.shape[0]
     count = float(sums.errors.count[0])
     squared, spread = np.asarray(sums.errors.mean) * count, np.asarray(sums.spread.S[0])
@@ -151,7 +151,7 @@ def add_cycle(
     label: Int[Rows, "batch"] | None = None,
     mask: Bool[Rows, "batch"] | None = None,
 ) -> CycleSums:
-    """One batch of activations of original images and of the images made from their linked latents.
+    """Add one batch of activations of original images and of the images made from their linked latents.
 
     Args:
       r, logits: of the original images; encoded, encoded_logits: of the linked ones. No logits (a classifier without
@@ -164,7 +164,7 @@ def add_cycle(
 
 
 def cycle_report(sums: CycleSums) -> CycleReport:
-    """The figures of everything added so far; NaN where there is nothing to say."""
+    """The report of all batches so far; NaN where a figure is undefined."""
     correlations = streaming.correlation(sums.units)
     live = correlations[~np.isnan(correlations)]
     return CycleReport(
@@ -188,7 +188,7 @@ def add_class_means(
     label: Int[Rows, "batch"],
     mask: Bool[Rows, "batch"] | None = None,
 ) -> ClassMeans:
-    """One batch of training latents with their class index (−1: left out)."""
+    """Add one batch of training latents with their class index (−1: left out)."""
     return _add_class_means(sums, w, label, _mask(mask, w))
 
 
@@ -199,7 +199,7 @@ def class_means(sums: ClassMeans) -> np.ndarray:
     return np.where(count[:, None] > 0, total / np.maximum(count, 1.0)[:, None], overall[None, :])
 
 
-@double.compiled()
+@float64.jit()
 def merge(a: Sums, b: Sums) -> Sums:
     """Sums over the samples of both; associative but for rounding."""
     if isinstance(a, LatentSums) and isinstance(b, LatentSums):
@@ -222,7 +222,7 @@ def _mask(mask: Bool[Rows, "batch"] | None, rows: Rows) -> Rows:
     return np.ones(rows.shape[0], bool) if mask is None else mask
 
 
-@double.compiled()
+@float64.jit()
 def _add_latent(sums: LatentSums, w: Rows, predicted: Rows, centre: Rows, mask: Rows) -> LatentSums:
     w, predicted, centre = (x.astype(jnp.float64) for x in (w, predicted, centre))
     finite = jnp.all(jnp.isfinite(w) & jnp.isfinite(predicted), axis=1)
@@ -240,7 +240,7 @@ def _add_latent(sums: LatentSums, w: Rows, predicted: Rows, centre: Rows, mask: 
     )
 
 
-@double.compiled()
+@float64.jit()
 def _add_cycle(
     sums: CycleSums,
     r: Rows,
@@ -271,7 +271,7 @@ def _add_cycle(
     )
 
 
-@double.compiled()
+@float64.jit()
 def _add_class_means(sums: ClassMeans, w: Rows, label: Rows, mask: Rows) -> ClassMeans:
     weight = mask.astype(jnp.float64)
     w = jnp.where(mask[:, None], w, jnp.zeros((), w.dtype)).astype(jnp.float64)

@@ -1,4 +1,4 @@
-"""How far activations lie from those a link was fitted on, and how well they come back: for photographs above all.
+"""Mahalanobis distance of activations from a link's training pairs, and their cycle consistency, for photographs.
 
 A generator's images fill only a part of what a classifier can see. A link has been fitted there, and elsewhere it
 extrapolates; these numbers tell how much.
@@ -43,12 +43,12 @@ def whitening(moments: Moments, shrinkage: float = SHRINKAGE) -> Whitening:
     return Whitening(np.asarray(moments.mean_r), directions / np.sqrt((variance + floor) * effective)[None])
 
 
-def distance(of: Whitening, r: Float[np.ndarray, "batch units"]) -> Float[np.ndarray, " batch"]:
+def distance(whitening: Whitening, r: Float[np.ndarray, "batch units"]) -> Float[np.ndarray, " batch"]:
     """Mahalanobis distance from the training mean, 1 in the root mean square over the training pairs.
 
     d² = Σ_i (v_i · (r − r̄))² / (λ_i + γ) / Σ_j λ_j / (λ_j + γ), see `whitening`.
     """
-    return np.linalg.norm((r.astype(np.float64) - of.mean[None]) @ of.matrix, axis=1)
+    return np.linalg.norm((r.astype(np.float64) - whitening.mean[None]) @ whitening.matrix, axis=1)
 
 
 def cosine(a: Float[np.ndarray, "batch units"], b: Float[np.ndarray, "batch units"]) -> Float[np.ndarray, " batch"]:

@@ -1,4 +1,4 @@
-"""How straight a path is that a straight line in one space draws in another.
+"""Straightness of a path in one space that is a straight line in another.
 
 A path is T points r̂(t) at even t from 0 to 1: what a classifier sees in the images drawn along a line in r (by way of
 the link) or in W. Everything follows from its Gram matrix, so a path is looked at once.
@@ -47,15 +47,15 @@ def gram(paths: Float[np.ndarray, "n steps units"]) -> Float[np.ndarray, "n step
 
 
 def disordered(
-    of: Float[np.ndarray, "n steps steps"], rng: np.random.Generator, draws: int
+    inner: Float[np.ndarray, "n steps steps"], rng: np.random.Generator, draws: int
 ) -> tuple[Float[np.ndarray, "draws n"], Float[np.ndarray, "draws n"]]:
     """`chord` and `r2` of the same points in a random order, a new one for every path and draw.
 
     r2 is 1 / (steps − 1) then, on average.
     """
-    n, steps = of.shape[:2]
+    n, steps = inner.shape[:2]
     order = rng.permuted(np.broadcast_to(np.arange(steps), (draws, n, steps)), axis=-1)
-    return _from_gram(of[np.arange(n)[None, :, None, None], order[..., :, None], order[..., None, :]])
+    return _from_gram(inner[np.arange(n)[None, :, None, None], order[..., :, None], order[..., None, :]])
 
 
 def of_other_pairs(
@@ -75,14 +75,14 @@ def of_other_pairs(
 
 
 def _from_gram(
-    of: Float[np.ndarray, "*draws steps steps"],
+    inner: Float[np.ndarray, "*draws steps steps"],
 ) -> tuple[Float[np.ndarray, "*draws"], Float[np.ndarray, "*draws"]]:
-    steps = of.shape[-1]
-    square, between = (np.diagonal(of, offset, axis1=-2, axis2=-1) for offset in (0, 1))
+    steps = inner.shape[-1]
+    square, between = (np.diagonal(inner, offset, axis1=-2, axis2=-1) for offset in (0, 1))
     length = np.sqrt(np.maximum(square[..., 1:] + square[..., :-1] - 2.0 * between, 0.0)).sum(axis=-1)
-    chord = np.sqrt(np.maximum(square[..., 0] + square[..., -1] - 2.0 * of[..., 0, -1], 0.0))
+    chord = np.sqrt(np.maximum(square[..., 0] + square[..., -1] - 2.0 * inner[..., 0, -1], 0.0))
     t = np.linspace(-0.5, 0.5, steps)
-    steady = ((of @ t) @ t) / (t @ t)
+    steady = ((inner @ t) @ t) / (t @ t)
     return _ratio(chord, length), _ratio(steady, square.sum(axis=-1))
 
 

@@ -46,7 +46,7 @@ def empty_means(d: int) -> Means:
 
 
 def add_means(means: Means, x: Array, valid: Array | np.ndarray) -> Means:
-    """One batch more; traced inside a float64 program.
+    """Add one batch; traced inside a float64 program.
 
     Args:
       x: [batch, d]; valid: [batch, d] bool, False where a quantity has no value (padding, undefined).
@@ -82,7 +82,7 @@ def empty_correlations(units: int) -> Correlations:
 
 
 def add_correlations(sums: Correlations, a: Array, b: Array, mask: Array | np.ndarray) -> Correlations:
-    """One batch more of a, b [batch, units] with mask [batch]; traced inside a float64 program."""
+    """Add one batch of a, b [batch, units] with mask [batch]; traced inside a float64 program."""
     rows = mask[None, :, None]
     x = jnp.where(rows, jnp.stack([a.astype(jnp.float64), b.astype(jnp.float64)]), 0.0)
     count = jnp.sum(mask, dtype=jnp.float64)

@@ -1,4 +1,4 @@
-"""What a unit does to an image: measured by sweeps, priced by derivatives, tested against random directions.
+"""What a unit does to an image: measured by sweeps, estimated by derivatives, tested against random directions.
 
 sweep                `sweep_step`: unit set, latent moved, image drawn and measured; `asked`: the values
 response             the formula of a unit's effect: `slopes`, `fidelity`, `response_matrix`

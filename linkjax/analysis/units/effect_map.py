@@ -1,4 +1,4 @@
-"""Units as points in a plane: near each other where they change the image alike."""
+"""A map of units: near each other where they change the image alike."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Why a question to a table of units found none: what points the right way, which test each fails, the nearest miss."""
+"""Why a query of a table of units found none: effects of the right sign, the test each fails, the nearest miss."""
 
 import ast
 import math
@@ -36,8 +36,8 @@ class NothingFound(NamedTuple):
     failing: dict[str, int]  # test → fitting units whose own p-value in it is above the level, of every effect asked
     nearest: Miss | None
 
-    def sentence(self) -> str:
-        """What to tell a reader."""
+    def describe(self) -> str:
+        """The explanation in words."""
         if not self.units:
             return "no unit could be tested"
         if not self.fitting:
@@ -69,7 +69,7 @@ def explain(table: xr.Dataset, query: str | None, fdr: float, against: tuple[str
       query: what was asked; None: any significant effect.
       fdr: the level that q-values were held against.
       against: the tests that took part.
-      flips: tosses of the sign-flip test.
+      flips: random flips of the sign-flip test.
     """
     parts, metrics = (selection.names_of(table, name) for name in ("part", "metric"))
     effect, q = table["effect"].values, table["q"].values
@@ -123,12 +123,12 @@ def _miss(
 def _anchors_enough(p: float, anchors: int, wanted: float, flips: int) -> int | None:
     """Anchors at which the sign-flip test would reach p ≤ wanted, if mean and spread of the slopes stay.
 
-    The largest of: those whose tosses are many enough (2^(1−n) ≤ wanted), and n · (z(wanted) / z(p))². The smallest
-    p that `flips` tosses can give must be small enough too.
+    The largest of: those with sign flips enough (2^(1−n) ≤ wanted), and n · (z(wanted) / z(p))². The smallest
+    p that `flips` flips can give must be small enough too.
     """
     if 1.0 / (flips + 1.0) > wanted:
         return None
-    tosses = 1 + math.ceil(math.log2(1.0 / wanted))
+    patterns = 1 + math.ceil(math.log2(1.0 / wanted))
     needed, seen = (-float(ndtri(each / 2.0)) for each in (wanted, min(p, 0.999)))
-    found = max(tosses, math.ceil(anchors * (needed / max(seen, 1e-6)) ** 2), anchors + 1)
+    found = max(patterns, math.ceil(anchors * (needed / max(seen, 1e-6)) ** 2), anchors + 1)
     return found if found <= _MOST_ANCHORS else None

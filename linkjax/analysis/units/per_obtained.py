@@ -1,4 +1,4 @@
-"""Effects per change obtained instead of asked: asked values as instrument, obtained ones as treatment.
+"""Instrumental-variable effects: per obtained change instead of per requested change, which is the instrument.
 
 A step that asks a unit for one σ may obtain a third of it or one and a half. With x_s the values asked, o_s those
 obtained and y_s a metric, deviations within anchors, the ratio
@@ -43,7 +43,7 @@ class PerObtained(NamedTuple):
 
 
 def strong(first_stage: Float[np.ndarray, "units"]) -> Bool[np.ndarray, "units"]:
-    """Whether asked values move obtained ones surely enough to divide by: F ≥ 10."""
+    """Whether the first stage is strong enough to divide by: F ≥ 10."""
     return np.nan_to_num(first_stage, nan=0.0, posinf=np.inf) >= WEAK
 
 

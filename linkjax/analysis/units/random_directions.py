@@ -1,4 +1,4 @@
-"""Random directions of a sweep: what would change if the link had pointed anywhere else.
+"""Random directions of a sweep: the null distribution of its effects.
 
 Each takes the steps of one real unit, over the same anchors, and goes as far as that unit goes:
 
@@ -99,75 +99,79 @@ def unit_directions(
     return np.stack([one(int(unit)) for unit in units])
 
 
-class Walk(NamedTuple):
-    """Random directions and how a sweep goes along them; by direction, those in r first."""
+class RandomSteps(NamedTuple):
+    """Random directions and the steps of a sweep along them; by direction, those in r first."""
 
     directions: RandomDirections
-    taken: np.ndarray  # [2D], row of the swept unit whose steps it takes
+    template_unit: np.ndarray  # [2D], row of the swept unit whose steps it takes
     length: np.ndarray  # [2D], how far it goes, in its own space, per activation of that unit
 
     @property
     def space(self) -> np.ndarray:
         """0 for r, 1 for W."""
-        return np.repeat(np.arange(2, dtype=np.int8), len(self.taken) // 2)
+        return np.repeat(np.arange(2, dtype=np.int8), len(self.template_unit) // 2)
 
 
-def plan_walk(seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel: Float[np.ndarray, "K w_dim"]) -> Walk:
+def plan_random_steps(
+    seed: int, count: int, live: np.ndarray, swept: np.ndarray, kernel: Float[np.ndarray, "K w_dim"]
+) -> RandomSteps:
     """`count` directions in r and as many in W, that take the steps of swept units, evenly spread over these.
 
     Args:
       live: which units of r move at all, bool.
-      swept: rows of the units that are swept; none makes a walk of no directions.
+      swept: rows of the units that are swept; none makes no directions.
       kernel: change of w per activation, by row.
     """
     count = count if len(swept) else 0
     directions = draw_directions(seed, count, live, kernel.shape[1])
-    taken = swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0]
-    length = np.concatenate([np.ones(count), np.linalg.norm(kernel[taken], axis=1)])
-    return Walk(directions, np.tile(taken, len(SPACES)), length.astype(np.float32))
+    template_unit = swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0]
+    length = np.concatenate([np.ones(count), np.linalg.norm(kernel[template_unit], axis=1)])
+    return RandomSteps(directions, np.tile(template_unit, len(SPACES)), length.astype(np.float32))
 
 
-def plan_steered_walk(
+def plan_steered_steps(
     seed: int, count: int, live: np.ndarray, swept: np.ndarray, steer: Float[np.ndarray, "K w_dim"],
-    of: steering.Spectrum, lam: float, shared: Float[np.ndarray, "S w_dim"] | None = None,
-) -> Walk:  # fmt: skip
-    """As `plan_walk`, of directions that are made as steering directions are, and as long in Mahalanobis length.
+    spectrum: steering.Spectrum, lam: float, shared: Float[np.ndarray, "S w_dim"] | None = None,
+) -> RandomSteps:  # fmt: skip
+    """As `plan_random_steps`, with directions made as steering directions are, and as long in Mahalanobis length.
 
     Args:
       live: which of all that may be swept moves at all, bool; where that are readouts of r, mixtures are of r's units.
       steer: change of w per activation, by row of the swept units.
-      of, lam: what the steering directions came from.
-      shared: directions that are taken out of the random ones, as out of the units' own remainders; None: none.
+      spectrum, lam: what the steering directions came from.
+      shared: directions that are template_unit out of the random ones, as out of the units' own remainders; None: none.
     """
     count = count if len(swept) else 0
-    units = len(of.std)
-    drawn = draw_directions(seed, count, live if len(live) == units else of.std > 0, steer.shape[1])
-    rows = np.concatenate(steering.random_steps(of, lam, drawn.in_r, drawn.in_w))
-    rows = (rows if shared is None else without(of, rows, shared)).astype(np.float32)
-    taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
-    return Walk(
+    units = len(spectrum.std)
+    drawn = draw_directions(seed, count, live if len(live) == units else spectrum.std > 0, steer.shape[1])
+    rows = np.concatenate(steering.random_steps(spectrum, lam, drawn.in_r, drawn.in_w))
+    rows = (rows if shared is None else without(spectrum, rows, shared)).astype(np.float32)
+    template_unit = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
+    return RandomSteps(
         RandomDirections(np.zeros((0, len(live)), np.float32), rows),
-        taken,
-        steering.mahalanobis(of, steer[taken]).astype(np.float32),
+        template_unit,
+        steering.mahalanobis(spectrum, steer[template_unit]).astype(np.float32),
     )
 
 
-def steps_in_w(walk: Walk, kernel: Float[np.ndarray, "units w_dim"] | None) -> Float[np.ndarray, "directions w_dim"]:
+def steps_in_w(
+    steps: RandomSteps, kernel: Float[np.ndarray, "units w_dim"] | None
+) -> Float[np.ndarray, "directions w_dim"]:
     """Change of w along each direction, per activation of the unit whose steps it takes.
 
     Args:
       kernel: of the link, by which directions in r become steps; None: it has none, and their rows are NaN.
     """
-    in_r, in_w = walk.directions
+    in_r, in_w = steps.directions
     width = in_w.shape[1]
     through = np.full((len(in_r), width), np.nan) if kernel is None else np.asarray(in_r, np.float64) @ kernel
-    return (walk.length[:, None] * np.concatenate([through, in_w])).astype(np.float32)
+    return (steps.length[:, None] * np.concatenate([through, in_w])).astype(np.float32)
 
 
 def nulls(
     slopes: Float[np.ndarray, "samples D *rest"], space: np.ndarray, lengths: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What effects of units are held against, of `SPACES`: length of each unit's step, random effects per unit of it.
+    """Null distributions of effects by `SPACES`: length of each unit's step, random effects per unit of it.
 
     Args:
       slopes: of a metric along each random direction, by anchor; NaN where there is none. At least 2 are averaged.

@@ -19,7 +19,7 @@ from linkjax.errors import InputError
 
 
 def directions(
-    of: steering.Spectrum,
+    spectrum: steering.Spectrum,
     lam: float,
     weights: Float[np.ndarray, "units K"],
     wanted: Float[np.ndarray, "units K"] | None = None,
@@ -29,36 +29,36 @@ def directions(
     A readout has no direction where no w within classes goes with it, or where its wanted change would lower it.
 
     Args:
-      of: of the link's units.
+      spectrum: of the link's units.
       lam: λ, 0 … ∞.
       weights: v of each readout, in its columns.
       wanted: p of each; a column of zeros, and None: S v.
     Raises: InputError for weights of other units than the link's.
     """
-    weights = _of_units(of, weights)
-    scaled = weights * of.std[:, None]  # in the units' σ
+    weights = _of_units(spectrum, weights)
+    scaled = weights * spectrum.std[:, None]  # in the units' σ
     push = scaled
     if wanted is not None:
-        live = of.std[:, None] > 0
-        pushed = np.where(live, _of_units(of, wanted) / np.where(live, of.std[:, None], 1.0), 0.0)
+        live = spectrum.std[:, None] > 0
+        pushed = np.where(live, _of_units(spectrum, wanted) / np.where(live, spectrum.std[:, None], 1.0), 0.0)
         push = np.where(np.any(wanted, axis=0)[None], pushed, scaled)
-    step = steering.weighted(of, lam, of.scores @ push)
-    own = np.sum(step * (of.scores @ scaled), axis=0)
+    step = steering.weighted(spectrum, lam, spectrum.scores @ push)
+    own = np.sum(step * (spectrum.scores @ scaled), axis=0)
     # What rounding leaves of nothing is nothing.
-    sizes = np.linalg.norm(step, axis=0) * np.linalg.norm(of.scores @ np.abs(scaled), axis=0)
+    sizes = np.linalg.norm(step, axis=0) * np.linalg.norm(spectrum.scores @ np.abs(scaled), axis=0)
     known = own > 1e-10 * sizes
-    return np.where(known[:, None], (of.to_w @ step).T / np.where(known, own, 1.0)[:, None], np.nan)
+    return np.where(known[:, None], (spectrum.to_w @ step).T / np.where(known, own, 1.0)[:, None], np.nan)
 
 
 def determined(
-    of: steering.Spectrum, weights: Float[np.ndarray, "units K"], std: Float[np.ndarray, "K"]
+    spectrum: steering.Spectrum, weights: Float[np.ndarray, "units K"], std: Float[np.ndarray, "K"]
 ) -> Float[np.ndarray, "K"]:
     """R²: the share of each readout's variance within classes that w determines, linearly; NaN where it has none.
 
     Args:
       std: of the readouts within classes, of any sample of the pairs: at most 1 is told.
     """
-    explained = np.sum((of.scores @ (_of_units(of, weights) * of.std[:, None])) ** 2, axis=0)
+    explained = np.sum((spectrum.scores @ (_of_units(spectrum, weights) * spectrum.std[:, None])) ** 2, axis=0)
     return np.minimum(np.where(std > 0, explained / np.where(std > 0, std, 1.0) ** 2, np.nan), 1.0)
 
 
@@ -79,8 +79,8 @@ def rank(steps: Float[np.ndarray, "K w_dim"]) -> int:
     return int(np.linalg.matrix_rank(rows, tol=1e-5 * np.sqrt(len(rows)))) if len(rows) else 0
 
 
-def _of_units(of: steering.Spectrum, weights: np.ndarray) -> np.ndarray:
+def _of_units(spectrum: steering.Spectrum, weights: np.ndarray) -> np.ndarray:
     weights = np.asarray(weights, np.float64)
-    if weights.ndim != 2 or weights.shape[0] != len(of.std):
-        raise InputError(f"readouts: expected weights of {len(of.std)} units each, found {weights.shape}")
+    if weights.ndim != 2 or weights.shape[0] != len(spectrum.std):
+        raise InputError(f"readouts: expected weights of {len(spectrum.std)} units each, found {weights.shape}")
     return weights

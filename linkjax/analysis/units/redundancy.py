@@ -1,4 +1,4 @@
-"""Which units say the same thing, by rows that are nearly parallel (steps in W, or what w says); how many there are."""
+"""Redundant units: clusters of nearly parallel rows (steps in W, or what w says), and the effective rank of all."""
 
 from typing import NamedTuple
 

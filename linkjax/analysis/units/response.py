@@ -1,4 +1,4 @@
-"""How much of a swept unit's change comes back, and what changes with it: slopes with a mean per anchor.
+"""Response to a swept unit: slope of every output on the asked value, with an intercept per anchor.
 
 For swept unit u, anchor a and item i with asked value x_i and obtained output y_i (a re-encoded unit, a logit, an
 image metric), the model is y_i = α_ua + β_u x_i: every anchor its own level, one slope. Least squares gives

@@ -1,4 +1,4 @@
-"""What every unit changes in every part of the image, to first order, at the price of a few images.
+"""First-order effect of every unit on every part, from derivatives of a few images.
 
 A linear link moves w by kernel[u] for each unit that unit u rises, so the derivative of a metric with respect to w,
 times the kernel, is that metric's derivative for *all* units. Labels and pixel counts have no derivatives; here a pixel
@@ -63,7 +63,7 @@ class Products(NamedTuple):
 def choose_products(
     kernel: Float[np.ndarray, "units w_dim"], num_parts: int, mode: Mode | Literal["fewest"] = "fewest"
 ) -> Products:
-    """The cheaper way to all units' derivatives: 11 · num_parts products, or one for each direction of the kernel.
+    """The cheaper derivative of all units: 11 · num_parts products, or one for each direction of the kernel.
 
     Args:
       kernel: of the link, or the rows of the units wanted.
@@ -163,7 +163,7 @@ def derivatives(
 
 
 def unit_effects(slopes: Float[Array, "B P M D"], coefficients: Float[Array, "units D"]) -> Float[Array, "B units P M"]:
-    """Derivatives of every metric for every unit: one product with the kernel, or with what is left of it."""
+    """Derivatives of every metric for every unit: one product with the kernel, or with its coefficients."""
     return jnp.einsum("bpmd,ud->bupm", slopes, coefficients, precision=numerics.PRECISION)
 
 
@@ -177,7 +177,7 @@ def path_effects(
     points: int,
     temperature: float = TEMPERATURE,
 ) -> Float[Array, "N P M"]:
-    """Mean derivative along the straight path w + t · direction, t from low to high: for where first order bends.
+    """Mean derivative along the straight path w + t · direction, t from low to high: for effects that are not linear.
 
     ∫ d metric / dt dt / (high − low), by Gauss and Legendre's rule with so many points, which is the difference of the
     soft metrics at the ends over high − low if the path is smooth. Costs `points` products an item.

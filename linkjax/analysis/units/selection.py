@@ -1,4 +1,4 @@
-"""Which units change what, this sure and this much: a table of effects, and questions to it.
+"""Effects of units with intervals, p-values and q-values in one table, and queries of it.
 
 A selection is an `xarray.Dataset` by unit, part and metric, stored by `linkjax select` or made by `measure_effects`:
 `effect` with its interval `low`, `high`; p-values `p_sign`, `p_r`, `p_w`; `q` by Benjamini and Hochberg over units;
@@ -51,7 +51,7 @@ _EFFECT_COLUMNS = (
 
 
 def against(directions: str) -> tuple[str, ...]:
-    """What effects are held against unless told otherwise, of units raised along "kernel", or along other directions.
+    """The default null distributions of effects, of units raised along "kernel", or along other directions.
 
     Along these not against mixtures of units: they move what units share, and what a unit shares with others is true of
     it too. `p_r` still tells whether it does more than they.

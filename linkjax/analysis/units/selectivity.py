@@ -1,4 +1,4 @@
-"""What a unit does to a part, how sure that is, and whether a random direction would do the same.
+"""Effects of units on parts: bootstrap intervals, a sign-flip test, and a null distribution of random directions.
 
 Everything starts from the slope of every metric in every anchor, β_a: of the metric on the unit's asked value, per
 standard deviation of the unit. An effect is the mean of β_a over anchors.
@@ -68,7 +68,7 @@ class Resamples(NamedTuple):
 
 
 def draw_resamples(labels: Int[Array, "samples"], key: Array, draws: int = 1000, flips: int = 10000) -> Resamples:
-    """Bootstrap resamples over classes and anchors within them, and tosses of the anchors' signs.
+    """Bootstrap resamples over classes and anchors within them, and random sign flips of anchors.
 
     Errors: InputError for fewer than one draw or flip.
     """
@@ -91,14 +91,14 @@ def effects(
 
     Bootstrap: classes are drawn with replacement, then anchors within each drawn class, `draws` times; the interval is
     that of percentiles. With one class, anchors alone are drawn. Sign flips: under no effect a slope is as likely
-    positive as negative, so the signs of all anchors are tossed `draws` times and p = (1 + #{|mean*| ≥ |mean|}) /
-    (draws + 1). An anchor whose slope does not exist has no part in either.
+    positive as negative, so the signs of all anchors are flipped at random `draws` times and
+    p = (1 + #{|mean*| ≥ |mean|}) / (draws + 1). An anchor whose slope does not exist has no part in either.
 
     Args:
       slopes: of `anchor_slopes`.
       labels: class of every anchor.
       level: of the interval, in (0, 1).
-      flips: tosses of the sign test; None: as many as draws.
+      flips: random flips of the sign-flip test; None: as many as draws.
     Returns: NaN where fewer than 2 anchors have a slope.
     Numerics: resamples are products with a [draws, samples] matrix of counts, so memory is draws · units · rest.
     Reference: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8 (nested data).
@@ -164,9 +164,9 @@ def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resampl
         effect = numerics.safe_ratio(jnp.sum(clean, axis=0), below)
         resampled = means(counts)
         low, high = jnp.nanquantile(resampled, jnp.asarray([(1 - level) / 2, (1 + level) / 2]), axis=0)
-        tossed = jnp.matmul(signs, clean, precision=numerics.PRECISION) / jnp.maximum(below, 1.0)[None, :]
+        flipped = jnp.matmul(signs, clean, precision=numerics.PRECISION) / jnp.maximum(below, 1.0)[None, :]
         # A toss that gives all anchors their own signs reaches the effect itself, but for rounding.
-        reached = jnp.abs(tossed) >= jnp.abs(effect)[None, :] * (1.0 - 1e-6)
+        reached = jnp.abs(flipped) >= jnp.abs(effect)[None, :] * (1.0 - 1e-6)
         p_sign = (1.0 + jnp.sum(reached.astype(slope.dtype), axis=0)) / (1.0 + signs.shape[0])
         by_class = means(member.T)
         agree = jnp.where(jnp.isfinite(by_class), jnp.sign(by_class) == jnp.sign(effect)[None, :], False)
@@ -232,7 +232,7 @@ def null_p_values(
 def student_p_values(
     effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
 ) -> Float[Array, "units *rest"]:
-    """The chance that a random direction of the same length changes a measurement as much, finer than by counting.
+    """P-values against random directions of the same length, by Student's distribution: finer than by counting.
 
     p = P(|T_D| ≥ t / rms(null)), t = |effect| / norm, T_D Student's with D degrees of freedom, D the number of finite
     directions. The effect of a direction that is uniform on a sphere is a sum of many small shares, so nearly normal

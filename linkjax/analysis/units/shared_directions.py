@@ -1,4 +1,4 @@
-"""What the steps of many units have in common, and what is left of each: shared directions, and own remainders.
+"""Shared directions of the steps of many units, and each unit's own remainder.
 
 Each unit's step of one σ is taken in whitened w, where lengths are Mahalanobis. The leading principal directions of all
 steps, about the origin, say once what is true of every unit that loads on them; a unit's remainder is its step without.
@@ -25,27 +25,27 @@ class Shared(NamedTuple):
 
 
 def without(
-    of: steering.Spectrum, steps: Float[np.ndarray, "N w_dim"], directions: Float[np.ndarray, "K w_dim"]
+    spectrum: steering.Spectrum, steps: Float[np.ndarray, "N w_dim"], directions: Float[np.ndarray, "K w_dim"]
 ) -> Float[np.ndarray, "N w_dim"]:
-    """What is left of steps, in whitened w, beside shared directions; of Mahalanobis length 1, or 0 where nothing is.
+    """Steps less their projection on shared directions, in whitened w: of length 1, or 0 if nothing is left.
 
     Args:
       directions: of `Shared`, of length 1 and uncorrelated.
     """
-    along, whole = (np.asarray(each, np.float64) @ of.to_axes.T for each in (directions, steps))
+    along, whole = (np.asarray(each, np.float64) @ spectrum.to_axes.T for each in (directions, steps))
     rest = whole - whole @ along.T @ along
     length = np.linalg.norm(rest, axis=1, keepdims=True)
     sound = length > 1e-6 * np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-300)
-    return np.where(sound, rest / np.where(sound, length, 1.0), 0.0) @ of.to_w.T
+    return np.where(sound, rest / np.where(sound, length, 1.0), 0.0) @ spectrum.to_w.T
 
 
 def shared_directions(
-    of: steering.Spectrum, lam: float, least: float = 0.05, most: int = 8, determined: float = 0.01
+    spectrum: steering.Spectrum, lam: float, least: float = 0.05, most: int = 8, determined: float = 0.01
 ) -> Shared:
     """The leading directions that units' steps share, and the rest of each unit.
 
     Args:
-      of: of `steering.of_link(link)`.
+      spectrum: of `steering.of_link(link)`.
       lam: of the directions.
       least: share of the summed squared lengths that a direction must have to be called shared.
       most: how many at most.
@@ -55,9 +55,11 @@ def shared_directions(
     """
     if not 0 <= least <= 1 or most < 1:
         raise InputError(f"expected a least share of 0 … 1 and at least 1 direction, found {least} and {most}")
-    steer = steering.directions(of, lam)
+    steer = steering.directions(spectrum, lam)
     known = np.all(np.isfinite(steer), axis=1)
-    steps = np.where(known[:, None], steer, 0.0) * of.std[:, None] @ of.to_axes.T  # [units, K axes], of one σ
+    steps = (
+        np.where(known[:, None], steer, 0.0) * spectrum.std[:, None] @ spectrum.to_axes.T
+    )  # [units, K axes], of one σ
     _, strength, axes = np.linalg.svd(steps, full_matrices=False)
     share = strength**2 / max(float(np.sum(strength**2)), 1e-300)
     count = int(np.sum(share[:most] >= least))
@@ -69,15 +71,15 @@ def shared_directions(
     whole = np.where(known & (length2 > 0), length2, np.nan)
     rest = steps - along @ axes
     # The whole step raises the unit by one σ; the remainder by its scalar product with r's slopes.
-    raised = np.sum(rest * of.scores.T, axis=1)
+    raised = np.sum(rest * spectrum.scores.T, axis=1)
     sound = raised > determined
     own = np.where(sound[:, None], rest / np.where(sound, raised, 1.0)[:, None], np.nan)
-    scale = np.where(known, 1.0 / np.where(known, of.std, 1.0), np.nan)
+    scale = np.where(known, 1.0 / np.where(known, spectrum.std, 1.0), np.nan)
     return Shared(
-        directions=axes @ of.to_w.T,
+        directions=axes @ spectrum.to_w.T,
         share=share[:count],
         loading=along / np.sqrt(whole)[:, None],
         own_share=np.sum(rest**2, axis=1) / whole,
-        own=own @ of.to_w.T * scale[:, None],
+        own=own @ spectrum.to_w.T * scale[:, None],
         own_length=np.linalg.norm(own, axis=1),
     )

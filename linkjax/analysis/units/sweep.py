@@ -1,4 +1,4 @@
-"""Set one unit of r to chosen values, map to w, synthesise, and see what came of it.
+"""Set one unit of r to chosen values, map to w, synthesise, and measure the image.
 
 An item of a sweep is a triple (unit, anchor, step); functions here take flat lists of N items, so that a batch may mix
 units, anchors and steps as it likes.
@@ -92,7 +92,7 @@ def off_range(
 def cautions(
     off_range: Float[np.ndarray, "K"], fidelity: Float[np.ndarray, "K"], error: Float[np.ndarray, "K"]
 ) -> Int[np.ndarray, "K"]:
-    """What to beware of in a unit: 1, most values asked are off range; 2, fidelity is surely far from 1; 3, both.
+    """Caution code of a unit: 1, most values asked are off range; 2, fidelity is surely far from 1; 3, both.
 
     Surely far: its 95 % interval, ± 1.96 standard errors, lies outside 0.5 … 1.5; of one anchor there is none.
     Units not swept get 0.
@@ -171,7 +171,7 @@ def steps_of(link: Any, mode: Mode) -> Any:
 
 
 class SweepStep(NamedTuple):
-    """What became of each item. Rows outside the mask, or not finite, are NaN, their images black."""
+    """Outputs of `sweep_step`, by item. Rows outside the mask, or not finite, are NaN, their images black."""
 
     w: jax.Array  # [N, w_dim], or [N, num_ws, w_dim] of some rows alone: what the image was made from
     r: jax.Array  # [N, units], of the image made
@@ -217,7 +217,7 @@ def sweep_step(
     Numerics: metrics are those of the images as bytes, which is what the classifier and a reader see.
     """
     w = swept_w(link, w_anchor, r_anchor, unit, value, mode, directions, layers, along)
-    drawn, encoded = parts.draw_and_classify(classifier, generator, segmenter, w)
+    drawn, encoded = parts.draw_and_classify(generator, classifier, segmenter, w)
     references = None if image_anchor is None else _unit_interval(image_anchor)
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
     metrics = measurements.measure(

@@ -33,7 +33,7 @@
     text.split(/\s+/).some((word) => word.includes(".") && Atlas.placeNamed(word) !== null);
 
   const EFFECT = ["effect", "low", "high", "q", "consistency"];
-  const WEAK = 10; // F of the first stage below which effects per change obtained are not told (linkjax/analysis/per_obtained.py)
+  const WEAK = 10; // F of the first stage below which effects per change obtained are not reported (linkjax/analysis/units/per_obtained.py)
   const effectShards = new Map();
   /** Effect, interval, q and consistency of all units, of one place. */
   Atlas.loadEffect = async (place) => {

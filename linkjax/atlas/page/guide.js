@@ -6,7 +6,7 @@
   const terms = () => [
     ["σ", "one standard deviation of the unit's activation over the training pairs: effects are per σ."],
     ["effect", "mean slope of a measurement on the unit's value over anchors, in the measurement's own unit, with its bootstrap interval over classes and anchors."],
-    ["per σ obtained", "the same effect where the unit really rises by one σ in the drawn image, not where it was asked to; not told where it moves too little. In a query: ear.area.per_obtained."],
+    ["per σ obtained", "the same effect where the unit really rises by one σ in the drawn image, not where it was asked to; not reported where it moves too little. In a query: ear.area.per_obtained."],
     ["q", `expected share of false discoveries if this effect and all surer ones of the same measurement are believed; significant here: q ≤ ${Atlas.index.fdr}.`],
     ["fidelity", "how far the unit's activation rises in the drawn image where it was asked to rise by 1; 1 is as asked."],
     ["off range", "share of the values asked that the class never shows in training."],

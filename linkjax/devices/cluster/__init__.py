@@ -19,8 +19,8 @@ from linkjax.errors import InputError, LinkjaxError
 
 _LONG = 7 * 24 * 3600 * 1000  # ms; the runtime's heartbeats tell earlier that a process is lost
 _HEARTBEAT = 25  # seconds without a sign of life until a process counts as lost
-_GOODBYE = 5  # seconds a failing process gives the others to say that they failed too
-_VERDICT = 3 * _HEARTBEAT  # seconds until the runtime has surely told which process is lost
+_SHUTDOWN_GRACE = 5  # seconds a failing process gives the others to say that they failed too
+_LOST_TIMEOUT = 3 * _HEARTBEAT  # seconds in which the runtime surely finds out which process is lost
 
 
 @dataclasses.dataclass
@@ -50,8 +50,8 @@ def first() -> bool:
     return index() == 0
 
 
-def label() -> str:
-    """ "process 1 of 2: " to begin an error with; empty for a lone process."""
+def process_prefix() -> str:
+    """ "process 1 of 2: ", the prefix of an error message; empty for a lone process."""
     return "" if count() == 1 else f"process {index()} of {count()}: "
 
 
@@ -104,13 +104,13 @@ def on_first(work: Callable[[], Any]) -> Any:
         return work()
     name = f"linkjax/{next(_state.steps)}"
     if not first():
-        return _heard(json.loads(_state.client.blocking_key_value_get(name, _LONG)))
+        return _result_or_error(json.loads(_state.client.blocking_key_value_get(name, _LONG)))
     _state.alone = True
     try:
         result = work()
     except BaseException as error:
-        told = {"error": str(error), "input": isinstance(error, InputError)}
-        _state.client.key_value_set(name, json.dumps(told))
+        answer = {"error": str(error), "input": isinstance(error, InputError)}
+        _state.client.key_value_set(name, json.dumps(answer))
         raise
     finally:
         _state.alone = False
@@ -137,18 +137,19 @@ def gathered(value: Any) -> list[Any]:
     return [json.loads(_state.client.blocking_key_value_get(f"{name}/{each}", _LONG)) for each in range(count())]
 
 
-def _heard(told: dict[str, Any]) -> Any:
-    if "error" not in told:
-        return told["result"]
-    error = (InputError if told["input"] else LinkjaxError)(told["error"])
-    error.told = True
+def _result_or_error(answer: dict[str, Any]) -> Any:
+    if "error" not in answer:
+        return answer["result"]
+    error = (InputError if answer["input"] else LinkjaxError)(answer["error"])
+    error.already_reported = True
     raise error
 
 
 def leave(code: int) -> int:
-    """End of the command in this process; returns the exit code.
+    """End this process's part of the job; returns the exit code.
 
-    One that failed leaves the others soon, unless they failed too: JAX's own farewell would wait for them for minutes.
+    One that failed leaves the others soon, unless they failed too: `jax.distributed.shutdown` would wait for them for
+    minutes.
     """
     global _state
     if _state is None:
@@ -159,7 +160,7 @@ def leave(code: int) -> int:
 
     if code:
         try:
-            _state.client.wait_at_barrier("linkjax/failed", _GOODBYE * 1000)
+            _state.client.wait_at_barrier("linkjax/failed", _SHUTDOWN_GRACE * 1000)
         except Exception:  # the others work on; they learn of it by the missing heartbeat
             lost.unwatch()
             os._exit(code)
@@ -171,10 +172,10 @@ def leave(code: int) -> int:
     return code
 
 
-def await_verdict(error: BaseException) -> None:
-    """After an error of the network: give the runtime time to find out which process is lost, which ends this one.
+def wait_for_lost_process(error: BaseException) -> None:
+    """After a network error, wait for the runtime to find out which process is lost; it then ends this one.
 
     Returns at once if the error is none of the network's.
     """
-    if _state is not None and lost.is_of_the_network(error):
-        time.sleep(_VERDICT)
+    if _state is not None and lost.is_network_error(error):
+        time.sleep(_LOST_TIMEOUT)

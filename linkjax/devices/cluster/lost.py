@@ -38,7 +38,7 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def is_of_the_network(error: BaseException) -> bool:
+def is_network_error(error: BaseException) -> bool:
     """Whether an error says that another process could not be reached."""
     return any(word in str(error) for word in _NETWORK)
 
@@ -74,7 +74,7 @@ def name(process: int, processes: int) -> None:
 
 
 def unwatch() -> None:
-    """The process ends by its own will: nothing of the runtime's messages is needed any more."""
+    """Stop watching: this process ends by itself, and the runtime's messages are not needed any more."""
     if _log is not None:
         _log.unlink(missing_ok=True)
 

@@ -15,8 +15,8 @@ import numpy as np
 from linkjax import numerics
 from linkjax.analysis.metrics import parts
 from linkjax.analysis.segmenters import drawing, labelling, overlap, segmentation
-from linkjax.analysis.segmenters.heads import LinearJob
 from linkjax.analysis.segmenters.segmentation import UNLABELLED
+from linkjax.analysis.segmenters.trainers import LinearHeadTrainer
 from linkjax.devices import parallel
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
@@ -68,7 +68,7 @@ class Learner:
         artifacts.check_weights(made, "generator", about["sha256"], f"the pictures in {store.pictures.path}")
         self._generator = model.with_precision(made["config"].get("precision", "float32"))
         self._given = None if segmenter is None else _segmenter(segmenter, model, about["sha256"], store.part_names)
-        self._job = LinearJob(parts.linear_spec(model.spec, store.part_names, ()))
+        self._trainer = LinearHeadTrainer(parts.linear_spec(model.spec, store.part_names, ()))
         self._w = store.pictures.read("w")
         self._features: dict[str, Any] = {}  # of painted pictures, as heads are trained on them
         self._of_given: dict[str, tuple[np.ndarray, float]] = {}  # predictions of the segmenter given
@@ -157,7 +157,7 @@ class Learner:
         """A head of all masks, and the overlap of heads with masks held out from them, if there are two or more."""
         for stem in painted:
             if stem not in self._features:
-                step = functools.partial(drawing.draw_features, job=self._job)
+                step = functools.partial(drawing.draw_features, trainer=self._trainer)
                 drawn = self._over(step, (self._generator,), [stem])
                 self._features[stem] = jax.tree.map(lambda each: each[0], drawn["maps"])
         count = -(-len(painted) // _PADDED) * _PADDED
@@ -165,7 +165,7 @@ class Learner:
         kept += [jax.tree.map(np.zeros_like, kept[0])] * (count - len(painted))
         maps = jax.tree.map(lambda *each: jnp.stack(each), *kept)
         blank = np.full((count - len(painted), *labels.shape[1:]), UNLABELLED)
-        used, size = np.arange(count) < len(painted), self._job.size
+        used, size = np.arange(count) < len(painted), self._trainer.size
         targets = segmentation.training_targets(
             jnp.asarray(np.concatenate([labels, blank]), jnp.int32), len(self._store.part_names), size
         )
@@ -173,10 +173,10 @@ class Learner:
         if len(painted) > 1:
             fold = np.zeros(count, np.int64)
             fold[used] = overlap.folds_of(len(painted), min(_FOLDS, len(painted)))
-            predicted = segmentation.held_out_labels(maps, targets, fold, self._job.training, used)
+            predicted = segmentation.held_out_labels(maps, targets, fold, self._trainer.training, used)
             held_out = _overlap(segmentation.target_labels(targets), predicted, len(self._store.part_names))
-        head = segmentation.train_linear(maps, targets, jnp.asarray(used), self._job.training)
-        return segmentation.linear_segmenter(self._job.spec, head), held_out
+        head = segmentation.train_linear(maps, targets, jnp.asarray(used), self._trainer.training)
+        return segmentation.linear_segmenter(self._trainer.spec, head), held_out
 
     def _predict(self, segmenter: Any, stems: Any) -> Iterator[tuple[list[str], list[tuple[np.ndarray, float]]]]:
         """Labels and uncertainty of pictures, a few at a time; ends early where a mask is changed meanwhile."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.errors import InputError
-from linkjax.outside.masks import drawing
+from linkjax.outside.masks import parsing
 
 
 def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence[str]) -> tuple[dict[str, Any], tuple]:
@@ -24,7 +24,7 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
         if found != (size, size):
             sides = "×".join(f"{side!r:.12}" for side in found)
             raise InputError(f"{path}: expected pictures of {size}×{size} pixels, found one of {sides}")
-    names = tuple(part_names) or drawing.names_from([categories[key] for key in sorted(categories)])
+    names = tuple(part_names) or parsing.names_from([categories[key] for key in sorted(categories)])
     annotations = content.get("annotations")
     if not isinstance(annotations, list) or not annotations:
         raise InputError(f"{path}: expected COCO annotations, found none")
@@ -38,9 +38,9 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
             raise InputError(f"{where}: expected the id of a picture in this file")
         if not _known(annotation.get("category_id"), categories):
             raise InputError(f"{where}: expected the id of a category in this file")
-        label = drawing.label_of(categories[annotation["category_id"]], names, where)
+        label = parsing.label_of(categories[annotation["category_id"]], names, where)
         canvas = labels.setdefault(stems[annotation["image_id"]], np.zeros((size, size), np.int64))
-        drawing.paint(canvas, _pixels(annotation, size, where), label, where)
+        parsing.paint(canvas, _pixels(annotation, size, where), label, where)
     return labels, names
 
 
@@ -76,7 +76,7 @@ def _pixels(annotation: Mapping[str, Any], size: int, where: str) -> np.ndarray:
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) % 2:
             raise InputError(f"{where}: expected a polygon x, y, x, y, …, found something else")
-        covered |= drawing.fill_polygon(list(zip(polygon[::2], polygon[1::2], strict=True)), size, where)
+        covered |= parsing.fill_polygon(list(zip(polygon[::2], polygon[1::2], strict=True)), size, where)
     return covered
 
 

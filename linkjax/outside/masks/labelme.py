@@ -12,22 +12,22 @@ import numpy as np
 from PIL import Image
 
 from linkjax.errors import InputError
-from linkjax.outside.masks import drawing
+from linkjax.outside.masks import parsing
 
 # Those after the circle are turned rectangles of labelme and X-AnyLabeling, by their four corners.
 _FILLS = {
-    "polygon": drawing.fill_polygon,
-    "rectangle": drawing.fill_rectangle,
-    "circle": drawing.fill_circle,
-    "rotation": drawing.fill_rectangle,
-    "oriented_rectangle": drawing.fill_rectangle,
-    "quadrilateral": drawing.fill_polygon,
+    "polygon": parsing.fill_polygon,
+    "rectangle": parsing.fill_rectangle,
+    "circle": parsing.fill_circle,
+    "rotation": parsing.fill_rectangle,
+    "oriented_rectangle": parsing.fill_rectangle,
+    "quadrilateral": parsing.fill_polygon,
 }
 
 
 def names(path: Path, content: Mapping[str, Any]) -> list[str]:
     """Labels of all shapes, as they occur."""
-    return [drawing.part_name(shape["label"]) for shape in _shapes(path, content)]
+    return [parsing.part_name(shape["label"]) for shape in _shapes(path, content)]
 
 
 def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence[str]) -> np.ndarray | None:
@@ -46,8 +46,8 @@ def read(path: Path, content: Mapping[str, Any], size: int, part_names: Sequence
     labels = np.zeros((size, size), np.int64)
     for number, shape in enumerate(shapes):
         where = f"{path}, shape {number}"
-        label = drawing.label_of(shape["label"], part_names, where)
-        drawing.paint(labels, _covered(shape, size, where), label, where)
+        label = parsing.label_of(shape["label"], part_names, where)
+        parsing.paint(labels, _covered(shape, size, where), label, where)
     return labels
 
 
@@ -65,7 +65,7 @@ def _covered(shape: Mapping[str, Any], size: int, where: str) -> np.ndarray:
 
 def _pasted(shape: Mapping[str, Any], size: int, where: str) -> np.ndarray:
     """Pixels of a shape that is itself a small PNG, between two corners that belong to it both."""
-    [(left, top), (right, bottom)] = np.floor(drawing.two_corners(shape.get("points"), size, where)).astype(int)
+    [(left, top), (right, bottom)] = np.floor(parsing.two_corners(shape.get("points"), size, where)).astype(int)
     extent = (bottom - top + 1, right - left + 1)
     if not (0 <= left <= right < size and 0 <= top <= bottom < size):
         raise InputError(f"{where}: expected a mask inside a picture of {size}×{size} pixels, found it beyond")
@@ -94,7 +94,7 @@ def _pasted(shape: Mapping[str, Any], size: int, where: str) -> np.ndarray:
 def _shapes(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     shapes = content.get("shapes")
     if not isinstance(shapes, list) or not all(
-        isinstance(shape, dict) and isinstance(shape.get("label"), str) and drawing.part_name(shape["label"])
+        isinstance(shape, dict) and isinstance(shape.get("label"), str) and parsing.part_name(shape["label"])
         for shape in shapes
     ):
         raise InputError(f"{path}: expected labelme's shapes with a label each, found something else")

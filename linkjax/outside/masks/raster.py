@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from linkjax.errors import InputError
-from linkjax.outside.masks.drawing import UNLABELLED
+from linkjax.outside.masks.parsing import UNLABELLED
 from linkjax.storage.array_files import npy
 
 _IGNORED = 255  # in files of bytes: a pixel nobody labelled, by custom

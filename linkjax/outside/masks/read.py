@@ -1,4 +1,4 @@
-"""Finding masks, telling their formats apart, and checking that they fit the pictures."""
+"""Find masks, recognise their formats, and check that they fit the pictures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linkjax.errors import InputError
-from linkjax.outside.masks import coco, drawing, labelme, raster
+from linkjax.outside.masks import coco, labelme, parsing, raster
 
 #: A text file beside the masks with a part's name on each line, in the order of the labels.
 NAMES_FILE = "parts.txt"
@@ -58,7 +58,7 @@ def read(path: Path, pictures: Sequence[str], size: int, part_names: Sequence[st
     if not files:
         seen = f"only {len(others)} files of other kinds ({_list(others)})" if others else "none"
         raise InputError(f"{path}: expected masks (.png, .npy, .json), found {seen}")
-    contents = {file: drawing.read_json(file, "a mask") for file in files if file.suffix.lower() == ".json"}
+    contents = {file: parsing.read_json(file, "a mask") for file in files if file.suffix.lower() == ".json"}
     whole = [file for file, content in contents.items() if "annotations" in content]
     if whole:
         if len(files) > 1:
@@ -79,7 +79,7 @@ def names_file(folder: Path) -> tuple[str, ...]:
     file = folder / NAMES_FILE
     if not file.is_file():
         return ()
-    lines = re.split("\r\n|\r|\n", drawing.read_text(file, "a text with a part's name on each line"))
+    lines = re.split("\r\n|\r|\n", parsing.read_text(file, "a text with a part's name on each line"))
     return tuple(line.strip() for line in lines if line.strip())
 
 
@@ -120,7 +120,7 @@ def _read_each(
 
 def _names_of(contents: Mapping[Path, Any]) -> tuple[str, ...]:
     found = [name for file, content in contents.items() for name in labelme.names(file, content)]
-    return drawing.names_from(sorted(found)) if contents else ()
+    return parsing.names_from(sorted(found)) if contents else ()
 
 
 def _checked(path: Path, found: Masks, pictures: Sequence[str]) -> Masks:

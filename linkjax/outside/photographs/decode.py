@@ -162,14 +162,16 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _framed(image: Image.Image, how: Framing) -> UInt8[np.ndarray, "side side 3"]:
-    height, width = (how.shorter,) * 2 if how.squash else resize.shorter_side(image.height, image.width, how.shorter)
-    left, top = resize.crop_start(width, how.crop), resize.crop_start(height, how.crop)
-    kind = Image.Resampling[how.interpolation.upper()]
-    if max(width, height) > _THIN * how.shorter:  # only what is kept, or a strip of 100 000 × 1 would take 26 GB
+def _framed(image: Image.Image, framing: Framing) -> UInt8[np.ndarray, "side side 3"]:
+    height, width = (
+        (framing.shorter,) * 2 if framing.squash else resize.shorter_side(image.height, image.width, framing.shorter)
+    )
+    left, top = resize.crop_start(width, framing.crop), resize.crop_start(height, framing.crop)
+    kind = Image.Resampling[framing.interpolation.upper()]
+    if max(width, height) > _THIN * framing.shorter:  # only what is kept, or a strip of 100 000 × 1 would take 26 GB
         across, down = image.width / width, image.height / height
-        box = (left * across, top * down, (left + how.crop) * across, (top + how.crop) * down)
-        return np.array(image.resize((how.crop, how.crop), kind, box), np.uint8)
+        box = (left * across, top * down, (left + framing.crop) * across, (top + framing.crop) * down)
+        return np.array(image.resize((framing.crop, framing.crop), kind, box), np.uint8)
     if (width, height) != image.size:
         image = image.resize((width, height), kind)
-    return np.array(image.crop((left, top, left + how.crop, top + how.crop)), np.uint8)
+    return np.array(image.crop((left, top, left + framing.crop, top + framing.crop)), np.uint8)

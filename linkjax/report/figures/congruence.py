@@ -15,7 +15,7 @@ def same_order(
     distance_w: Float[np.ndarray, " pair"],
     same_class: Bool[np.ndarray, " pair"],
     names: Sequence[str],
-    found: Float[np.ndarray, "row 3"],
+    agreement: Float[np.ndarray, "row 3"],
     chance: Float[np.ndarray, "row 2"],
     progress: Mapping[str, Float[np.ndarray, "path step"]],
     *,
@@ -27,7 +27,7 @@ def same_order(
       distance_r, distance_w: of pairs of samples.
       same_class: whether both are of one class.
       names: of the rows in the middle.
-      found: value, low and high end of each row.
+      agreement: value, low and high end of each row.
       chance: range of shuffled pairs.
       progress: route → how far along its chord each path is at each step; none leaves the right panel away.
       width: inches.
@@ -35,7 +35,7 @@ def same_order(
     figure = style.new(width, 3.3)
     panels = figure.subplots(1, 3 if progress else 2, width_ratios=[1.0, 1.15, 1.0][: 3 if progress else 2])
     _distances(panels[0], distance_r, distance_w, same_class)
-    _agreement(panels[1], names, found, chance)
+    _agreement(panels[1], names, agreement, chance)
     if progress:
         _progress(panels[2], progress)
     return figure
@@ -57,16 +57,16 @@ def _distances(axes: Axes, x: np.ndarray, y: np.ndarray, same: np.ndarray) -> No
     _legend(axes)
 
 
-def _agreement(axes: Axes, names: Sequence[str], found: np.ndarray, chance: np.ndarray) -> None:
+def _agreement(axes: Axes, names: Sequence[str], agreement: np.ndarray, chance: np.ndarray) -> None:
     style.dress(axes, "agreement of r and W", "", grid="x")
     place = np.arange(len(names), dtype=float)
     for row, (low, high) in zip(place, chance, strict=True):
         if np.isfinite([low, high]).all():
             axes.plot([low, high], [row, row], color="#b0b0b0", linewidth=7, solid_capstyle="butt")
     axes.plot([], [], color="#b0b0b0", linewidth=7, label="shuffled pairs")
-    spread = np.maximum(np.abs(found[:, 1:] - found[:, :1]).T, 0.0)
+    spread = np.maximum(np.abs(agreement[:, 1:] - agreement[:, :1]).T, 0.0)
     axes.errorbar(
-        found[:, 0], place, xerr=spread, fmt="o", color=style.BLUE, ecolor=style.BLUE, markersize=5, elinewidth=1.4,
+        agreement[:, 0], place, xerr=spread, fmt="o", color=style.BLUE, ecolor=style.BLUE, markersize=5, elinewidth=1.4,
         capsize=2.5, label="found",
     )  # fmt: skip
     axes.set_yticks(place, [style.short(name, 30) for name in names], parse_math=False)

@@ -1,4 +1,4 @@
-"""How deep a link reaches: what is told of each layer, from the first to the classifier's own r."""
+"""Measurements of each layer, from the first to the classifier's own r."""
 
 from collections.abc import Mapping, Sequence
 

@@ -124,10 +124,10 @@ def _interval(low: Any, high: Any) -> str:
     return "" if low is None or high is None else f"{number(low)} … {number(high)}"
 
 
-def _plot(source: Source, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Plot:
-    shown = [(question, scope) for question in _GEOMETRY for scope in _SCOPES if (question, scope) in found]
-    values = [[found[key][name] for name in ("value", "low", "high")] for key in shown]
-    chance = [[found[key][name] for name in ("null_low", "null_high")] for key in shown]
+def _plot(source: Source, estimates: Mapping[tuple[str, str], Mapping[str, Any]]) -> Plot:
+    shown = [(question, scope) for question in _GEOMETRY for scope in _SCOPES if (question, scope) in estimates]
+    values = [[estimates[key][name] for name in ("value", "low", "high")] for key in shown]
+    chance = [[estimates[key][name] for name in ("null_low", "null_high")] for key in shown]
     progress = {}
     if source.has("progress"):
         moved = source.array("progress", "route", "path", "step").astype(np.float64)

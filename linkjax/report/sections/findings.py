@@ -1,4 +1,4 @@
-"""What was found: the first section of a page, in pictures and a sentence for each unit."""
+"""Findings, the first section of a page: a picture and a sentence for each unit."""
 
 from typing import Any
 

@@ -71,40 +71,42 @@ def _classes(source: Source, context: Context) -> list[list[str]]:
     return [["classes", named + more]] if known else []
 
 
-def _fitted(method: str, spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[list[str]]:
+def _fitted(method: str, spec: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> list[list[str]]:
     units = spec.get("units")
     rows = [
         ["method", _METHODS.get(method, method)],
         ["maps", f"{number(units)} units → {number(spec.get('w_dim'))} values of w"],
-        ["training pairs", number(found.get("count"))],
+        ["training pairs", number(diagnostics.get("count"))],
     ]
     if method == "mlp":
         return [
             *rows,
             ["hidden units", plain(spec.get("hidden"))],
-            ["passes over the pairs", number(found.get("epochs"))],
-            ["best after", number(found.get("best_epoch"))],
-            ["validation error of the linear start", number(found.get("linear_val_mse"))],
+            ["passes over the pairs", number(diagnostics.get("epochs"))],
+            ["best after", number(diagnostics.get("best_epoch"))],
+            ["validation error of the linear start", number(diagnostics.get("linear_val_mse"))],
         ]
     if method == "elastic_net":
         rows.append(["share of the absolute penalty", number(spec.get("l1_ratio"))])
-        rows.append(["solver converged", plain(found.get("converged"))])
+        rows.append(["solver converged", plain(diagnostics.get("converged"))])
     return [
         *rows,
-        ["penalty alpha", number(found.get("alpha", spec.get("alpha")))],
-        ["condition number", number(found.get("condition_number"))],
-        ["numerical rank", _of(found.get("numerical_rank"), units)],
-        ["effective rank", _of(found.get("effective_rank"), units)],
+        ["penalty alpha", number(diagnostics.get("alpha", spec.get("alpha")))],
+        ["condition number", number(diagnostics.get("condition_number"))],
+        ["numerical rank", _of(diagnostics.get("numerical_rank"), units)],
+        ["effective rank", _of(diagnostics.get("effective_rank"), units)],
     ]
 
 
-def _fit(found: Mapping[str, Any]) -> list[list[str]]:
-    held_out = found.get("val_mse")
+def _fit(diagnostics: Mapping[str, Any]) -> list[list[str]]:
+    held_out = diagnostics.get("val_mse")
     if held_out is None:  # linear links note the error of every penalty tried
-        held_out = next((point[1] for point in found.get("validation") or () if point[0] == found.get("alpha")), None)
+        held_out = next(
+            (point[1] for point in diagnostics.get("validation") or () if point[0] == diagnostics.get("alpha")), None
+        )
     return [
-        ["training", number(found.get("train_r2")), number(found.get("train_mse"))],
-        ["validation", number(found.get("val_r2")), number(held_out)],
+        ["training", number(diagnostics.get("train_r2")), number(diagnostics.get("train_mse"))],
+        ["validation", number(diagnostics.get("val_r2")), number(held_out)],
     ]
 
 
@@ -112,9 +114,9 @@ def _of(rank: Any, units: Any) -> str:
     return f"{number(rank)} of {number(units)}" if rank is not None and units is not None else number(rank)
 
 
-def _curve(found: Mapping[str, Any]) -> list[Plot]:
+def _curve(diagnostics: Mapping[str, Any]) -> list[Plot]:
     """R² by penalty if it was stored, else the squared error by penalty."""
-    points = found.get("validation_curve") or found.get("validation") or ()
+    points = diagnostics.get("validation_curve") or diagnostics.get("validation") or ()
     if len(points) < 2:
         return []
     curve = np.array(points, np.float64)
@@ -122,7 +124,7 @@ def _curve(found: Mapping[str, Any]) -> list[Plot]:
     return [
         Plot(
             "validation_curve",
-            figures.validation_curve(curve[:, 0], curve[:, -1], chosen=found.get("alpha"), ylabel=what),
+            figures.validation_curve(curve[:, 0], curve[:, -1], chosen=diagnostics.get("alpha"), ylabel=what),
             f"{what[0].upper()}{what[1:]} on the validation pairs for each penalty tried.",
             f"Line: {what} on validation pairs against the penalty alpha, with the chosen penalty marked.",
         )
@@ -149,13 +151,17 @@ def _steering(found: Mapping[str, Any]) -> list[Plot]:
     ]
 
 
-def _steps(found: Mapping[str, Any]) -> Table:
+def _steps(diagnostics: Mapping[str, Any]) -> Table:
     """What every penalty tried would do to the steps of single units."""
     names = ("alpha", "r2", "fidelity", "length", "directness")
-    rows = [[number(row[name]) for name in names] for row in found["steps"]]
-    for row, step in zip(rows, found["steps"], strict=True):
-        row.append("chosen" if step["alpha"] == found.get("alpha") else "")
-    by = "straightest steps among those that fit nearly as well as the best" if found["chosen_by"] == "stable" else "R²"
+    rows = [[number(row[name]) for name in names] for row in diagnostics["steps"]]
+    for row, step in zip(rows, diagnostics["steps"], strict=True):
+        row.append("chosen" if step["alpha"] == diagnostics.get("alpha") else "")
+    by = (
+        "straightest steps among those that fit nearly as well as the best"
+        if diagnostics["chosen_by"] == "stable"
+        else "R²"
+    )
     title = f"Penalties tried, and the steps of single units they would give (medians); chosen by {by}"
     heads = ("penalty alpha", "R², validation", "predicted fidelity", "length of a step", "directness", "")
     return Table(title, heads, rows)
@@ -208,7 +214,7 @@ _LAMBDA = Term(
 _STEP_TERMS = (
     Term(
         "Predicted fidelity",
-        "The change of a unit that raising it will show, per change asked: told from pairs, before any picture is "
+        "The change of a unit that raising it will show, per change asked: predicted from pairs, before any picture is "
         "drawn. Below 1 where w does not determine the unit, or other units say the same.",
         "(K A)ᵤᵤ, with K the link and A the least-squares line w → r within classes",
     ),

@@ -86,16 +86,16 @@ def _read(source: Source) -> _Screening:
     )
 
 
-def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
+def _table(screening: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
     rows = []
     for place in places:
         column, second = np.argsort(-sizes[place], kind="stable")[:2]
         other = NONE
         if sizes[place, second] >= 0:
-            other = f"{found.columns[second]} {_signed(found.scaled[place, second])} sd"
-        value = with_error(found.effect[place, column], found.error[place, column], found.units_of[column])
-        effect = Cell(f"{found.columns[column]} {_signed(found.scaled[place, column])} sd", remark=value)
-        rows.append([found.source.cell(found.unit[place]), effect, other])
+            other = f"{screening.columns[second]} {_signed(screening.scaled[place, second])} sd"
+        value = with_error(screening.effect[place, column], screening.error[place, column], screening.units_of[column])
+        effect = Cell(f"{screening.columns[column]} {_signed(screening.scaled[place, column])} sd", remark=value)
+        rows.append([screening.source.cell(screening.unit[place]), effect, other])
     return Table(
         "Units by first-order effect",
         ("unit", "strongest effect", "next"),
@@ -107,16 +107,16 @@ def _table(found: _Screening, sizes: np.ndarray, places: list[int]) -> Table:
     )
 
 
-def _heat_map(found: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
+def _heat_map(screening: _Screening, sizes: np.ndarray, places: np.ndarray) -> Plot:
     largest = sizes[places].max(axis=0)
     columns = np.sort(np.argsort(-largest, kind="stable")[:_COLUMNS])
-    columns = columns[np.isfinite(found.scaled[places][:, columns]).any(axis=0)]
+    columns = columns[np.isfinite(screening.scaled[places][:, columns]).any(axis=0)]
     return Plot(
         "screened_effects",
         figures.heat_map(
-            found.scaled[places][:, columns],
-            rows=[found.source.short(unit) for unit in found.unit[places]],
-            columns=[found.columns[column] for column in columns],
+            screening.scaled[places][:, columns],
+            rows=[screening.source.short(unit) for unit in screening.unit[places]],
+            columns=[screening.columns[column] for column in columns],
             xlabel="part and metric",
             ylabel="unit",
             colour_label="effect, sd of metric / sd of unit",

@@ -1,4 +1,4 @@
-"""Selection: which units change what, how sure that is, which are doubles, what the classifier does without them."""
+"""Selection: effects of units with intervals, near-duplicates, and what the classifier does without the units."""
 
 import dataclasses
 from typing import Any
@@ -38,7 +38,7 @@ class _Selection:
 def section(source: Source, context: Context) -> Section:
     """Significant effects with intervals, random directions, doubles, ablations."""
     summary, found = source.summary, _read(source)
-    rule = {"sign": "tossed signs", "r": "random directions as long in r", "w": "random directions as long in W"}
+    rule = {"sign": "the sign-flip test", "r": "random directions as long in r", "w": "random directions as long in W"}
     against = ", ".join(rule[name] for name in summary["against"])
     one = summary.get("significant_units_against_one") or {}
     alone = ", ".join(f"{rule[name]}: {number(count)}" for name, count in one.items())
@@ -68,7 +68,9 @@ def section(source: Source, context: Context) -> Section:
         weak = summary["weak_units"]
         named = ", ".join(map(source.short, weak[:20])) + (" …" if len(weak) > 20 else "")
         count = number(len(weak))
-        blocks.append(Notice(f"{count} units hardly move, and nothing is told of them per change obtained: {named}."))
+        blocks.append(
+            Notice(f"{count} units hardly move, and nothing is reported of them per change obtained: {named}.")
+        )
     doubles, *their_map = _doubles(source, found)
     blocks += [doubles, InAtlas("All units and all their effects")]
     more += [*their_map, *_ablations(source, found, context)]
@@ -80,7 +82,7 @@ def section(source: Source, context: Context) -> Section:
         terms=_terms(),
         limits=[
             "An interval is over classes and anchors of this sweep: it says nothing about other generators or links. "
-            f"With {number(summary['anchors'])} anchors no p-value of tossed signs can be below "
+            f"With {number(summary['anchors'])} anchors no p-value of the sign-flip test can be below "
             f"{number(summary['smallest_p_sign'])}."
         ],
     )
@@ -116,21 +118,23 @@ def _read(source: Source) -> _Selection:
     )
 
 
-def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> Table:
+def _table(source: Source, selection: _Selection, places: list[tuple[int, int]]) -> Table:
     shown, note = clipped(places, _TOP, "effects")
     fidelity, cluster = (source.array(name, "unit") for name in ("fidelity", "cluster"))
-    caution = source.array("caution", "unit") if source.has("caution") else np.zeros(len(found.unit), np.int8)
+    caution = source.array("caution", "unit") if source.has("caution") else np.zeros(len(selection.unit), np.int8)
     rows = []
     for row, column in shown:
         doubles = [
-            source.short(unit) for unit in found.unit[(cluster == cluster[row]) & (found.unit != found.unit[row])]
+            source.short(unit)
+            for unit in selection.unit[(cluster == cluster[row]) & (selection.unit != selection.unit[row])]
         ]
-        own = f"{number(found.raw[row, column])} {found.units_of[column]}".strip()
+        own = f"{number(selection.raw[row, column])} {selection.units_of[column]}".strip()
         rows.append([
-            source.cell(found.unit[row], caution_words(int(caution[row]))), found.columns[column],
-            Cell(f"{_signed(found.effect[row, column])} sd", remark=own),
-            f"{_signed(found.low[row, column])} … {_signed(found.high[row, column])}",
-            _obtained(found, row, column), number(found.q[row, column]), percent(found.consistency[row, column]),
+            source.cell(selection.unit[row], caution_words(int(caution[row]))), selection.columns[column],
+            Cell(f"{_signed(selection.effect[row, column])} sd", remark=own),
+            f"{_signed(selection.low[row, column])} … {_signed(selection.high[row, column])}",
+            _obtained(selection, row, column), number(selection.q[row, column]),
+            percent(selection.consistency[row, column]),
             number(fidelity[row]),
             ", ".join(doubles[:6]) + (" …" if len(doubles) > 6 else "") if doubles else NONE,
         ])  # fmt: skip
@@ -156,26 +160,26 @@ def _table(source: Source, found: _Selection, places: list[tuple[int, int]]) -> 
     )
 
 
-def _obtained(found: _Selection, row: int, column: int) -> Cell:
+def _obtained(selection: _Selection, row: int, column: int) -> Cell:
     """An effect per change obtained, with its interval; what obtains too little is named."""
-    if not per_obtained.strong(found.first_stage)[row]:
-        return Cell(NONE, remark="moves too little" if np.isfinite(found.first_stage[row]) else "")
-    value, low, high = (each[row, column] for each in found.obtained)
+    if not per_obtained.strong(selection.first_stage)[row]:
+        return Cell(NONE, remark="moves too little" if np.isfinite(selection.first_stage[row]) else "")
+    value, low, high = (each[row, column] for each in selection.obtained)
     ends = ("−∞" if np.isneginf(low) else _signed(low), "∞" if np.isposinf(high) else _signed(high))
     return Cell(f"{_signed(value)} sd", remark=" … ".join(ends))
 
 
-def _intervals(found: _Selection, places: list[tuple[int, int]]) -> Plot:
+def _intervals(selection: _Selection, places: list[tuple[int, int]]) -> Plot:
     row, column = (np.array(index) for index in zip(*places, strict=True))
     return Plot(
         "selected_effects",
         figures.bars(
-            found.effect[row, column],
-            [f"{found.source.short(found.unit[r])}  {found.columns[c]}" for r, c in places],
+            selection.effect[row, column],
+            [f"{selection.source.short(selection.unit[r])}  {selection.columns[c]}" for r, c in places],
             xlabel="effect, sd of metric / sd of unit",
             ylabel="unit and what it changes",
-            low=found.low[row, column],
-            high=found.high[row, column],
+            low=selection.low[row, column],
+            high=selection.high[row, column],
             reference=0.0,
         ),
         "The largest significant effects, with bootstrap intervals over classes and anchors.",
@@ -183,21 +187,22 @@ def _intervals(found: _Selection, places: list[tuple[int, int]]) -> Plot:
     )
 
 
-def _null(source: Source, found: _Selection) -> list[Plot]:
+def _null(source: Source, selection: _Selection) -> list[Plot]:
     """The strongest measurement's effects of all units against those of random directions as long in W."""
     if not source.has("random_effect_w"):
         return []
     random = source.array("random_effect_w", "direction", "part", "metric").astype(np.float64)
     random = random.reshape(len(random), -1)
     step = source.array("step_w", "unit").astype(np.float64)
-    best = int(np.nanargmin(np.where(np.isfinite(found.q), found.q, np.inf).min(axis=0)))
-    per_length = np.abs(found.raw[:, best] / np.where(step > 0, step, np.nan))
+    best = int(np.nanargmin(np.where(np.isfinite(selection.q), selection.q, np.inf).min(axis=0)))
+    per_length = np.abs(selection.raw[:, best] / np.where(step > 0, step, np.nan))
+    unit = selection.units_of[best] or "change"
     return [
         Plot(
             "random_directions",
             figures.histogram(
                 per_length,
-                xlabel=f"|effect| on {found.columns[best]}, {found.units_of[best] or 'change'} per unit of length in W",
+                xlabel=f"|effect| on {selection.columns[best]}, {unit} per unit of length in W",
                 beside=np.abs(random[:, best]),
                 beside_name=f"{len(random)} random directions",
             ),
@@ -207,7 +212,7 @@ def _null(source: Source, found: _Selection) -> list[Plot]:
     ]
 
 
-def _doubles(source: Source, found: _Selection) -> list[Any]:
+def _doubles(source: Source, selection: _Selection) -> list[Any]:
     summary = source.summary
     cosine = number(source.settings.get("cosine"))
     steered = source.has("own_share")
@@ -222,7 +227,7 @@ def _doubles(source: Source, found: _Selection) -> list[Any]:
     order = source.array("order", "unit")
     live = source.array("cluster", "unit")[order] >= 0
     places = order[live][:_COSINES]
-    names = [source.short(unit) for unit in found.unit[places]]
+    names = [source.short(unit) for unit in selection.unit[places]]
     shown_cosines = source.array("cosine", "unit", "unit_other")[np.ix_(places, places)]
     figure = figures.heat_map(
         shown_cosines, rows=names, columns=names, xlabel="unit", ylabel="unit",
@@ -233,22 +238,22 @@ def _doubles(source: Source, found: _Selection) -> list[Any]:
     return [told, Row([Plot("unit_cosines", figure, caption, "Heat map of cosines between units.")])]
 
 
-def _ablations(source: Source, found: _Selection, context: Context) -> list[Any]:
+def _ablations(source: Source, selection: _Selection, context: Context) -> list[Any]:
     """What the classifier loses without the selected units."""
     if not source.has("ablation_accuracy"):
         return []
     logit = source.array("ablation_logit", "unit", "ablation", "ablated_class")[:, 0]
     accuracy = source.array("ablation_accuracy", "unit", "ablation", "ablated_class")[:, 0]
-    rows = np.flatnonzero(found.chosen)
+    rows = np.flatnonzero(selection.chosen)
     if not len(rows):
-        rows = np.arange(len(found.unit))
+        rows = np.arange(len(selection.unit))
     size = np.abs(np.nan_to_num(logit))  # dead units have none
     rows = rows[np.argsort(-size[rows].max(axis=1), kind="stable")][:_ABLATED]
     classes = source.array("ablated_class_id", "ablated_class")
     columns = np.sort(np.argsort(-size[rows].max(axis=0), kind="stable")[:_CLASSES])
     figure = figures.heat_map(
         logit[np.ix_(rows, columns)],
-        rows=[str(int(unit)) for unit in found.unit[rows]],
+        rows=[str(int(unit)) for unit in selection.unit[rows]],
         columns=[context.seen_name(label) for label in classes[columns]],
         xlabel="class of the samples",
         ylabel="unit set to 0",
@@ -271,9 +276,9 @@ def _terms() -> list[Term]:
     return [
         Term(
             "q",
-            "The largest of an effect's p-values (against tossed signs, and against random directions as long in r and "
-            "in W), adjusted over units so that among all units called significant for one measurement the expected "
-            "share of false ones is at most the chosen one (Benjamini and Hochberg).",
+            "The largest of an effect's p-values (of the sign-flip test, and against random directions as long in r "
+            "and in W), adjusted over units so that among all units called significant for one measurement the "
+            "expected share of false ones is at most the chosen one (Benjamini and Hochberg).",
             "q₍ᵢ₎ = min over j ≥ i of (m / j) · p₍ⱼ₎",
         ),
         Term(
@@ -281,7 +286,7 @@ def _terms() -> list[Term]:
             "What changes when the unit, as the classifier sees it in the drawn image, rises by one standard "
             "deviation, however much of the change asked it obtains: the value asked is the instrument, the one "
             "obtained the treatment (Wald). It speaks of a change along this direction, on which other units move too, "
-            "and is not told where asked values move obtained ones too little (F of the first stage below 10). An "
+            "and is not reported where asked values move obtained ones too little (F of the first stage below 10). An "
             "interval may have no end.",
             "Σ cov(asked, metric) / Σ cov(asked, obtained) · sd(u), sums over samples",
         ),

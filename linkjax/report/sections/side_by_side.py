@@ -1,4 +1,4 @@
-"""Classifiers beside each other: which units they share, which only one has, how alike they are as a whole."""
+"""Comparison of classifiers: shared and private units, and similarity as a whole."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def section(source: Source, context: Context) -> Section:
         Text(
             f"{', '.join(names)}: the same {number(summary['samples'])} samples of "
             f"{number(summary['classes_compared'])} classes, seen by each. A unit's partner is the unit of the other "
-            "that moves with it most, within classes, on one half of the samples; what is told here is from the other "
+            "that moves with it most, within classes, on one half of the samples; what is reported is from the other "
             f"half. Shared: the partner surely agrees by {number(summary['least'])} or more, and above chance."
         ),
         _matches(between),

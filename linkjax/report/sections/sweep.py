@@ -1,4 +1,4 @@
-"""Sweeps: which units do as they are told, what they change in the image, and what changes with them."""
+"""Sweeps: fidelity of units (obtained / requested change), their effects on the image, and their side effects."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -88,7 +88,7 @@ def section(source: Source, context: Context) -> Section:
         more.append(Row([_heat_map(sweep, shown)]))
     more += motion.blocks(source, context, sweep.unit[by_effect])
     if source.has("obtained") and len(by_fidelity):
-        more.append(Row([_obedience(source, sweep, by_fidelity)]))
+        more.append(Row([_fidelity_plot(source, sweep, by_fidelity)]))
     blocks.append(InAtlas(f"All {what} with their pictures and numbers", "view=map"))
     return Section(
         key="sweep",
@@ -281,7 +281,7 @@ def _strips(source: Source, sweep: _Sweep, by_effect: np.ndarray, context: Conte
     ]
 
 
-def _obedience(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
+def _fidelity_plot(source: Source, sweep: _Sweep, by_fidelity: np.ndarray) -> Plot:
     obtained = source.array("obtained", "sample", "unit", "step")
     # best, worst and what lies between
     spread = np.unique(np.linspace(0, len(by_fidelity) - 1, min(8, len(by_fidelity))).round().astype(int))

@@ -1,4 +1,4 @@
-"""What `compare` says of sweeps: whether units that were matched do the same in the image."""
+"""Similarity of effects of matched units, from sweeps of the same anchors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +60,7 @@ class Effects:
         self._level = level
 
     def of(self, networks: tuple[int, int], unit: np.ndarray, partner: np.ndarray) -> dict[str, Any]:
-        """Of every match whether both units do the same, [K]; NaN and −1 where one was not swept."""
+        """For every match whether both units have the same effects, [K]; NaN and −1 where one was not swept."""
         (units, one), (others, two) = (self._profiles[each] for each in networks)
         place, other = _places(units, unit), _places(others, partner)
         found = {name: np.full(len(unit), np.nan) for name in ("effect_cosine", "effect_low", "effect_high")}
@@ -79,7 +79,7 @@ class Effects:
     def together(
         self, found: dict[str, Any], shared: np.ndarray, sign: np.ndarray, rng: np.random.Generator, shuffles: int
     ) -> dict[str, Any]:
-        """How alike shared units' effects are in the mean, and as it would be had they been paired at random.
+        """Mean similarity of shared units' effects, and its null distribution under random pairing.
 
         Args:
           found: of `of`.

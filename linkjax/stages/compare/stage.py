@@ -1,4 +1,4 @@
-"""compare: hold classifiers that saw the same images against each other, unit by unit and as a whole."""
+"""compare: match units of classifiers that saw the same images, and measure the similarity of the whole."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -281,7 +281,7 @@ class Comparing:
             **self.samples.tally.summary(),
         }  # fmt: skip
         self.writer.finish(summary)
-        self.samples.tally.tell()
+        self.samples.tally.print_summary()
         _tell(summary)
 
     def _similarities(self, alike: dict[str, cka.Hsic]) -> list[dict[str, Any]]:

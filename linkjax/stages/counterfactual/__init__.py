@@ -1,4 +1,4 @@
-"""`linkjax counterfactual`: settings, searches, the walks to the boundary, and what is told of them."""
+"""`linkjax counterfactual`: settings, searches, paths to the boundary, and the summary."""
 
 from linkjax.stages.counterfactual.settings import Config, workload
 from linkjax.stages.counterfactual.stage import run

@@ -1,4 +1,4 @@
-"""What is kept of searches beside their arrays: pictures of both ends, and the main numbers by method."""
+"""Pictures and main numbers of finished searches."""
 
 from collections import Counter
 from typing import Any

@@ -43,7 +43,7 @@ def search_minimal(
 ) -> dict[str, jax.Array]:
     """One search for the least change an item."""
     generator, classifier, link, root, inverse_root = models
-    own = minimal.Models(generator, classifier, link, root if recipe.penalty == "whitened" else None)
+    own = minimal.SearchModels(generator, classifier, link, root if recipe.penalty == "whitened" else None)
     found, first = minimal.search(own, items["r"], items["origin"], items["target"], recipe)
     return {**_outputs(classifier, items["r"], found, inverse_root), "flipped_first": first}
 

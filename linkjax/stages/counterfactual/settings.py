@@ -94,7 +94,7 @@ class Config:
     pictures: int = 12
     """Start and end images stored."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     batch_size: int = 16
     """Searches side by side, over all devices; results do not depend on it."""
 

@@ -46,4 +46,4 @@ def run(config: Config) -> None:
             parts = None if segmenter is None else segmenter.model
             summary["paths"] = walks.walk_all(config, writer, items, pairs, (*models[:3], parts), on)
         writer.finish({**summary, **tally.summary()})
-    tally.tell()
+    tally.print_summary()

@@ -1,4 +1,4 @@
-"""What `counterfactual` adds to its searches: the paths to them, the boundaries they cross, the units that recur.
+"""Helpers of `counterfactual`: paths of the searches, boundaries they cross, and recurring units.
 
 Not a stage: a part of one, in a file of its own.
 """
@@ -55,24 +55,25 @@ class Walks:
         self.top, self.fdr, self.seed = min(top_units, self.units), fdr, seed
         self.group: Any = writer.group
 
-    def run(self, models: tuple[Any, Any, Any], segmenter: Any, of: Background, size: int, chunk: int, on: Any) -> None:
+    def run(
+        self, models: tuple[Any, Any, Any], segmenter: Any, background: Background, size: int, chunk: int, on: Any
+    ) -> None:
         """Walk every path in noted chunks.
 
         Args:
           models: generator, classifier and link, replicated on the mesh.
           segmenter: of the parts that are measured; None: the whole image.
-          of: see `background`.
+          background: see `background`.
           size: paths side by side; a multiple of the device count.
           chunk: searches between two notes of what is done.
         """
-        planes = (
-            paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (c.mean, c.directions))) for c in (of.r, of.w)
-        )  # fmt: skip
+        spaces = (background.r, background.w)
+        planes = (paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (c.mean, c.directions))) for c in spaces)
         parts = () if segmenter is None else inputs.part_names(segmenter)
         on_device = parallel.replicate((segmenter, *planes), on)
-        whole = paths.Models(*models, *on_device)
+        whole = paths.PathModels(*models, *on_device)
         self._make_arrays(len(parts), chunk)
-        self._store_background(models[1], of)
+        self._store_background(models[1], background)
         metrics = measurements.metrics_of(len(parts))
         self.writer.put("part", ("part",), (measurements.WHOLE, *parts))
         self.writer.put("metric", ("metric",), list(metrics), units=[metric.unit for metric in metrics.values()])
@@ -88,7 +89,7 @@ class Walks:
                     advance(stop - start)
 
     def _outputs(
-        self, function: Any, models: paths.Models, rows: slice, own: slice, size: int, on: Any
+        self, function: Any, models: paths.PathModels, rows: slice, own: slice, size: int, on: Any
     ) -> dict[str, np.ndarray]:
         items = {name: self.items[name][own] for name in ("r", "origin", "target")} | {
             "shift": self.group["shift"][rows]
@@ -136,25 +137,25 @@ class Walks:
         for name, text in (("start", "at t = 0"), ("end", "at t = 1"), ("change", "from t = 0 to t = 1")):
             make(f"metric_{name}", ("part", "metric"), shape, np.float32, text)
 
-    def _store_background(self, classifier: Any, of: Background) -> None:
+    def _store_background(self, classifier: Any, background: Background) -> None:
         put = self.writer.put
         put("path_t", ("point",), np.asarray(self.t, np.float32))
-        for name, components in (("r", of.r), ("w", of.w)):
-            put(f"cloud_{name}", ("cloud", "component"), of.cloud[name].astype(np.float32))
+        for name, components in (("r", background.r), ("w", background.w)):
+            put(f"cloud_{name}", ("cloud", "component"), background.cloud[name].astype(np.float32))
             put(f"plane_share_{name}", ("component",), components.share, long_name="of the variance")
-        put("cloud_label", ("cloud",), of.cloud["label"])
-        own = (self.items["w"] - of.w.mean[None]) @ of.w.directions
+        put("cloud_label", ("cloud",), background.cloud["label"])
+        own = (self.items["w"] - background.w.mean[None]) @ background.w.directions
         put("own_w", ("item", "component"), own.astype(np.float32), long_name="the sample's own w in the plane of W")
-        plane = paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (of.r.mean, of.r.directions)))
+        plane = paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (background.r.mean, background.r.directions)))
         logits, slope = paths.decision_lines(classifier, plane)
         put("plane_logit", ("class",), np.asarray(logits), long_name="of the head at the mean of r")
         put("plane_slope", ("class", "component"), np.asarray(slope), long_name="of the logit in the plane of r")
 
-    def summarise(self, found: dict[str, np.ndarray], live: np.ndarray) -> list[dict[str, Any]]:
+    def summarise(self, stored: dict[str, np.ndarray], live: np.ndarray) -> list[dict[str, Any]]:
         """Store boundary profiles and transition units by pair of classes; return a row of numbers a method.
 
         Args:
-          found: `outcome` and `distance_r` of all searches.
+          stored: `outcome` and `distance_r` of all searches.
           live: of `Background`.
         """
         pairs, pair = boundary.class_pairs(self.items["origin"], self.items["target"])
@@ -164,8 +165,8 @@ class Walks:
         rows = []
         for place in range(len(self.methods)):
             mine = slice(place * self.each, (place + 1) * self.each)
-            reached = found["outcome"][mine] == int(Outcome.REACHED)
-            row = self._boundaries(place, mine, pair, len(pairs), reached, found["distance_r"][mine].astype(float))
+            reached = stored["outcome"][mine] == int(Outcome.REACHED)
+            row = self._boundaries(place, mine, pair, len(pairs), reached, stored["distance_r"][mine].astype(float))
             rows.append(row | self._transitions(place, mine, pairs, pair, reached, live))
         return rows
 
@@ -274,7 +275,7 @@ def walk_all(
 
 
 def walked(
-    models: paths.Models, items: dict[str, jax.Array], t: tuple[float, ...], most_units: int
+    models: paths.PathModels, items: dict[str, jax.Array], t: tuple[float, ...], most_units: int
 ) -> dict[str, jax.Array]:
     """One path an item."""
     names = ("r", "shift", "origin", "target")

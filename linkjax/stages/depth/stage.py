@@ -1,4 +1,4 @@
-"""depth: ask how deep a link reaches, of several layers of one classifier at once."""
+"""depth: fit links from several layers of one classifier and compare them."""
 
 import dataclasses
 import functools
@@ -72,7 +72,7 @@ class Config:
     seed: int = 0
     """Random seed of resamples and shuffles."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -264,7 +264,7 @@ class Depth:
             "classes_compared": len(self.samples.label), "pool": self.config.pool, "rows": told,
             **self.tally.summary(),
         })  # fmt: skip
-        self.tally.tell()
+        self.tally.print_summary()
         for row in told:
             print(
                 f"{row['layer']} ({row['units']} units): R² {_said(row['r2'])}, fidelity {_said(row['fidelity'])}, "

@@ -1,4 +1,4 @@
-"""Moments of several layers over the same pairs, and how they are kept while a run goes on."""
+"""Moments of several layers over the same pairs, which an unfinished run keeps on disk."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,10 +28,10 @@ class LayerSums:
             name: jax.tree.map(np.array, class_sums.empty(classes, count, w_dim)) for name, count in units.items()
         }
 
-    def add(self, found: Mapping[str, np.ndarray], w: np.ndarray, place: np.ndarray) -> None:
+    def add(self, layers: Mapping[str, np.ndarray], w: np.ndarray, place: np.ndarray) -> None:
         """Count a block: of each layer [n, units], w [n, w_dim], and of each row the place of its class [n]."""
         for name, sums in self._moments.items():
-            r = np.asarray(found[name], np.float32)
+            r = np.asarray(layers[name], np.float32)
             sums.add(r, w)
             class_sums.add_on_host(self._classes[name], r, w, place)
             sums.moments()  # nothing waits: from the end of any block a run can go on, to the same bits

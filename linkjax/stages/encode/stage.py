@@ -73,7 +73,7 @@ class Config:
     pictures: int = 24
     """Photographs stored with their linked images, evenly spread."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     batch_size: int = 16
     """Photographs encoded at once, over all devices; results do not depend on it."""
 
@@ -188,7 +188,7 @@ class Encoding:
             if not len(usable):
                 raise InputError(
                     f"expected photographs, found {self.count} files of which none could be "
-                    + (f"read: {self.skipped[0]}" if self.skipped else f"used, but {self.tally.sentence()}")
+                    + (f"read: {self.skipped[0]}" if self.skipped else f"used, but {self.tally.describe()}")
                 )
             self._store_pictures(usable)
         self._finish(usable)
@@ -322,7 +322,7 @@ class Encoding:
             **self.tally.summary(),
         }
         self.writer.finish(summary)
-        self.tally.tell()
+        self.tally.print_summary()
         first = summary["rows"][0]
         print(
             f"{readable} photographs ({self.count - readable} unreadable, {self.source.others} other files); "

@@ -1,9 +1,9 @@
-"""Trainings of links, kept after every epoch."""
+"""Checkpoints of a link's training, one after every epoch."""
 
 from pathlib import Path
 from typing import Any
 
-from linkjax.analysis.links.unfinished import Saved
+from linkjax.analysis.links.training_state import TrainingState
 from linkjax.devices import cluster
 from linkjax.storage import checkpoint
 
@@ -14,12 +14,12 @@ def kept(folder: Path) -> dict[str, Any]:
     Raises: what is returned, InputError for a damaged checkpoint.
     """
 
-    def saved(like: dict[str, Any]) -> Saved | None:
+    def saved(like: dict[str, Any]) -> TrainingState | None:
         found = checkpoint.latest_state(folder, like)
         cluster.barrier()  # before the first process writes the next one
-        return None if found is None else Saved(*found)
+        return None if found is None else TrainingState(*found)
 
-    def save(epoch: int, state: Saved) -> None:
+    def save(epoch: int, state: TrainingState) -> None:
         checkpoint.save_state(folder, epoch, state.arrays, state.note)
 
     return {"saved": saved, "save": save}

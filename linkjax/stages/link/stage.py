@@ -180,7 +180,7 @@ def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
 
         writer.finish_model(save)
     _print(diagnostics)
-    steer.tell(diagnostics.get("steering"))
+    steer.print_summary(diagnostics.get("steering"))
 
 
 def _ranges(config: Config, pairs: artifacts.Artifact) -> dict[str, list[rows.Range]]:
@@ -318,7 +318,7 @@ def _steps(
     among = np.concatenate([np.arange(*each) for each in ranges])
     some = among[np.unique(np.linspace(0, len(among) - 1, min(_READ_ROWS, len(among))).round().astype(int))]
     w, r, label = (pairs.read(name, some) for name in ("w", "r", "label"))
-    reading, spectrum = stability.read_pairs(w, r, label), linear.decompose(total)
+    reading, spectrum = stability.fit_inverse(w, r, label), linear.decompose(total)
     found = []
     for alpha, _, r2 in curve:
         measured = stability.measure(np.asarray(linear.solve_ridge(total, alpha, spectrum).kernel), reading)

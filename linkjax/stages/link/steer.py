@@ -1,4 +1,4 @@
-"""The directions that raise units, attached to a fitted link of any method: their λ, what is told of them."""
+"""Attach steering directions to a fitted link of any method: choose their λ and report diagnostics."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,8 +98,8 @@ def attach(
     }
 
 
-def tell(diagnostics: dict[str, Any] | None) -> None:
-    """Say what was chosen, and which units have no direction, or hardly one."""
+def print_summary(diagnostics: dict[str, Any] | None) -> None:
+    """Print the chosen λ, and how many units have no direction, or hardly one."""
     if diagnostics is None:
         print(
             "no directions that raise units: no class has two training samples, or the link was fitted without moments"

@@ -1,4 +1,4 @@
-"""Sums over streamed pairs, made where the computing is done: by the host's BLAS, or by every device for itself."""
+"""Moments and class sums of streamed pairs, by the host's BLAS or on every device."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ _HEAD = ("count", "mean_r", "mean_w", "S_ww", "rounding")  # what grows with the
 
 
 class Summed(NamedTuple):
-    """What is known of the pairs so far; the leaves of both live on the host."""
+    """Moments and class sums of the pairs so far; the leaves of both live on the host."""
 
     moments: Moments
     classes: ClassSums
@@ -37,11 +37,11 @@ def nothing(units: int, w_dim: int, classes: int) -> Summed:
 
 
 class Summing(Protocol):
-    """What both ways have in common."""
+    """Interface of both ways of summing."""
 
     @property
     def settled(self) -> bool:
-        """Whether going on from the sums of now gives the bits of a run that never asked for them."""
+        """Whether a run resumed from the present sums gives the bits of an uninterrupted one."""
         ...
 
     def add(self, r: np.ndarray, w: np.ndarray, place: np.ndarray) -> None:

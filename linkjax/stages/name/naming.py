@@ -38,7 +38,7 @@ class Raised(NamedTuple):
     asked: np.ndarray  # [A, K, 2] lowest and highest value asked, less the anchor's own
     step: np.ndarray  # [K, w_dim] change of w per activation
     random_step: np.ndarray  # [D, w_dim] the same, per activation of the unit whose steps it takes
-    taken: np.ndarray  # [D] row of that unit
+    template_unit: np.ndarray  # [D] row of that unit
     layers: np.ndarray | None  # [num_ws] bool: rows of W+ that steps enter; None: all
 
 
@@ -68,11 +68,11 @@ class Naming:
     def run(self) -> None:
         """All changes along units and random directions, embeddings of the pairs' pictures, then the names."""
         raised, anchors = self.raised, len(self.raised.w)
-        units, random = np.flatnonzero(raised.live), np.arange(len(raised.taken))
+        units, random = np.flatnonzero(raised.live), np.arange(len(raised.template_unit))
         random = random[np.isfinite(raised.random_step).all(axis=1)]
         kinds = {
             "change": (len(raised.units), units, 0),
-            "random_change": (len(raised.taken), random, len(raised.units)),
+            "random_change": (len(raised.template_unit), random, len(raised.units)),
         }
         for name, (count, _, _) in kinds.items():
             dims = ("unit" if name == "change" else "direction", "part", "sample", "feature")
@@ -96,7 +96,7 @@ class Naming:
         """[rows, 1 + parts, A, e] of units, or of random directions, which lie behind them."""
         raised = self.raised
         row, anchor = (each.ravel() for each in np.meshgrid(rows, np.arange(len(raised.w)), indexing="ij"))
-        unit = raised.taken[row] if offset else row
+        unit = raised.template_unit[row] if offset else row
         ends = raised.asked[anchor, unit]
         items = {
             "anchor": anchor.astype(np.int32), "row": (row + offset).astype(np.int32), "low": ends[:, 0],

@@ -1,4 +1,4 @@
-"""name: words for what raising units adds to pictures, and for the pictures in which units are high."""
+"""name: words for what raising units adds to pictures, and for the pictures of highest activation."""
 
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,10 @@ def _raised(
     names = artifacts.names(data, "unit_name") if "unit_name" in data else None
     mask = layers.mask(made["layers"], generator.model.spec) if made.get("layers") else None
     place = {unit: row for row, unit in enumerate(rows.tolist())}
-    taken = np.array([place[unit] for unit in swept.read("random_unit").tolist()], int)
+    template_unit = np.array([place[unit] for unit in swept.read("random_unit").tolist()], int)
     rising = rises(*(swept.read(name) for name in ("fidelity", "fidelity_se"))) & live
     raised = Raised(
         rows, live, rising, names, w[first], label[first], asked[first].astype(np.float32), kernel[rows],
-        swept.read("random_step"), taken, mask,
+        swept.read("random_step"), template_unit, mask,
     )  # fmt: skip
     return raised, readouts

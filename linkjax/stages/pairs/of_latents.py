@@ -74,7 +74,7 @@ def run(config: Any, generator: inputs.Model, classifier: inputs.Model) -> None:
             }
         )
     if tally.count:
-        print(f"kept as they are, so that rows stay the same: {tally.sentence()}")
+        print(f"kept as they are, so that rows stay the same: {tally.describe()}")
     seen = "" if recognised is None else f", {100 * recognised:.1f} % of them recognised by this classifier"
     print(f"{total} pairs of the latents in {config.latents}{seen}")
 

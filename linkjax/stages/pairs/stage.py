@@ -67,7 +67,7 @@ class Config:
     max_attempts: int = 20
     """Candidates drawn per wanted pair before a class is given up."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Candidates with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -165,7 +165,7 @@ def run(config: Config) -> None:
         names = [group.split for group in groups]
         writer.put("split", ("sample",), np.repeat(np.array(names, object), [group.wanted for group in groups]))
         writer.finish(summary)
-    sampler.tally.tell()
+    sampler.tally.print_summary()
     print(f"{total} pairs kept, acceptance {100 * summary['acceptance']:.1f} % of the candidates drawn")
 
 

@@ -1,4 +1,4 @@
-"""Effects of units chunk by chunk, what the classifier loses without them, and the answer to the question."""
+"""Effects of units chunk by chunk, ablations, and the answer to the query."""
 
 import functools
 import math
@@ -108,7 +108,7 @@ class Selecting:
         for name, what in zip(
             _STORED,
             ("mean slope over anchors, per σ of the unit", "low end of its interval", "high end of its interval",
-             "chance of as large an effect if signs were tossed", "share of classes that agree in sign"),
+             "p-value of the sign-flip test over anchors", "share of classes that agree in sign"),
             strict=True,
         ):  # fmt: skip
             self.writer.array(name, dims, (units, *rest), np.float32, (self.chunk, *rest), long_name=what)
@@ -315,7 +315,7 @@ class Selecting:
         rows = selection.select(table, self.config.query, self.config.fdr)
         tables.write_table(self.writer.partial / TABLE, rows)
         asked = (self.config.query, self.config.fdr, self.against, self.config.flips)
-        why = None if rows.sizes["row"] else nothing_found.explain(table, *asked).sentence()
+        why = None if rows.sizes["row"] else nothing_found.explain(table, *asked).describe()
         significant = np.nan_to_num(q, nan=np.inf) <= self.config.fdr
         count = significant.sum(axis=0)
         return {

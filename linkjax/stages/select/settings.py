@@ -33,12 +33,12 @@ class Config:
     fdr: float = 0.05
     """Expected share of false discoveries among the units found, for each measurement, 0 … 1."""
     against: tuple[Literal["sign", "r", "w"], ...] | None = None
-    """What an effect must be more than: tossed signs; a random mixture of units raised as far (r); a random direction
-    as long in W (w). None: sign and w, and along the kernel r too."""
+    """Null distributions an effect must beat: random sign flips of anchors (sign), random mixtures of units raised as
+    far (r), random directions as long in W (w). None: sign and w, and along the kernel r too."""
     draws: int = 1000
     """Resamples of classes and anchors, for intervals."""
     flips: int = 10000
-    """Tosses of the anchors' signs, for p-values."""
+    """Random flips of the anchors' signs, for p-values of the sign-flip test."""
     level: float = 0.95
     """Of the intervals, 0 … 1."""
     cosine: float = 0.9
@@ -49,7 +49,7 @@ class Config:
     ablation_samples: int = 20
     """Test samples per class to ablate in, at most."""
     seed: int = 0
-    """Of resamples and tosses."""
+    """Of resamples and sign flips."""
     batch_size: int = 64
     """Units worked on at once, over all devices; results do not depend on it."""
 

@@ -1,4 +1,4 @@
-"""select: the units that change what is asked for, with statistics: intervals, nulls, false discoveries, doubles."""
+"""select: rank units for a query: effects tested against nulls, FDR-controlled, near-duplicates grouped."""
 
 from pathlib import Path
 

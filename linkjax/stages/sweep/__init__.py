@@ -1,4 +1,4 @@
-"""`linkjax sweep`: settings, the order of the work, compiled programs, arrays, pictures."""
+"""`linkjax sweep`: settings, schedule, compiled programs, arrays, pictures."""
 
 from linkjax.stages.sweep.settings import Config, workload
 from linkjax.stages.sweep.stage import run

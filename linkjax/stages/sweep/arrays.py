@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
     ranks: int  # side effects kept
     directions: int  # random ones
     chunk: int  # units swept together
-    together: int  # random directions walked together
+    together: int  # random directions swept together
     motion: bool  # measured for all of them
 
 

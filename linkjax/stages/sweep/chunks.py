@@ -1,4 +1,4 @@
-"""The chunks of a sweep: how many units it stores together, and going through them."""
+"""Chunks of a sweep: how many units are stored together, and the loop over chunks."""
 
 import math
 from collections.abc import Callable
@@ -37,24 +37,24 @@ def units_of(batch: int, images_a_unit: int, resolution: int, chosen: bool) -> i
     return math.ceil(images / images_a_unit)
 
 
-def named(kind: str, rows: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
-    """`size` rows at a time, and the name of each chunk in the run's notes."""
+def split(kind: str, rows: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
+    """Rows in chunks of `size`, each with its name in the run's notes."""
     return [(f"{kind}{start}", rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
-def undone(work: list[tuple[str, np.ndarray]], writer: artifacts.Writer) -> list[np.ndarray]:
+def remaining(work: list[tuple[str, np.ndarray]], writer: artifacts.Writer) -> list[np.ndarray]:
     """The rows of chunks that are not noted as done."""
     return [rows for name, rows in work if writer.done(name) is None]
 
 
-def go_through(
+def run(
     work: list[tuple[str, np.ndarray]],
     make: Callable[[np.ndarray], dict[str, Any]],
     writer: artifacts.Writer,
     tally: finite.Tally,
     skipped: Callable[[int], None],
 ) -> None:
-    """Make and note what is not made yet, chunk by chunk, and count what came to nothing in all of them.
+    """Make and note every chunk that is not noted yet, and add up the notes of all.
 
     Args:
       make: stores what comes of some rows, and returns its `finite.note`.

@@ -1,4 +1,4 @@
-"""Steps of every anchor alone: from its own slopes of r along the leading directions of w, in place of all pairs'.
+"""Local steps: each anchor's own, from its slopes of r along the leading directions of w, instead of all pairs'.
 
 Slopes are differences over a quarter of a standard deviation of w either way, between images that are drawn and
 re-encoded as all others are: 2 K images an anchor for K directions.
@@ -53,8 +53,8 @@ class Local(NamedTuple):
 
 def activations(models: tuple[Any, Any], items: dict[str, jax.Array]) -> jax.Array:
     """w, or rows of W+ → r of the image; NaN where it is not finite."""
-    classifier, generator = models
-    return parts.draw_and_classify(classifier, generator, None, items["w"])[1].penultimate
+    generator, classifier = models
+    return parts.draw_and_classify(generator, classifier, None, items["w"])[1].penultimate
 
 
 def slopes(
@@ -77,7 +77,7 @@ def slopes(
     if layers is not None:
         base = np.repeat(w, 2 * axes.shape[1], axis=0)
         moved = np.where(layers[None, :, None], moved[:, None], base[:, None])
-    share, replicated = share_of(models[0].spec.resolution), parallel.replicate(models[::-1], on)
+    share, replicated = share_of(models[0].spec.resolution), parallel.replicate(models, on)
     r = parallel.map_items(activations, replicated, {"w": moved}, batch_size, on, share=share)
     high, low = np.moveaxis(r.astype(np.float64).reshape(len(w), axes.shape[1], 2, -1), 2, 0)
     return (high - low) / (2 * _PART)
@@ -101,44 +101,46 @@ def solve(
     std = of_pairs.std
     for each in change:
         each = each if np.isfinite(each).all() else np.zeros_like(each)
-        of = steering.of_sample(axes, each, std)
+        spectrum = steering.of_sample(axes, each, std)
         if reading is None:
-            steps, r2 = steering.directions(of, lam), of.r2
+            steps, r2 = steering.directions(spectrum, lam), spectrum.r2
         else:
             named = reading.named
-            steps = solving.directions(of, lam, named.weights, named.wanted)
-            r2 = reading.determined_by(of)
+            steps = solving.directions(spectrum, lam, named.weights, named.wanted)
+            r2 = reading.determined_by(spectrum)
         steps = np.where((np.nan_to_num(r2) >= _DETERMINED)[:, None], steps, np.nan)[units]
         found.append(np.nan_to_num(steps).astype(np.float32))
-        lengths.append(steering.mahalanobis(of, steps))
-        spectra.append(of)
+        lengths.append(steering.mahalanobis(spectrum, steps))
+        spectra.append(spectrum)
     return Local(np.stack(found), np.stack(lengths), spectra, axes, lam)
 
 
-def plan_walk(
-    seed: int, count: int, live: np.ndarray, swept: np.ndarray, of: Local
-) -> tuple[random_directions.Walk, Float[np.ndarray, "A D w_dim"]]:
-    """As `random_directions.plan_steered_walk`, with each random direction solved anew for every anchor.
+def plan_random_steps(
+    seed: int, count: int, live: np.ndarray, swept: np.ndarray, local: Local
+) -> tuple[random_directions.RandomSteps, Float[np.ndarray, "A D w_dim"]]:
+    """As `random_directions.plan_steered_steps`, with each random direction solved anew for every anchor.
 
     Those "in r" raise one random mixture of units by each anchor's own slopes; those "in W" are what a unit gets whose
     slopes along the axes are noise, the same in all anchors. In an anchor they are as long as the step there of the
     unit whose steps they take.
 
-    Returns: the walk, its lengths means over anchors, and the random steps by anchor, as long as these say.
+    Returns: the steps, their lengths means over anchors, and the random steps by anchor, as long as these say.
     """
     count = count if len(swept) else 0
-    units, w_dim = len(of.spectra[0].std), of.steer.shape[2]
-    drawn = random_directions.draw_directions(seed, count, live if len(live) == units else of.spectra[0].std > 0, w_dim)
-    taken = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
-    noise = np.asarray(drawn.in_w, np.float64)[:, : of.axes.shape[1]]
-    mean = of.mean_length[taken]
+    units, w_dim = len(local.spectra[0].std), local.steer.shape[2]
+    drawn = random_directions.draw_directions(
+        seed, count, live if len(live) == units else local.spectra[0].std > 0, w_dim
+    )
+    template_unit = np.tile(swept[np.linspace(0, len(swept) - 1, count).round().astype(int)] if count else swept[:0], 2)
+    noise = np.asarray(drawn.in_w, np.float64)[:, : local.axes.shape[1]]
+    mean = local.mean_length[template_unit]
     rows = []
-    for own, length in zip(of.spectra, of.length, strict=True):
+    for own, length in zip(local.spectra, local.length, strict=True):
         along = np.zeros((count, w_dim))
-        of_noise = noise @ (own.to_axes @ of.axes).T
+        of_noise = noise @ (own.to_axes @ local.axes).T
         along[:, : of_noise.shape[1]] = of_noise
-        steps = np.concatenate(steering.random_steps(own, of.lam, drawn.in_r, along))
-        rows.append(steps * np.nan_to_num(length[taken] / mean)[:, None])
+        steps = np.concatenate(steering.random_steps(own, local.lam, drawn.in_r, along))
+        rows.append(steps * np.nan_to_num(length[template_unit] / mean)[:, None])
     none = random_directions.RandomDirections(np.zeros((0, len(live)), np.float32), np.zeros((2 * count, w_dim)))
-    walk = random_directions.Walk(none, taken, np.nan_to_num(mean).astype(np.float32))
-    return walk, np.stack(rows).astype(np.float32)
+    random = random_directions.RandomSteps(none, template_unit, np.nan_to_num(mean).astype(np.float32))
+    return random, np.stack(rows).astype(np.float32)

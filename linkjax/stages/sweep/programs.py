@@ -1,4 +1,4 @@
-"""The compiled programs of a sweep: from latents and unit values to what is measured, many items at once."""
+"""The compiled programs of a sweep: from latents and unit values to measurements, many items at once."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def draw_items(
     mode: sweep.Mode,
     definitions: measurements.Definitions,
 ) -> dict[str, jax.Array]:
-    """(anchor, unit, value) → what became of it; anchors are looked up on the device.
+    """(anchor, unit, value) → outputs of `sweep_step`; anchors are looked up on the device.
 
     Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all. Of local directions items
     bring their steps, `along`.

@@ -1,4 +1,4 @@
-"""Units swept chunk by chunk, random directions after them, and what is told of all at the end."""
+"""A sweep chunk by chunk: units, then random directions, then the summary."""
 
 import functools
 import itertools
@@ -66,11 +66,11 @@ class Sweep:
         self.dead = np.asarray(self.ranges.dead)[units] | still
         self.ranks = min(config.side_effects, len(self.ranges.std))
         live, std = np.flatnonzero(~self.dead), np.asarray(self.ranges.std)
-        self._plan_steps(models[2], live, std, steered)
+        self._plan_random(models[2], live, std, steered)
         self.share = share_of(models[0].spec.resolution)
         self._draw_anchors(models[0], segmenter)
         on_device |= {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
-        directions = self.walk.directions if len(self.walk.taken) and self.local is None else None
+        directions = self.random.directions if len(self.random.template_unit) and self.local is None else None
         read = (*models[:2], sweep.steps_of(models[2], config.mode), models[3])
         self.models = parallel.replicate((*read, directions, on_device), self.mesh)
         if not self.size:
@@ -80,7 +80,7 @@ class Sweep:
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
         # As many images whatever the units: one unit has as many random directions beside it as a thousand have.
-        self.together = writer.done("directions per chunk") or max(1, min(whole, len(self.walk.taken)))
+        self.together = writer.done("directions per chunk") or max(1, min(whole, len(self.random.template_unit)))
         writer.mark("directions per chunk", self.together)
 
     def _local(self, models: Any, steered: Any, rows: np.ndarray | None) -> local.Local:
@@ -92,27 +92,27 @@ class Sweep:
         self.tally.add(finite.note(finite.rows(change), labels, ids, np.full(len(ids), "slopes")))
         return local.solve(steered, axes, change, self.units, self.reading)
 
-    def _plan_steps(self, link: Any, live: np.ndarray, std: np.ndarray, steered: Any) -> None:
+    def _plan_random(self, link: Any, live: np.ndarray, std: np.ndarray, steered: Any) -> None:
         """How long the units' steps are, and the random directions beside them."""
         config, units, moving = self.config, self.units, ~np.asarray(self.ranges.dead)
         drawn = (config.seed, config.random_directions, moving, live)
-        self.step_mahalanobis = self.walked = self.random_step = None
+        self.step_mahalanobis = self.random_along = self.random_step = None
         if self.local is not None:
             each = np.where(self.local.known, np.linalg.norm(self.local.steer, axis=2), np.nan)
             self.step_w = std[units] * finite.finite_mean(each)
             self.step_mahalanobis = std[units] * self.local.mean_length
-            self.walk, self.walked = local.plan_walk(*drawn, self.local)
+            self.random, self.random_along = local.plan_random_steps(*drawn, self.local)
             return
         kernel = random_directions.unit_directions(link, self.anchors["r"], units, std)
         self.step_w = std[units] * np.linalg.norm(kernel, axis=1)
         if steered is None:
-            self.walk = random_directions.plan_walk(*drawn, kernel)
+            self.random = random_directions.plan_random_steps(*drawn, kernel)
         else:
             self.step_mahalanobis = std[units] * steering.mahalanobis(steered[0], kernel)
             common = inputs.shared(steered).directions if config.directions == "own" else None
-            self.walk = random_directions.plan_steered_walk(*drawn, kernel, *steered, shared=common)
+            self.random = random_directions.plan_steered_steps(*drawn, kernel, *steered, shared=common)
         rows = getattr(link, "kernel", None)
-        self.random_step = random_directions.steps_in_w(self.walk, None if rows is None else np.asarray(rows[...]))
+        self.random_step = random_directions.steps_in_w(self.random, None if rows is None else np.asarray(rows[...]))
 
     def _ask(self, trained: dict[str, np.ndarray]) -> None:
         """What each unit is set to around each anchor, [anchors, units, steps], and how far that is off range."""
@@ -135,7 +135,7 @@ class Sweep:
         most = chunks.batch_on_cpu(self.image.shape[1])
         enough = np.resize(live, 1 + most * self.mesh.size // (self.count * self.config.steps))
         size = memory.batch_size(self._function, self.models, self._swept(enough), self.mesh, most, self.share)
-        images = (len(live) + len(self.walk.taken)) * self.count * self.config.steps
+        images = (len(live) + len(self.random.template_unit)) * self.count * self.config.steps
         return min(size, parallel.round_up(images, self.mesh))
 
     def _draw_anchors(self, generator: Any, segmenter: Any) -> None:
@@ -153,26 +153,28 @@ class Sweep:
         """All chunks of units, all chunks of random directions, then what needs all of them."""
         sizes = arrays.Sizes(
             self.count, len(self.units), self.config.steps, len(self.parts), len(self.metrics),
-            len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.walk.taken), self.chunk,
+            len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.random.template_unit), self.chunk,
             self.together,
             self.config.motion == "all",
         )  # fmt: skip
         arrays.make(self.writer, sizes)
-        live, random = np.flatnonzero(~self.dead), np.arange(len(self.walk.taken))
-        swept, walked = chunks.named("", live, self.chunk), chunks.named("random ", random, self.together)
-        moved = chunks.named("motion ", live, self.chunk) if self.config.motion == "all" else []
-        undone = functools.partial(chunks.undone, writer=self.writer)
-        items = itertools.chain(map(self._swept, undone(swept)), map(self._walked, undone(walked)))
+        live, random = np.flatnonzero(~self.dead), np.arange(len(self.random.template_unit))
+        swept, along_random = chunks.split("", live, self.chunk), chunks.split("random ", random, self.together)
+        moved = chunks.split("motion ", live, self.chunk) if self.config.motion == "all" else []
+        remaining = functools.partial(chunks.remaining, writer=self.writer)
+        items = itertools.chain(map(self._swept, remaining(swept)), map(self._swept_random, remaining(along_random)))
         a_row, of_motion = self.count * self.config.steps, self.count * 2
-        images = sum(len(rows) for _, rows in swept + walked) * a_row + sum(len(rows) for _, rows in moved) * of_motion
+        images = (
+            sum(len(rows) for _, rows in swept + along_random) * a_row + sum(len(rows) for _, rows in moved) * of_motion
+        )
         with progress("images", images) as advance:
             drawn = parallel.map_chunks(self._function, self.models, items, self.size, self.mesh, advance, self.share)
             for work, make, each in (
                 (swept, lambda rows: self._store_swept(rows, *next(drawn)), a_row),
-                (walked, lambda rows: self._store_walked(rows, next(drawn)[1]), a_row),
+                (along_random, lambda rows: self._store_random(rows, next(drawn)[1]), a_row),
                 (moved, lambda rows: self._measure_motion(rows, advance), of_motion),
             ):
-                chunks.go_through(work, make, self.writer, self.tally, lambda rows, each=each: advance(rows * each))
+                chunks.run(work, make, self.writer, self.tally, lambda rows, each=each: advance(rows * each))
         self._finish()
 
     def _swept(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -222,23 +224,23 @@ class Sweep:
         for name, values in results.items():
             arrays.put_rows(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
 
-    def _walked(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _swept_random(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The same along random directions."""
         row, anchor, _ = self._grid(len(rows))
-        items = self._swept(self.walk.taken[rows])
+        items = self._swept(self.random.template_unit[rows])
         own = self.anchors["r"][anchor, items["unit"]]
-        items["value"] = ((items["value"] - own) * self.walk.length[rows][row]).astype(np.float32)
+        items["value"] = ((items["value"] - own) * self.random.length[rows][row]).astype(np.float32)
         items["unit"] = (self.anchors["r"].shape[1] + rows[row]).astype(np.int32)
-        if self.walked is not None:
-            items["along"] = self.walked[anchor, rows[row]]
+        if self.random_along is not None:
+            items["along"] = self.random_along[anchor, rows[row]]
         return items
 
-    def _store_walked(self, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _store_random(self, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
         """Slopes of the metrics alone."""
         row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
         measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
-        values = self.values[:, self.walk.taken[rows]] * self.walk.length[rows][None, :, None]
+        values = self.values[:, self.random.template_unit[rows]] * self.random.length[rows][None, :, None]
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
@@ -284,9 +286,14 @@ class Sweep:
         if self.step_mahalanobis is not None:
             text = "length of the step per σ of the unit, in standard deviations of w within classes"
             put("step_mahalanobis", ("unit",), self.step_mahalanobis.astype(np.float32), long_name=text)
-        if len(self.walk.taken):
-            put("random_space", ("direction",), self.walk.space, meanings="0 r, 1 W")
-            put("random_unit", ("direction",), self.units[self.walk.taken], long_name="unit whose steps it takes")
+        if len(self.random.template_unit):
+            put("random_space", ("direction",), self.random.space, meanings="0 r, 1 W")
+            put(
+                "random_unit",
+                ("direction",),
+                self.units[self.random.template_unit],
+                long_name="unit whose steps it takes",
+            )
             if self.random_step is not None:
                 text = "change of w along a random direction, per activation of the unit whose steps it takes"
                 put("random_step", ("direction", "w"), self.random_step, long_name=text)
@@ -311,7 +318,7 @@ class Sweep:
             motion.store_means(self.writer)
         live = ~self.dead
         drawn += int(live.sum()) * self.count * (self.config.steps + 2 * all_moved)
-        drawn += len(self.walk.taken) * self.count * self.config.steps + self.count
+        drawn += len(self.random.template_unit) * self.count * self.config.steps + self.count
         drawn += 0 if self.local is None else 2 * self.local.axes.shape[1] * self.count
         summary = {
             "mode": self.config.mode,
@@ -331,7 +338,7 @@ class Sweep:
             "cautioned_units": int((cautions > 0)[live].sum()),
             "off_range_units": int(((cautions & 1) > 0)[live].sum()),
             "disobedient_units": int(((cautions & 2) > 0)[live].sum()),
-            "random_directions": len(self.walk.taken) // 2,
+            "random_directions": len(self.random.template_unit) // 2,
             "prediction_rank_correlation": None
             if predicted is None
             else candidates.agreement(
@@ -343,8 +350,8 @@ class Sweep:
             **self.tally.summary(),
         }
         self.writer.finish(summary)
-        self.tally.tell()
-        sweep_summary.tell(summary)
+        self.tally.print_summary()
+        sweep_summary.print_summary(summary)
 
     def _predicted(self) -> np.ndarray | None:
         """The screening's effects of the swept units, by this sweep's parts and metrics."""

@@ -87,7 +87,7 @@ class Config:
     """How far parts move from the first step to the last: in the stored pictures, for all (two more images each), or
     not measured."""
     precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. All that is used together must be of one precision."""
+    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Swept images with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int | Literal["auto"] = "auto"

@@ -47,7 +47,7 @@ def run(config: Config) -> None:
     seen, reading = classifier.model, None
     if named is not None and steered is not None:
         reading = readouts.reading(named, steered, trained["r"], trained["label"])
-        readouts.tell(reading)
+        readouts.print_summary(reading)
         trained, of_anchors, anchors = (reading.of(each) for each in (trained, of_anchors, anchors))
         seen, raising = reading.seen_by(seen), reading.steps
     models = (generator.model, seen, raising, None if segmenter is None else segmenter.model)

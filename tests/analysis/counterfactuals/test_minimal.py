@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from linkjax.analysis.counterfactuals import minimal
 from linkjax.analysis.counterfactuals.counterfactual import Outcome, through_head
-from linkjax.analysis.counterfactuals.minimal import Minimal, Models
+from linkjax.analysis.counterfactuals.minimal import Minimal, SearchModels
 from linkjax.analysis.links.covariance import ledoit_wolf
 from linkjax.devices import parallel
 from linkjax.errors import InputError
@@ -34,7 +34,7 @@ def world(penalty="l2", low=2.0, samples=4):
     origin = np.asarray(jnp.argmax(classifier.head(jnp.asarray(r)), axis=1), np.int32)
     target = (origin + np.tile([1, 2], samples)).astype(np.int32) % 5
     root = jnp.asarray(shrunk().root, jnp.float32) if penalty == "whitened" else None
-    return Models(generator, classifier, link, root), *map(jnp.asarray, (r, origin, target))
+    return SearchModels(generator, classifier, link, root), *map(jnp.asarray, (r, origin, target))
 
 
 def margin(models, r, target):

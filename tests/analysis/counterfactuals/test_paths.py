@@ -35,7 +35,7 @@ def world():
         paths.Plane(rng.normal(size=n).astype(np.float32), np.linalg.qr(rng.normal(size=(n, 2)))[0].astype(np.float32))
         for n in (6, 8)
     ]
-    models = paths.Models(generator, classifier, link, None, *planes)
+    models = paths.PathModels(generator, classifier, link, None, *planes)
     items = {"r": r, "shift": shift, "origin": origin, "target": target}
     return models, items, logits[:, None] + np.asarray(T)[None, :, None] * rise[:, None]
 

@@ -16,7 +16,7 @@ def _pairs(noise, count=20000, w_dim=3, seed=1):
 def test_a_noisy_reading_is_followed_too_little_and_the_prediction_says_by_how_much():
     w, r = _pairs([0.0, 1.0, 0.5])
     kernel = np.linalg.lstsq(r, w, rcond=None)[0]
-    predicted = stability.diluted_fidelity(kernel, stability.read_pairs(w, r, np.zeros(len(w), int)))
+    predicted = stability.diluted_fidelity(kernel, stability.fit_inverse(w, r, np.zeros(len(w), int)))
     np.testing.assert_allclose(predicted, [1, 4 / 5, 1 / 2], atol=0.02)
 
 
@@ -26,13 +26,13 @@ def test_classes_that_differ_do_not_pass_for_fidelity():
     r[:, 0] = np.random.default_rng(2).normal(size=len(w)) + 50.0 * label  # it tells the class, and nothing else
     w[:, 0] += 50.0 * label
     kernel = np.linalg.lstsq(r - r.mean(0), w - w.mean(0), rcond=None)[0]
-    predicted = stability.diluted_fidelity(kernel, stability.read_pairs(w, r, label))
+    predicted = stability.diluted_fidelity(kernel, stability.fit_inverse(w, r, label))
     assert abs(predicted[0]) < 0.05 and predicted[1] == pytest.approx(1, abs=0.01)
 
 
 def test_one_sigma_along_an_axis_is_a_straight_step_of_length_one():
     w, r = _pairs([0.0, 0.0, 0.0])
-    reading = stability.read_pairs(w, r, np.zeros(len(w), int))
+    reading = stability.fit_inverse(w, r, np.zeros(len(w), int))
     found = stability.measure(np.eye(3), reading)
     for values in found:
         np.testing.assert_allclose(values, 1, atol=0.02)
@@ -49,7 +49,7 @@ def test_one_sigma_along_an_axis_is_a_straight_step_of_length_one():
 def test_units_that_never_vary_have_no_figure():
     w, r = _pairs([0.0, 0.0, 0.0], 50)
     r[:, 1] = 3.0
-    found = stability.measure(np.eye(3), stability.read_pairs(w, r, np.arange(50) % 2))
+    found = stability.measure(np.eye(3), stability.fit_inverse(w, r, np.arange(50) % 2))
     for values in found:
         assert np.isnan(values[1]) and np.isfinite(values[[0, 2]]).all()
 

@@ -67,7 +67,7 @@ def test_a_classifier_sees_nothing_in_an_image_that_is_not_finite(generator, lin
     preprocessing = dataclasses.replace(classifier.spec.preprocessing, quantise=rounds)
     classifier.spec = dataclasses.replace(classifier.spec, preprocessing=preprocessing)
     w = latents().at[1, 0].set(jnp.nan)
-    drawn, seen = parts.draw_and_classify(classifier, generator, linear, w)
+    drawn, seen = parts.draw_and_classify(generator, classifier, linear, w)
     assert drawn.finite.tolist() == [True, False]
     assert jnp.isfinite(seen.penultimate[0]).all()
     assert jnp.isnan(seen.penultimate[1]).all()

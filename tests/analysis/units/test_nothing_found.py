@@ -27,7 +27,7 @@ def test_too_few_anchors_are_named_with_how_many_would_be_enough():
     why = explained(table(few), "ear.area > 1.5")
     assert why.fitting == 1 and why.failing == {"sign": 0} and why.units == 40
     assert why.nearest is not None and (why.nearest.unit, why.nearest.test, why.nearest.anchors) == (7, "sign", 6)
-    assert f"{why.nearest.enough} anchors would be enough" in why.sentence()
+    assert f"{why.nearest.enough} anchors would be enough" in why.describe()
     assert why.nearest.enough is not None
     more = rng.normal(0, 1, (why.nearest.enough, 40))
     more[:, 7] = rng.uniform(2, 3, len(more))
@@ -37,7 +37,7 @@ def test_too_few_anchors_are_named_with_how_many_would_be_enough():
 def test_an_effect_that_no_unit_has_is_said_to_be_there_in_none():
     why = explained(table(np.random.default_rng(1).normal(0, 1, (6, 5))), "ear.area > 100")
     assert (why.fitting, why.nearest) == (0, None)
-    assert why.sentence() == "none of 5 units would fit if every effect were significant"
+    assert why.describe() == "none of 5 units would fit if every effect were significant"
 
 
 def test_columns_that_do_not_fit_count_as_not_fitting():
@@ -56,4 +56,4 @@ def test_where_random_directions_do_as_much_more_anchors_do_not_help(size, more_
     if not more_help:
         why = nothing_found.explain(found, None, FDR, ("sign", "w"), FLIPS)
         assert why.nearest is not None and (why.nearest.test, why.nearest.enough) == ("w", None)
-        assert "more anchors would not" in why.sentence()
+        assert "more anchors would not" in why.describe()

@@ -1,4 +1,4 @@
-"""Random directions of a sweep: uniform, of the right length, and walked by the same function as the units."""
+"""Random directions of a sweep: uniform, of the right length, and swept by the same function as the units."""
 
 import types
 
@@ -9,7 +9,12 @@ from scipy import stats
 
 from linkjax.analysis.links import class_sums, steering
 from linkjax.analysis.units import candidates, sweep
-from linkjax.analysis.units.random_directions import draw_directions, plan_steered_walk, plan_walk, unit_directions
+from linkjax.analysis.units.random_directions import (
+    draw_directions,
+    plan_random_steps,
+    plan_steered_steps,
+    unit_directions,
+)
 
 
 def test_directions_have_length_one_stay_among_live_units_and_do_not_depend_on_their_number():
@@ -27,11 +32,11 @@ def test_directions_have_length_one_stay_among_live_units_and_do_not_depend_on_t
 
 def test_a_direction_goes_as_far_as_the_unit_whose_steps_it_takes():
     kernel = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
-    walk = plan_walk(0, 3, np.ones(9, bool), np.array([1, 3]), kernel)
-    np.testing.assert_array_equal(walk.taken, [1, 1, 3, 1, 1, 3])
+    walk = plan_random_steps(0, 3, np.ones(9, bool), np.array([1, 3]), kernel)
+    np.testing.assert_array_equal(walk.template_unit, [1, 1, 3, 1, 1, 3])
     np.testing.assert_array_equal(walk.space, [0, 0, 0, 1, 1, 1])
     np.testing.assert_allclose(walk.length, [1, 1, 1, *np.linalg.norm(kernel[[1, 1, 3]], axis=1)], rtol=1e-6)
-    assert len(plan_walk(0, 3, np.ones(9, bool), np.array([], int), kernel).taken) == 0
+    assert len(plan_random_steps(0, 3, np.ones(9, bool), np.array([], int), kernel).template_unit) == 0
 
 
 def test_units_and_random_directions_move_w_alike_with_and_without_a_kernel():
@@ -47,7 +52,7 @@ def test_units_and_random_directions_move_w_alike_with_and_without_a_kernel():
 
     curved_free = types.SimpleNamespace(call=Linear())  # the same map, whose kernel nobody sees
     without = lambda r: curved_free.call(r)  # noqa: E731
-    walk = plan_walk(0, 2, np.ones(5, bool), np.arange(5), np.asarray(kernel))
+    walk = plan_random_steps(0, 2, np.ones(5, bool), np.arange(5), np.asarray(kernel))
     unit = jnp.asarray([2, 5, 6, 8])
     value = jnp.asarray([0.5, 2.0, -1.0, 0.25])
     for mode in ("residual", "absolute"):
@@ -108,12 +113,12 @@ def _units_that_say_nothing_of_w(samples=600, w_dim=12, true=6, noise=200):
 def test_random_steering_steps_are_as_long_in_mahalanobis_length_as_the_units_whose_steps_they_take():
     found, _ = _units_that_say_nothing_of_w()
     steer = steering.directions(found, 0.3)[:4]
-    walk = plan_steered_walk(0, 3, np.ones(206, bool), np.array([1, 3]), steer, found, 0.3)
+    walk = plan_steered_steps(0, 3, np.ones(206, bool), np.array([1, 3]), steer, found, 0.3)
     np.testing.assert_allclose(steering.mahalanobis(found, walk.directions.in_w), 1.0, rtol=1e-5)
     np.testing.assert_allclose(walk.length, steering.mahalanobis(found, steer[[1, 1, 3, 1, 1, 3]]), rtol=1e-5)
     np.testing.assert_array_equal(walk.space, [0, 0, 0, 1, 1, 1])
     assert walk.directions.in_r.shape == (0, 206)
-    assert len(plan_steered_walk(0, 3, np.ones(206, bool), np.array([], int), steer, found, 0.3).taken) == 0
+    assert len(plan_steered_steps(0, 3, np.ones(206, bool), np.array([], int), steer, found, 0.3).template_unit) == 0
 
 
 @pytest.mark.parametrize("lam", [0.03, 3.0, np.inf])
@@ -121,7 +126,7 @@ def test_units_that_say_nothing_of_w_have_steps_like_random_ones(lam):
     """A measurement that is linear in w cannot tell their effects, per Mahalanobis length, from those of the null."""
     found, true = _units_that_say_nothing_of_w()
     steer = steering.directions(found, lam)[true:]
-    walk = plan_steered_walk(0, 300, np.ones(206, bool), np.arange(len(steer)), steer, found, lam)
+    walk = plan_steered_steps(0, 300, np.ones(206, bool), np.arange(len(steer)), steer, found, lam)
     null = walk.directions.in_w[walk.space == 1]
     for measurement in np.random.default_rng(6).normal(size=(3, 12)):
         units = steer @ measurement / steering.mahalanobis(found, steer)

@@ -10,7 +10,7 @@ from PIL import Image
 from linkjax.demo import factors, world
 from linkjax.errors import InputError
 from linkjax.outside import masks
-from linkjax.outside.masks import drawing
+from linkjax.outside.masks import parsing
 from linkjax.outside.masks.coco import _uncompressed
 
 SIZE = world.SIZE
@@ -98,10 +98,10 @@ def test_names_come_from_the_setting_then_parts_txt_then_the_masks(truth, tmp_pa
 
 def test_a_polygon_covers_the_pixels_it_covers_by_half_or_more():
     y, x = np.mgrid[:32, :32] + 0.5
-    box = drawing.fill_polygon([[3, 5], [11, 5], [11, 20], [3, 20]], 32, "here")
+    box = parsing.fill_polygon([[3, 5], [11, 5], [11, 20], [3, 20]], 32, "here")
     np.testing.assert_array_equal(box, (x > 3) & (x < 11) & (y > 5) & (y < 20))
-    np.testing.assert_array_equal(drawing.fill_rectangle([[11, 20], [3, 5]], 32, "here"), box)
-    disc = drawing.fill_circle([[16, 15], [16, 5]], 32, "here")
+    np.testing.assert_array_equal(parsing.fill_rectangle([[11, 20], [3, 5]], 32, "here"), box)
+    disc = parsing.fill_circle([[16, 15], [16, 5]], 32, "here")
     distance = np.hypot(x - 16, y - 15)
     assert disc[distance < 9.3].all() and not disc[distance > 10.7].any()
     assert abs(disc.sum() - 100 * np.pi) < 6
@@ -126,7 +126,7 @@ def test_labelme_shapes_are_painted_in_order_and_ignored_ones_do_not_count(tmp_p
     expected = np.zeros((16, 16), int)
     expected[:8] = 1
     expected[4:, 4:8] = 2
-    expected[:2, :2] = drawing.UNLABELLED
+    expected[:2, :2] = parsing.UNLABELLED
     assert found.part_names == ("background", "cap", "stem")
     np.testing.assert_array_equal(found.labels["000001"], expected)
 
@@ -164,7 +164,7 @@ def test_255_is_a_pixel_nobody_labelled(tmp_path):
     Image.fromarray(labels).save(tmp_path / "000000.png")
     np.save(tmp_path / "000001.npy", labels)
     for found in masks.read(tmp_path, STEMS, 16).labels.values():
-        assert (found[0] == drawing.UNLABELLED).all() and (found[1] == 1).all() and (found[2:] == 0).all()
+        assert (found[0] == parsing.UNLABELLED).all() and (found[1] == 1).all() and (found[2:] == 0).all()
 
 
 def test_compressed_run_lengths_are_read_back():

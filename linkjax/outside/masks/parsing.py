@@ -1,4 +1,4 @@
-"""What all readers of masks share: bounded JSON, polygons to pixels, names to labels."""
+"""Parts shared by all readers of masks: bounded JSON, polygons to pixels, names to labels."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Programs in float64 within a float32 library."""
+"""Compile functions in float64 within a float32 library."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def compiled(*, static: tuple[str, ...] = (), to_host: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def jit(*, static: tuple[str, ...] = (), to_host: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorator: compile a function with 64-bit types enabled while it is traced, lowered and run.
 
     Second moments square the condition number and subtract large sums, which float32 cannot carry. JAX would

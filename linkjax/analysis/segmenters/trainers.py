@@ -1,4 +1,4 @@
-"""The two kinds of segmentation head under one roof: which features they take, and how they are trained and tested."""
+"""Trainers of the two kinds of segmentation head: which features they take, how they are trained and tested."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ from linkjax.models.stylegan_xl import Generator
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearJob:
+class LinearHeadTrainer:
     """A linear head to be trained."""
 
     spec: LinearSegmenterSpec
@@ -54,7 +54,7 @@ class LinearJob:
 
 
 @dataclasses.dataclass(frozen=True)
-class FewShotJob:
+class FewShotTrainer:
     """A few-shot network to be trained."""
 
     spec: SegmenterSpec
@@ -71,7 +71,7 @@ class FewShotJob:
         return parts.features_for(generator, self.spec, w)
 
     def held_out(self, maps: Any, labels: Integer[np.ndarray, "N H W"], fold: np.ndarray) -> Any:
-        """As `LinearJob.held_out`."""
+        """As `LinearHeadTrainer.held_out`."""
         targets = self._targets(labels)
         predicted = few_shot.held_out_labels(jnp.asarray(maps), targets, fold, self.spec, self.training, self.seed)
         return np.asarray(targets), predicted

@@ -17,13 +17,13 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 
-def bilinear(
+def with_transposes(
     name: str,
     apply: Callable[..., Array],
     transpose_x: Callable[..., Array],
     transpose_y: Callable[..., Array] | None = None,
 ) -> Callable[..., Array]:
-    """A function like `apply` with derivatives of its own.
+    """`apply` as a JAX primitive that is transposed by the given functions.
 
     Args:
       name: of the primitive, seen in jaxprs.

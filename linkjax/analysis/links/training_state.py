@@ -1,4 +1,4 @@
-"""What is kept of an unfinished training."""
+"""The state of an unfinished training."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 
-class Saved(NamedTuple):
-    """Where a training is after an epoch: all that the rest of it depends on, beside the data."""
+class TrainingState(NamedTuple):
+    """State of a training after an epoch: all that its next epochs depend on, beside the data."""
 
     arrays: Mapping[str, jax.Array | np.ndarray]  # weights, the optimiser's state, the best weights so far; by name
     note: dict[str, Any]  # the history so far, as JSON holds it
