@@ -98,14 +98,14 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw the examples of some units again from their w, and store a row of pictures of each."""
     assert results.pairs is not None
-    on, pairs = parallel.mesh(), results.pairs
-    size, model = parallel.round_up(batch_size, on), parallel.replicate(generator, on)
+    mesh, pairs = parallel.mesh(), results.pairs
+    size, model = parallel.round_up(batch_size, mesh), parallel.replicate(generator, mesh)
     for start in range(0, len(places), _UNITS):
         some = places[start : start + _UNITS]
         rows, where = np.unique(examples.rows[some], return_inverse=True)
         known = rows >= 0
         w = pairs.array("w", *pairs.dims("w"), rows=rows[known])
-        drawn = drawing.pictures(model, w, size, on)
+        drawn = drawing.pictures(model, w, size, mesh)
         images = np.full((len(rows), *drawn.shape[1:]), 128, np.uint8)
         images[known] = drawn
         for place, each in zip(some, where.reshape(len(some), -1), strict=True):

@@ -173,9 +173,9 @@ def missing(data: Path, flips: Flips, tile: int, quality: int, earlier: Path | N
 
 def draw(data: Path, flips: Flips, which: list[int], generator: Any, link: Any, tile: int, quality: int) -> None:
     """Draw the path of one search of some pairs, relu(r − t s) through the link, and store each as a strip."""
-    on, films = parallel.mesh(), flips.films()
-    models = parallel.replicate((generator, link), on)
-    size = parallel.round_up(16, on)
+    mesh, films = parallel.mesh(), flips.films()
+    models = parallel.replicate((generator, link), mesh)
+    size = parallel.round_up(16, mesh)
     each = len(flips.origin) // len(flips.methods)
     for pair in which:
         film = films[pair]
@@ -183,7 +183,7 @@ def draw(data: Path, flips: Flips, which: list[int], generator: Any, link: Any, 
         start = flips.source.array("start", "item", "unit", rows=slice(film.row % each, film.row % each + 1))
         shift = flips.source.array("shift", "sample", "shift", rows=slice(film.row, film.row + 1))
         r = np.asarray(jax.nn.relu(start - flips.t[film.points][:, None].astype(np.float32) * shift))
-        images = drawing.pictures(models[0], drawing.linked(models[1], r, size, on), size, on)
+        images = drawing.pictures(models[0], drawing.linked(models[1], r, size, mesh), size, mesh)
         key = film_key(flips, film, tile, quality)
         pictures.store(data, f"films/{pair}", key, images[None], tile, quality)
 

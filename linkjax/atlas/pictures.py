@@ -113,10 +113,10 @@ def draw(
       batch_size: images drawn at once; rounded up to the devices.
       advance: told of images drawn.
     """
-    on = parallel.mesh()
-    size = parallel.round_up(batch_size, on)
+    mesh = parallel.mesh()
+    size = parallel.round_up(batch_size, mesh)
     on_device = {name: anchors[name] for name in ("w", "r", "layers") if name in anchors}
-    models = parallel.replicate((generator, None, link, None, None, on_device), on)
+    models = parallel.replicate((generator, None, link, None, None, on_device), mesh)
     share = share_of(generator.spec.resolution)
     swept = functools.partial(programs.swept, mode=mode)
     keys, shape = plan.keys(), (len(plan.samples), len(plan.steps))
@@ -127,8 +127,8 @@ def draw(
         row, anchor, step = (index.ravel().astype(np.int32) for index in grid)
         values = plan.asked[anchor, row, step].astype(np.float32)
         items = {"unit": plan.units[row].astype(np.int32), "anchor": anchor, "value": values}
-        w = parallel.map_items(swept, models, items, size, on, share=share)
-        drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, on, share=share)
+        w = parallel.map_items(swept, models, items, size, mesh, share=share)
+        drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, mesh, share=share)
         images = drawn["image"].reshape(len(some), *shape, *drawn["image"].shape[1:])
         for place, each in enumerate(some):
             store(folder, plan.strip(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)

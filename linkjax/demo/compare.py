@@ -144,12 +144,12 @@ def _draw(
     along = [np.asarray(inputs.along(link, name).kernel[...])[units] for name in DIRECTIONS]
     moved = asked[:, None, :, None] * np.stack(along, axis=1)[:, :, None]
     w = (anchors["w"][own][:, None, None] + moved).astype(np.float32)
-    on, size = parallel.mesh(), told["batch_size"]
-    size = parallel.round_up(len(units), parallel.mesh()) if size == "auto" else parallel.round_up(size, on)
-    models = parallel.replicate((generator.model, segmenter), on)
+    mesh, size = parallel.mesh(), told["batch_size"]
+    size = parallel.round_up(len(units), parallel.mesh()) if size == "auto" else parallel.round_up(size, mesh)
+    models = parallel.replicate((generator.model, segmenter), mesh)
     share = share_of(generator.model.spec.resolution)
     items = {"w": w.reshape(-1, w.shape[-1])}
-    drawn = parallel.map_items(programs.draw_labelled, models, items, size, on, share=share)["image"]
+    drawn = parallel.map_items(programs.draw_labelled, models, items, size, mesh, share=share)["image"]
     pictures = drawn.reshape(*w.shape[:3], *drawn.shape[1:])
     if not rows:
         return pictures, None

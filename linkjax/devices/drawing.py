@@ -11,7 +11,7 @@ from linkjax.devices import parallel
 from linkjax.ops.chunked import share_of
 
 
-def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+def pictures(generator: Any, w: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
     """Images of latents, as bytes [N, H, W, 3].
 
     Args:
@@ -19,10 +19,12 @@ def pictures(generator: Any, w: np.ndarray, batch_size: int, on: Mesh) -> np.nda
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return parallel.map_items(_picture, generator, {"w": w}, batch_size, on, share=share_of(generator.spec.resolution))
+    return parallel.map_items(
+        _picture, generator, {"w": w}, batch_size, mesh, share=share_of(generator.spec.resolution)
+    )
 
 
-def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+def linked(link: Any, r: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
     """Latents [N, w_dim] of activations [N, units], a row does not depend on its batch.
 
     Args:
@@ -30,10 +32,10 @@ def linked(link: Any, r: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
       r: activations.
       batch_size: rows at once, a multiple of the device count.
     """
-    return parallel.map_items(_linked, link, {"r": r}, batch_size, on, share=share_of(1))
+    return parallel.map_items(_linked, link, {"r": r}, batch_size, mesh, share=share_of(1))
 
 
-def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh) -> np.ndarray:
+def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
     """What the classifier sees in the images of latents: penultimate activations [N, units].
 
     Args:
@@ -41,7 +43,7 @@ def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, on: Mesh)
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, on, share=share_of(models[0].spec.resolution))
+    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, mesh, share=share_of(models[0].spec.resolution))
 
 
 def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:

@@ -21,7 +21,7 @@ def batch_size(
     function: Callable[..., Any],
     models: Any,
     items: Mapping[str, np.ndarray],
-    on: Mesh,
+    mesh: Mesh,
     on_cpu: int = _FIRST,
     share: int = 0,
 ) -> int:
@@ -40,20 +40,20 @@ def batch_size(
     """
     count = len(next(iter(items.values())))
     if share:
-        return min(on_cpu * on.size, parallel.filled(count, on, share))
-    first, most = (on_cpu, on_cpu) if on.devices.flat[0].platform == "cpu" else (_FIRST, _MOST)
-    tried = min(first * on.size, parallel.round_up(count, on))
+        return min(on_cpu * mesh.size, parallel.filled(count, mesh, share))
+    first, most = (on_cpu, on_cpu) if mesh.devices.flat[0].platform == "cpu" else (_FIRST, _MOST)
+    tried = min(first * mesh.size, parallel.round_up(count, mesh))
     padded, _ = parallel.pad({name: array[:tried] for name, array in items.items()}, tried)
-    compiled = parallel.sharded(function, models, on, share).compiled(parallel.place(padded, on))
+    compiled = parallel.sharded(function, models, mesh, share).compiled(parallel.place(padded, mesh))
     needed: Any = compiled.memory_analysis()  # of one device
-    bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // on.size)
-    fit = int(_SHARE * free_bytes(on) / bytes_each)
-    return cluster.agreed(on.size * max(1, min(fit, most)))
+    bytes_each = max(1, needed.temp_size_in_bytes + needed.output_size_in_bytes) / (tried // mesh.size)
+    fit = int(_SHARE * free_bytes(mesh) / bytes_each)
+    return cluster.agreed(mesh.size * max(1, min(fit, most)))
 
 
-def free_bytes(on: Mesh) -> int:
+def free_bytes(mesh: Mesh) -> int:
     """Free memory of the fullest device; simulated devices of one host share what the host has."""
-    devices = [device for device in on.devices.flat if device.process_index == jax.process_index()]
+    devices = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
     told = [device.memory_stats() for device in devices]
     known = [stats["bytes_limit"] - stats["bytes_in_use"] for stats in told if stats and "bytes_limit" in stats]
     return int(min(known)) if len(known) == len(devices) else _free_on_host() // len(devices)

@@ -72,31 +72,31 @@ def gathered(tree: Any) -> list[Any]:
     return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), together) for i in range(cluster.count())]
 
 
-def replicate(tree: Any, on: Mesh) -> Any:
+def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of every array of `tree` on every device; of several processes each places its own copy on its own."""
     if cluster.count() == 1:
-        return jax.device_put(tree, NamedSharding(on, P()))
-    return jax.tree.map(lambda leaf: _from_host(leaf, NamedSharding(on, P())), tree)
+        return jax.device_put(tree, NamedSharding(mesh, P()))
+    return jax.tree.map(lambda leaf: _from_host(leaf, NamedSharding(mesh, P())), tree)
 
 
-def place(items: Mapping[str, np.ndarray], on: Mesh) -> Any:
+def place(items: Mapping[str, np.ndarray], mesh: Mesh) -> Any:
     """Items on the devices, split along their leading axis, which the device count must divide.
 
     Of several processes, which all hold all items, each places those of its own devices.
     """
     if cluster.count() == 1:
-        return jax.device_put(dict(items), NamedSharding(on, P(ITEM)))
-    return {name: _from_host(array, NamedSharding(on, P(ITEM))) for name, array in items.items()}
+        return jax.device_put(dict(items), NamedSharding(mesh, P(ITEM)))
+    return {name: _from_host(array, NamedSharding(mesh, P(ITEM))) for name, array in items.items()}
 
 
-def own_items(size: int, on: Mesh) -> np.ndarray:
+def own_items(size: int, mesh: Mesh) -> np.ndarray:
     """Mask of those of `size` items that `place` puts on this process's devices: all, where it is the only one.
 
     `size` is that of a filled batch (see `filled`). What is costly to prepare need not be made by processes that would
     not place it.
     """
     own = np.zeros(size, bool)
-    for index in NamedSharding(on, P(ITEM)).addressable_devices_indices_map((size,)).values():
+    for index in NamedSharding(mesh, P(ITEM)).addressable_devices_indices_map((size,)).values():
         own[index] = True
     return own
 
@@ -108,14 +108,14 @@ def _from_host(array: Any, sharding: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(on_host.shape, sharding, lambda index: on_host[index])
 
 
-def round_up(batch_size: int, on: Mesh) -> int:
+def round_up(batch_size: int, mesh: Mesh) -> int:
     """The smallest multiple of the device count that holds `batch_size` items."""
-    return -(-batch_size // on.size) * on.size
+    return -(-batch_size // mesh.size) * mesh.size
 
 
-def filled(batch_size: int, on: Mesh, share: int) -> int:
+def filled(batch_size: int, mesh: Mesh, share: int) -> int:
     """Items of the compiled call that `map_batches` makes of a batch: whole shares on every device."""
-    each = max(share, 1) * on.size
+    each = max(share, 1) * mesh.size
     return -(-batch_size // each) * each
 
 
@@ -144,16 +144,16 @@ class Sharded(NamedTuple):
     program: Any  # jitted, of (arrays, items, shares to compute)
     arrays: list[Any]
     share: int
-    on: Mesh
+    mesh: Mesh
 
     def __call__(self, items: Any, count: int | None = None) -> Any:
         """Outputs by item; of the first `count`, where it is given, and of others anything."""
         made = self.program(*self.arguments(items, count))
-        return made if cluster.count() == 1 else _to_all(self.on)(made)
+        return made if cluster.count() == 1 else _to_all(self.mesh)(made)
 
     def arguments(self, items: Any, count: int | None = None) -> tuple[Any, ...]:
         """What the program is called with."""
-        each = len(jax.tree.leaves(items)[0]) // self.on.size
+        each = len(jax.tree.leaves(items)[0]) // self.mesh.size
         most = each if count is None else min(each, count)  # the first devices are the fullest
         return self.arrays, items, np.int32(-(-most // self.share) if self.share else 1)
 
@@ -162,7 +162,7 @@ class Sharded(NamedTuple):
         return self.program.lower(*self.arguments(items)).compile()
 
 
-def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 0) -> Sharded:
+def sharded(function: Callable[..., Any], models: Any, mesh: Mesh, share: int = 0) -> Sharded:
     """`function(models, items) → outputs by item`, compiled once per shape, items split over the mesh.
 
     Args:
@@ -177,16 +177,16 @@ def sharded(function: Callable[..., Any], models: Any, on: Mesh, share: int = 0)
     if isinstance(function, functools.partial) and not function.args:
         function, settings = function.func, tuple(sorted(function.keywords.items()))
     arrays, structure = jax.tree.flatten(models)
-    return Sharded(_sharded(function, settings, structure, on, share), arrays, share, on)
+    return Sharded(_sharded(function, settings, structure, mesh, share), arrays, share, mesh)
 
 
 @functools.cache
-def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
+def summing(add: Callable[..., Any], mesh: Mesh) -> Callable[[Any, Any], Any]:
     """`states = run(states, items)`: every device adds its own items to its own state, and none waits for another.
 
     Args:
       add: (state, items) → state, pure.
-      on: the mesh; the states it holds carry a leading axis of one state a device, items are split as by `place`.
+      mesh: the mesh; the states it holds carry a leading axis of one state a device, items are split as by `place`.
     Returns: the compiled function, which gives the old states' memory to the new ones.
     """
 
@@ -194,30 +194,30 @@ def summing(add: Callable[..., Any], on: Mesh) -> Callable[[Any, Any], Any]:
         state = add(jax.tree.map(lambda leaf: leaf[0], states), items)
         return jax.tree.map(lambda leaf: leaf[None], state)
 
-    mapped = jax.shard_map(own, mesh=on, in_specs=(P(ITEM), P(ITEM)), out_specs=P(ITEM), check_vma=False)
+    mapped = jax.shard_map(own, mesh=mesh, in_specs=(P(ITEM), P(ITEM)), out_specs=P(ITEM), check_vma=False)
     return jax.jit(mapped, donate_argnums=0)
 
 
 @functools.cache
 def _sharded(
-    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, on: Mesh, share: int
+    function: Callable[..., Any], settings: tuple[tuple[str, Any], ...], structure: Any, mesh: Mesh, share: int
 ) -> Any:
     def run(arrays: list[Any], items: Any, count: jax.Array) -> Any:
         models, own = jax.tree.unflatten(structure, arrays), functools.partial(function, **dict(settings))
         return in_shares(own, models, items, share, count) if share else own(models, items)
 
     run.__name__ = getattr(function, "__name__", "run")  # what the compiler's log calls the program
-    mapped = jax.shard_map(run, mesh=on, in_specs=(P(), P(ITEM), P()), out_specs=P(ITEM), check_vma=False)
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=(P(), P(ITEM), P()), out_specs=P(ITEM), check_vma=False)
     return jax.jit(mapped)
 
 
 @functools.cache
-def _to_all(on: Mesh) -> Callable[[Any], Any]:
+def _to_all(mesh: Mesh) -> Callable[[Any], Any]:
     """Outputs by item → all rows in every process: outputs are small, and a stage's host part is the same everywhere.
 
     A program of its own: the one that computes is then the same in one process and in several, and so is its rounding.
     """
-    return jax.jit(lambda outputs: outputs, out_shardings=NamedSharding(on, P()))
+    return jax.jit(lambda outputs: outputs, out_shardings=NamedSharding(mesh, P()))
 
 
 def map_batches(
@@ -225,7 +225,7 @@ def map_batches(
     models: Any,
     batches: Iterator[Mapping[str, np.ndarray]],
     batch_size: int,
-    on: Mesh,
+    mesh: Mesh,
     share: int = 0,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
     """Run `function(models, items)` over batches of at most `batch_size` items; yield (items, outputs) as NumPy.
@@ -240,12 +240,12 @@ def map_batches(
       share: see `sharded`. Batches are filled up to whole shares, which are computed anyway: so batches of all sizes up
         to one share a device are one compiled program.
     """
-    run = sharded(function, models, on, share)
-    whole = filled(batch_size, on, share)
+    run = sharded(function, models, mesh, share)
+    whole = filled(batch_size, mesh, share)
     waiting: tuple[Mapping[str, np.ndarray], Any] | None = None
     for items in batches:
         padded, _ = pad(items, whole)
-        outputs = run(place(padded, on), _rows(items))
+        outputs = run(place(padded, mesh), _rows(items))
         if waiting is not None:
             yield _fetch(*waiting)
         waiting = (items, outputs)
@@ -258,7 +258,7 @@ def map_items(
     models: Any,
     items: Mapping[str, np.ndarray],
     batch_size: int,
-    on: Mesh,
+    mesh: Mesh,
     advance: Callable[[int], None] | None = None,
     share: int = 0,
 ) -> Any:
@@ -269,7 +269,7 @@ def map_items(
       advance: told after each batch how many items it held.
       share: see `sharded`.
     """
-    ((_, outputs),) = map_chunks(function, models, [items], batch_size, on, advance, share)
+    ((_, outputs),) = map_chunks(function, models, [items], batch_size, mesh, advance, share)
     return outputs
 
 
@@ -278,7 +278,7 @@ def map_chunks(
     models: Any,
     chunks: Iterable[Mapping[str, np.ndarray]],
     batch_size: int,
-    on: Mesh,
+    mesh: Mesh,
     advance: Callable[[int], None] | None = None,
     share: int = 0,
 ) -> Iterator[tuple[Mapping[str, np.ndarray], Any]]:
@@ -302,7 +302,7 @@ def map_chunks(
 
     made: list[Any] = []
     held = 0
-    for batch, out in map_batches(function, models, all_batches(), batch_size, on, share):
+    for batch, out in map_batches(function, models, all_batches(), batch_size, mesh, share):
         made.append(out)
         held += _rows(batch)
         if advance is not None:

@@ -118,14 +118,14 @@ def _config_of(stage: Stage, settings: dict[str, Any]) -> Any:
 
 def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, float]:
     """One compiled batch of z → w → image → r: seconds to compile, seconds an image, bytes on each device."""
-    on = parallel.mesh()
-    size = parallel.round_up(batch_size, on)
-    models = parallel.replicate((generator, classifier), on)
+    mesh = parallel.mesh()
+    size = parallel.round_up(batch_size, mesh)
+    models = parallel.replicate((generator, classifier), mesh)
     label = np.zeros(size, np.int32)
     items = {"z": pairs.named_latents(0, label, np.arange(size), generator.spec.z_dim), "label": label}
     share = share_of(generator.spec.resolution)
-    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), models, on, share)
-    placed = parallel.place(items, on)
+    step = parallel.sharded(functools.partial(pairs.draw, truncation=0.7), models, mesh, share)
+    placed = parallel.place(items, mesh)
     start = time.perf_counter()
     compiled = step.compiled(placed)
     compile_s = time.perf_counter() - start
@@ -140,7 +140,7 @@ def _measure(generator: Any, classifier: Any, batch_size: int) -> dict[str, floa
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves((generator, classifier)))
     return {
         "batch_size": size,
-        "devices": on.size,
+        "devices": mesh.size,
         "compile_seconds": compile_s,
         "seconds_per_image": warm_s / size,
         "weight_bytes": weights,

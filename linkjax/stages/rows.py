@@ -122,10 +122,10 @@ def refuse_nonfinite(pairs: artifacts.Artifact, split: str, ranges: Sequence[Ran
 
 def on_devices(blocks: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """Blocks split over all devices; those that the devices do not divide are worked on by each of them, whole."""
-    on = parallel.mesh()
+    mesh = parallel.mesh()
     for r, w in blocks:
         items = {"r": r, "w": w}
-        items = parallel.place(items, on) if len(r) % on.size == 0 else parallel.replicate(items, on)
+        items = parallel.place(items, mesh) if len(r) % mesh.size == 0 else parallel.replicate(items, mesh)
         yield items["r"], items["w"]
 
 

@@ -287,13 +287,13 @@ def _held_out(config: Config, trainer: Trainer, maps: Any, labels: np.ndarray) -
 
 def _over(step: Callable[..., Any], models: Any, items: Mapping[str, np.ndarray], batch_size: int, what: str) -> Any:
     """A program over all items, batch by batch; what it gives, joined."""
-    on, count = parallel.mesh(), len(next(iter(items.values())))
+    mesh, count = parallel.mesh(), len(next(iter(items.values())))
     if not count:
         return None
     with progress(what, count) as advance:
-        models = parallel.replicate(models, on)
+        models = parallel.replicate(models, mesh)
         share = share_of(models[0].spec.resolution)
-        return parallel.map_items(step, models, items, parallel.round_up(batch_size, on), on, advance, share)
+        return parallel.map_items(step, models, items, parallel.round_up(batch_size, mesh), mesh, advance, share)
 
 
 def _classes(config: Config, known: int) -> np.ndarray:

@@ -99,11 +99,11 @@ def sample(
 
 def map_study(function: Callable[..., Any], models: Any, items: dict[str, np.ndarray], **settings: Any) -> Any:
     """A function of models and items over all devices, images a multiple of the share that gives equal bits."""
-    on = parallel.mesh()
+    mesh = parallel.mesh()
     share = share_of(models[0].spec.resolution)
-    size = parallel.round_up(_BATCH * on.size, on)
+    size = parallel.round_up(_BATCH * mesh.size, mesh)
     return parallel.map_items(
-        functools.partial(function, **settings), parallel.replicate(models, on), items, size, on, share=share
+        functools.partial(function, **settings), parallel.replicate(models, mesh), items, size, mesh, share=share
     )
 
 

@@ -154,12 +154,12 @@ def counterfactual(
     items["origin"] = items.pop("label").astype(np.int32)
     items["target"] = np.full(len(items["origin"]), target, np.int32)
     config = SearchConfig(_HERE, _HERE, _HERE, _HERE, _HERE, methods=(method,), **settings)
-    writer, on = InMemory("counterfactual", config, _names(anchors)), parallel.mesh()
+    writer, mesh = InMemory("counterfactual", config, _names(anchors)), parallel.mesh()
     models = parallel.replicate(
-        (study.generator, study.classifier, study.link, *searches.roots_of(trained["r"], config)), on
+        (study.generator, study.classifier, study.link, *searches.roots_of(trained["r"], config)), mesh
     )
     tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-    searches.search_all(config, writer, items, models, on, tally)
+    searches.search_all(config, writer, items, models, mesh, tally)
     writer.put("origin", ("sample",), items["origin"])
     writer.put("target", ("sample",), items["target"])
     writer.finish({"method": method, **tally.summary()})

@@ -13,7 +13,7 @@ from linkjax.storage import artifacts
 
 
 def store_pictures(
-    config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], models: Any, on: Any
+    config: Config, writer: artifacts.Writer, items: dict[str, np.ndarray], models: Any, mesh: Any
 ) -> None:
     """The same samples and targets for every method, so that their ends can be compared."""
     count = len(items["origin"])
@@ -22,8 +22,8 @@ def store_pictures(
         return
     group: Any = writer.group
     generator, _, link, *_ = models
-    size = parallel.round_up(config.batch_size, on)
-    linked = drawing.linked(link, items["r"][rows], size, on)
+    size = parallel.round_up(config.batch_size, mesh)
+    linked = drawing.linked(link, items["r"][rows], size, mesh)
     every = np.concatenate([rows + place * count for place in range(len(config.methods))])
     repeated = np.tile(np.arange(len(rows)), len(config.methods))
     # the sample itself, its linked w, the counterfactual
@@ -32,7 +32,7 @@ def store_pictures(
         ("start", linked, repeated),
         ("end", group["w"][...][every], slice(None)),
     ):
-        drawn = drawing.pictures(generator, w, size, on)[again]
+        drawn = drawing.pictures(generator, w, size, mesh)[again]
         writer.put(f"image_{name}", ("picture", "y", "x", "rgb"), drawn)
     writer.put("picture_row", ("picture",), every.astype(np.int32))
 

@@ -137,11 +137,11 @@ def search_all(
     writer: artifacts.Writer,
     items: dict[str, np.ndarray],
     models: Any,
-    on: Any,
+    mesh: Any,
     tally: finite.Tally,
 ) -> None:
     """All searches of the first method, then of the next: a row a search."""
-    size, share = parallel.round_up(config.batch_size, on), share_of(models[0].spec.resolution)
+    size, share = parallel.round_up(config.batch_size, mesh), share_of(models[0].spec.resolution)
     chunk = writer.done("searches per chunk") or size
     writer.mark("searches per chunk", chunk)
     each, units = items["r"].shape
@@ -169,7 +169,7 @@ def search_all(
                 if note is None:
                     parts = ({name: array[i : min(i + size, stop)] for name, array in items.items()}
                              for i in range(start, stop, size))  # fmt: skip
-                    outputs = [out for _, out in parallel.map_batches(function, models, parts, size, on, share)]
+                    outputs = [out for _, out in parallel.map_batches(function, models, parts, size, mesh, share)]
                     for name in ("shift", "w", "outcome", "flipped_first", *floats, *whole):
                         if name in outputs[0]:
                             found = np.concatenate([out[name] for out in outputs])

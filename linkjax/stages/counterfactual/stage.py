@@ -35,15 +35,15 @@ def run(config: Config) -> None:
     with artifacts.Writer(
         Path(config.out), "counterfactual", config, weights, made_from, free=("batch_size", "nonfinite")
     ) as writer:
-        on = parallel.mesh()
+        mesh = parallel.mesh()
         roots = roots_from(shrunk)
-        models = parallel.replicate((generator.model, classifier.model, link.model, *roots), on)
+        models = parallel.replicate((generator.model, classifier.model, link.model, *roots), mesh)
         tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-        search_all(config, writer, items, models, on, tally)
-        store_pictures(config, writer, items, models, on)
+        search_all(config, writer, items, models, mesh, tally)
+        store_pictures(config, writer, items, models, mesh)
         summary = summary_of(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage)
         if config.path_points:
             parts = None if segmenter is None else segmenter.model
-            summary["paths"] = walks.walk_all(config, writer, items, pairs, (*models[:3], parts), on)
+            summary["paths"] = walks.walk_all(config, writer, items, pairs, (*models[:3], parts), mesh)
         writer.finish({**summary, **tally.summary()})
     tally.print_summary()

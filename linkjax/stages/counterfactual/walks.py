@@ -56,7 +56,7 @@ class Walks:
         self.group: Any = writer.group
 
     def run(
-        self, models: tuple[Any, Any, Any], segmenter: Any, background: Background, size: int, chunk: int, on: Any
+        self, models: tuple[Any, Any, Any], segmenter: Any, background: Background, size: int, chunk: int, mesh: Any
     ) -> None:
         """Walk every path in noted chunks.
 
@@ -70,7 +70,7 @@ class Walks:
         spaces = (background.r, background.w)
         planes = (paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (c.mean, c.directions))) for c in spaces)
         parts = () if segmenter is None else inputs.part_names(segmenter)
-        on_device = parallel.replicate((segmenter, *planes), on)
+        on_device = parallel.replicate((segmenter, *planes), mesh)
         whole = paths.PathModels(*models, *on_device)
         self._make_arrays(len(parts), chunk)
         self._store_background(models[1], background)
@@ -84,18 +84,18 @@ class Walks:
                     stop = min(start + chunk, self.each)
                     if self.writer.done(f"path {method} {start}") is None:
                         rows = slice(place * self.each + start, place * self.each + stop)
-                        self._store(rows, self._outputs(function, whole, rows, slice(start, stop), size, on))
+                        self._store(rows, self._outputs(function, whole, rows, slice(start, stop), size, mesh))
                         self.writer.mark(f"path {method} {start}")
                     advance(stop - start)
 
     def _outputs(
-        self, function: Any, models: paths.PathModels, rows: slice, own: slice, size: int, on: Any
+        self, function: Any, models: paths.PathModels, rows: slice, own: slice, size: int, mesh: Any
     ) -> dict[str, np.ndarray]:
         items = {name: self.items[name][own] for name in ("r", "origin", "target")} | {
             "shift": self.group["shift"][rows]
         }
         batches, share = parallel.batches(items, size), share_of(models.generator.spec.resolution)
-        found = [out for _, out in parallel.map_batches(function, models, batches, size, on, share)]
+        found = [out for _, out in parallel.map_batches(function, models, batches, size, mesh, share)]
         return {name: np.concatenate([out[name] for out in found]) for name in found[0]}
 
     def _store(self, rows: slice, outputs: dict[str, np.ndarray]) -> None:
@@ -253,7 +253,12 @@ class Walks:
 
 
 def walk_all(
-    config: Any, writer: artifacts.Writer, items: dict[str, np.ndarray], pairs: artifacts.Artifact, models: Any, on: Any
+    config: Any,
+    writer: artifacts.Writer,
+    items: dict[str, np.ndarray],
+    pairs: artifacts.Artifact,
+    models: Any,
+    mesh: Any,
 ) -> list[dict[str, Any]]:
     """Paths, boundaries and transition units; a row of numbers a method.
 
@@ -265,8 +270,8 @@ def walk_all(
     t = paths.positions(config.path_points, config.path_beyond)
     of = background(pairs)
     made = Walks(writer, t, config.methods, items, top_units=config.top_units, fdr=config.fdr, seed=config.seed)
-    size = parallel.round_up(config.batch_size, on)
-    made.run(models[:3], models[3], of, size, writer.done("searches per chunk") or size, on)
+    size = parallel.round_up(config.batch_size, mesh)
+    made.run(models[:3], models[3], of, size, writer.done("searches per chunk") or size, mesh)
     rows = made.summarise({name: made.group[name][...] for name in ("outcome", "distance_r")}, of.live)
     for row in rows:
         flip, width = ("–" if row[name] is None else f"{row[name]:.3g}" for name in ("median_flip", "median_width"))

@@ -26,7 +26,7 @@ def fit(
     """A small network on pairs streamed from disk, every batch split over all devices; resumed after its last epoch."""
     for split, found in sums.items():
         fit_checks.moments(found, split)
-    on = parallel.mesh()
+    mesh = parallel.mesh()
     count = rows.count(ranges["train"])
     training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
     training = dataclasses.replace(training, batch=min(training.batch, count))
@@ -39,7 +39,7 @@ def fit(
         training,
         count // training.batch,
         config.seed,
-        place=lambda tree: parallel.replicate(tree, on),
+        place=lambda tree: parallel.replicate(tree, mesh),
         agree=cluster.agreed,
         **epochs.kept(work / "mlp"),
     )

@@ -60,10 +60,10 @@ def start(like: Summed, products: Products, rows: int) -> Summing:
       like: sums so far, `nothing` at the beginning.
       rows: the most pairs of a block; one compiled program does all blocks.
     """
-    on = parallel.local_mesh()
-    if on.size == 1 and on.devices.flat[0].platform == "cpu":
+    mesh = parallel.local_mesh()
+    if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
         return HostSums(like, products)
-    return DeviceSums(like, products, rows, on)
+    return DeviceSums(like, products, rows, mesh)
 
 
 class HostSums:
@@ -96,9 +96,9 @@ class DeviceSums:
     Memory: that of the sums on every device, and two blocks.
     """
 
-    def __init__(self, like: Summed, products: Products, rows: int, on: Mesh):
-        self._like, self._mesh, self._rows = like, on, parallel.round_up(rows, on)
-        self._run = parallel.summing(_ADD[products], on)
+    def __init__(self, like: Summed, products: Products, rows: int, mesh: Mesh):
+        self._like, self._mesh, self._rows = like, mesh, parallel.round_up(rows, mesh)
+        self._run = parallel.summing(_ADD[products], mesh)
         self._blocks = 0
         self._clear()
 

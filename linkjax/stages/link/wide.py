@@ -100,7 +100,7 @@ def _dual(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[st
 
 def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dict[str, Any], work: Path) -> Solution:
     batch = max(min(BATCH, rows.count(ranges["train"]) // STEPS), 1)
-    on = parallel.mesh()
+    mesh = parallel.mesh()
 
     def blocks(split: str) -> Iterator[Pairs]:
         return _blocks(config, pairs, ranges[split])
@@ -112,7 +112,7 @@ def _streamed(config: Any, pairs: artifacts.Artifact, ranges: Ranges, found: dic
         streamed_elastic_net.measure(blocks("train")),
         config.alpha,
         config.l1_ratio,
-        place=lambda tree: parallel.replicate(tree, on),
+        place=lambda tree: parallel.replicate(tree, mesh),
         agree=cluster.agreed,
         **epochs.kept(work / "elastic_net"),
     )

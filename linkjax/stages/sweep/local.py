@@ -63,7 +63,7 @@ def slopes(
     axes: Float[np.ndarray, "w_dim D"],
     layers: Bool[np.ndarray, "num_ws"] | None,
     batch_size: int,
-    on: Mesh,
+    mesh: Mesh,
 ) -> Float[np.ndarray, "A D units"]:
     """Change of r per standard deviation of w along each axis, by anchor.
 
@@ -77,8 +77,8 @@ def slopes(
     if layers is not None:
         base = np.repeat(w, 2 * axes.shape[1], axis=0)
         moved = np.where(layers[None, :, None], moved[:, None], base[:, None])
-    share, replicated = share_of(models[0].spec.resolution), parallel.replicate(models, on)
-    r = parallel.map_items(activations, replicated, {"w": moved}, batch_size, on, share=share)
+    share, replicated = share_of(models[0].spec.resolution), parallel.replicate(models, mesh)
+    r = parallel.map_items(activations, replicated, {"w": moved}, batch_size, mesh, share=share)
     high, low = np.moveaxis(r.astype(np.float64).reshape(len(w), axes.shape[1], 2, -1), 2, 0)
     return (high - low) / (2 * _PART)
 

@@ -64,7 +64,7 @@ def _where(fine: jax.Array, values: jax.Array) -> jax.Array:
 
 def over(
     models: Any, rows: np.ndarray, units: np.ndarray, values: np.ndarray, count: int, *, mode: sweep.Mode,
-    batch_size: int, on: Mesh, along: np.ndarray | None = None,
+    batch_size: int, mesh: Mesh, along: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """`moved` for every pair of row and anchor: [rows, count, parts, 2].
 
@@ -81,12 +81,12 @@ def over(
     items = {"unit": units[row], "anchor": sample.astype(np.int32), **ends}
     items |= {} if along is None else {"along": along[sample, row]}
     function, share = functools.partial(moved, mode=mode), share_of(models[0].spec.resolution)
-    found = parallel.map_items(function, models, items, batch_size, on, share=share)
+    found = parallel.map_items(function, models, items, batch_size, mesh, share=share)
     return found.reshape(len(rows), count, *found.shape[1:])
 
 
 def store_pictures(
-    writer: artifacts.Writer, drawn: dict[str, np.ndarray], num_parts: int, batch_size: int, on: Mesh
+    writer: artifacts.Writer, drawn: dict[str, np.ndarray], num_parts: int, batch_size: int, mesh: Mesh
 ) -> None:
     """How far the parts of stored pictures move from the first to the last step, with arrows.
 
@@ -102,7 +102,7 @@ def store_pictures(
         for name, array in drawn.items()
     }
     function, share = functools.partial(of_drawn, num_parts=num_parts), share_of(drawn["image"].shape[-2])
-    each = parallel.map_items(function, (), ends, batch_size, on, share=share)
+    each = parallel.map_items(function, (), ends, batch_size, mesh, share=share)
     found = {name: array.reshape(*shape, *array.shape[1:]) for name, array in each.items()}
     for name, stored, of, text in (
         ("parts", "picture_motion", ("part", "axis"), f"mean {_TEXT}, pixels"),

@@ -36,7 +36,7 @@ def choose(change: np.ndarray, dead: np.ndarray, samples: int, most_units: int, 
 
 def store(
     writer: artifacts.Writer, models: tuple[Any, ...], shown: Shown, units: np.ndarray, values: np.ndarray, *,
-    mode: sweep.Mode, batch_size: int, on: Mesh, along: np.ndarray | None = None,
+    mode: sweep.Mode, batch_size: int, mesh: Mesh, along: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Draw the pictures again and store them.
 
@@ -56,8 +56,8 @@ def store(
     items |= {} if along is None else {"along": along[anchor, row]}
     function = functools.partial(programs.swept, mode=mode)
     share = share_of(models[0].spec.resolution)
-    w = parallel.map_items(function, models, items, batch_size, on, share=share)
-    found = parallel.map_items(programs.draw_labelled, (models[0], models[3]), {"w": w}, batch_size, on, share=share)
+    w = parallel.map_items(function, models, items, batch_size, mesh, share=share)
+    found = parallel.map_items(programs.draw_labelled, (models[0], models[3]), {"w": w}, batch_size, mesh, share=share)
     drawn = {name: each.reshape(*grid[0].shape, *each.shape[1:]) for name, each in found.items()}
     writer.put("picture", ("picture_unit", "picture_sample", "step", "y", "x", "rgb"), drawn["image"])
     writer.put("picture_unit", ("picture_unit",), units[shown.rows])

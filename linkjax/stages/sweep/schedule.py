@@ -252,7 +252,7 @@ class Sweep:
         pairs = parallel.round_up(max(1, self.size // 2), self.mesh)  # of images
         found = motion.over(
             self.models, rows, self.units, self.values, self.count, mode=self.config.mode, batch_size=pairs,
-            on=self.mesh, along=None if self.local is None else self.local.steer,
+            mesh=self.mesh, along=None if self.local is None else self.local.steer,
         )  # fmt: skip
         arrays.put_rows(self.writer.group["motion"], rows, found.swapaxes(0, 1), axis=1)
         advance(2 * len(rows) * self.count)
@@ -308,7 +308,7 @@ class Sweep:
         shown = pictures.choose(strength, self.dead, self.count, self.config.picture_units, self.config.picture_samples)
         made = pictures.store(
             self.writer, self.models, shown, self.units, self.values, mode=self.config.mode, batch_size=self.few,
-            on=self.mesh, along=None if self.local is None else self.local.steer,
+            mesh=self.mesh, along=None if self.local is None else self.local.steer,
         )  # fmt: skip
         if made and self.config.motion != "none":
             motion.store_pictures(self.writer, made, len(self.parts) - 1, self.few, self.mesh)
