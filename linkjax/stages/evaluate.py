@@ -11,7 +11,8 @@ import numpy as np
 
 from linkjax import numerics
 from linkjax.analysis import finite
-from linkjax.analysis.links import fit, moments
+from linkjax.analysis.links import by_moments, moments
+from linkjax.analysis.links.problem import linear_settings
 from linkjax.analysis.spaces import evaluation
 from linkjax.config import PathName, positive
 from linkjax.devices import drawing, parallel
@@ -142,7 +143,7 @@ class Evaluation:
         self.size = parallel.round_up(config.batch_size, self.mesh)
         self.chunk = writer.done("samples per chunk") or self.size * _CHUNK
         writer.mark("samples per chunk", self.chunk)
-        self.link, self.method = link.model, link.manifest["source"]["config"]
+        self.link = link.model
         self.models = parallel.replicate((generator, classifier), self.mesh)
         self.tally = finite.Tally(config.nonfinite, "linked images")
         self.links = {"link": parallel.replicate(link.model, self.mesh)}
@@ -246,10 +247,8 @@ class Evaluation:
         for start in range(0, len(rows), block):
             r, mask = _padded(self.pairs.read("r", rows[start : start + block]), block)
             total = moments.update(total, r, _padded(w[start : start + block], block)[0], mask)
-        method = self.method["method"] if self.method["method"] != "mlp" else "ols"
-        spec = self.link.spec
-        alpha = spec.alpha if method != "ols" else 1.0
-        return fit.fit_from_moments(total, method, alpha, spec.l1_ratio)[0]
+        settings = linear_settings(self.link.spec)
+        return by_moments.fit_from_moments(total, settings.method, settings.alpha, settings.l1_ratio)[0]
 
     def _link_batches(self) -> Iterator[tuple[np.ndarray, ...]]:
         for rows in _blocks(slice(0, self.count), _ROWS):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import linkjax
-from linkjax.analysis.links.mlp import Training
+from linkjax.analysis.links.problem import Training
 from linkjax.cli import main as command
 from linkjax.demo.bundle import open_bundle
 from linkjax.demo.factors import BREEDS

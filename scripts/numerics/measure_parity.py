@@ -28,7 +28,7 @@ sys.path.insert(1, str(Path(__file__).parents[2] / "converters"))
 
 from linkjax.analysis.counterfactuals import counterfactual
 from linkjax.analysis.links import elastic_net, linear
-from linkjax.analysis.links.fit import accumulate
+from linkjax.analysis.links.problem import accumulate
 from linkjax.analysis.metrics.regions import measure_region_batch
 from linkjax.models import build
 from linkjax.models.generator_spec import Progression, stem_spec

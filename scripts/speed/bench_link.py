@@ -22,7 +22,8 @@ import jax
 import numpy as np
 
 from linkjax.analysis.links import class_sums, elastic_net, linear, moments, steering
-from linkjax.analysis.links.fit import BLOCK, accumulate, fit_link
+from linkjax.analysis.links.fit import fit_link
+from linkjax.analysis.links.problem import BLOCK, accumulate
 from linkjax.stages.link import summing
 
 

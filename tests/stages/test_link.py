@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax.analysis.links import host_moments
+from linkjax.analysis.links import dual, host_moments
+from linkjax.analysis.links.problem import Settings
 from linkjax.cli import main
 from linkjax.errors import InputError
 from linkjax.stages import inputs, rows
 from linkjax.stages.link import stage as link_stage
-from linkjax.stages.link import summing, wide
+from linkjax.stages.link import stored, summing, wide
 from linkjax.storage import artifacts, checkpoint
 from tests import tolerances
 from tests.stages.conftest import do
@@ -105,7 +106,7 @@ def read_and_killed(monkeypatch):
     """`read_and_killed(n)`: the next run is stopped when it asks for its (n + 1)-th block; rows of the blocks read."""
     read: list[int] = []
     original = rows.read
-    monkeypatch.setattr(link_stage, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(stored, "_SAVE_SECONDS", 0.0)
     monkeypatch.setattr(summing, "MERGED", 2)  # sums are kept where nothing waits to be added: every other block here
     monkeypatch.setattr(host_moments, "PENDING", 2)
 
@@ -142,7 +143,7 @@ def test_a_killed_link_goes_on_from_its_sums_with_the_same_bits(
     expected = np.asarray(linkjax.fit_link(*splits(world)["train"], method="ridge").kernel[...])
     found = np.asarray(linkjax.load(out).kernel[...])
     assert np.abs(found - expected).max() < tolerances.STAGE_LINK * np.abs(expected).max()
-    monkeypatch.setattr(link_stage, "_SAVE_SECONDS", 1e9)
+    monkeypatch.setattr(stored, "_SAVE_SECONDS", 1e9)
     do(*command[:3], "--out", tmp_path / "whole", *command[5:])
     assert np.array_equal(found, np.asarray(linkjax.load(tmp_path / "whole").kernel[...]))
 
@@ -265,7 +266,8 @@ def test_fewer_pairs_than_units_are_linked_without_moments(world, tmp_path, meth
     config = link_stage.Config("", world.pairs, method=method, alphas=(0.1, 3.0) if method == "ridge" else (), rows=5)
     ranges = {"train": [(0, 7), (40, 45)], "val": rows.of_classes(made, "val")}
     wide.check(config, made, ranges)
-    found, diagnostics = wide.fit(config, made, ranges, tmp_path)
+    settings = Settings(method, config.alpha, config.l1_ratio, config.alphas)
+    found, diagnostics = dual.fit(stored.StoredPairs(config, made, ranges, tmp_path), settings)
     r, w = (np.concatenate([made.read(name, slice(*part)) for part in ranges["train"]]) for name in ("r", "w"))
     expected = linkjax.fit_link(r, w, method, validation=splits(world)["val"], alphas=config.alphas)
     lam = expected.spec.steer_lambda

@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk  # pyright: ignore[reportAttributeAccessIssue]
 
 from linkjax.analysis.links.linear import Solution
+from linkjax.analysis.links.problem import Fit, Problem, Settings, block_errors, linear_link, used_alpha
 
 #: Units that are held in float64 at once.
 COLUMNS = 4096
@@ -29,6 +30,19 @@ class Dual(NamedTuple):
     eigenvalues: np.ndarray  # [n], ascending
     vectors: np.ndarray  # [n, n]
     D: np.ndarray  # [n, w_dim]  vectorsᵀ (w − mean_w)
+
+
+def fit(problem: Problem, settings: Settings) -> Fit:
+    """Fit least squares or ridge by the Gram matrix of a problem's pairs, which are held in memory."""
+    made = decompose(*problem.whole("train"))
+    alpha = used_alpha(settings.method, settings.alpha)
+    if settings.alphas:
+        alpha = choose(made, *problem.whole("val"), settings.alphas)
+    solution = solve(made, alpha)
+    found = {"method": settings.method, "alpha": alpha, "count": problem.count("train")}
+    if settings.diagnose and problem.count("val"):
+        found |= block_errors(solution, problem.blocks("val"))
+    return Fit(linear_link(solution, settings.method, alpha, settings.l1_ratio), found)
 
 
 def nbytes(n: int) -> int:

@@ -1,46 +1,43 @@
-"""Fitting a link: from arrays in memory, or from streamed moments."""
+"""Fit a link: the one place that chooses a solver, and `fit_link` for arrays in memory."""
 
-import dataclasses
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from linkjax.analysis.links import class_sums, dual, elastic_net, fit_checks, linear, mlp, moments, steering
-from linkjax.analysis.links.host_moments import Sums
-from linkjax.analysis.links.linear import Solution, Spectrum
-from linkjax.analysis.links.mlp import Training
-from linkjax.analysis.links.moments import Moments, Products
+from linkjax.analysis.links import by_moments, class_sums, dual, fit_checks, mlp, steering, streamed_elastic_net
+from linkjax.analysis.links.moments import Products
+from linkjax.analysis.links.problem import ArrayPairs, Fit, Pairs, Problem, Settings, Training
 from linkjax.errors import InputError
-from linkjax.models.build import fill
-from linkjax.models.link import Link, LinkSpec, MLPLink, with_steering
+from linkjax.models.link import Link, MLPLink, with_steering
 
-#: Samples per block of in-memory data: large enough that the product outweighs the addition of its result.
-BLOCK = 8192
+Solver = Callable[[Problem, Settings], Fit]
 
 
-@dataclasses.dataclass(frozen=True)
-class Diagnostics:
-    """What a linear fit found; plain numbers, for a manifest. Formulas: `linkjax.analysis.links.linear`."""
+def choose(problem: Problem, settings: Settings) -> Solver:
+    """The solver of a problem.
 
-    method: str
-    alpha: float  # the one used, chosen or given
-    l1_ratio: float
-    count: int  # training samples
-    numerical_rank: int  # directions of r above rounding
-    condition_number: float  # σ_max / σ_min of centred r over those directions
-    participation_ratio: float  # effective rank (Σλ)² / Σλ²
-    effective_rank: float  # exp(entropy of λ / Σλ)
-    train_mse: float  # mean over samples and dimensions
-    train_r2: float  # 1 − Σ squared errors / Σ squared deviations, over all dimensions; NaN if w is constant
-    val_mse: float | None  # the same on the held-out pairs, of the link that is returned; None without them
-    validation: tuple[tuple[float, float], ...]  # (alpha, mean squared error on the held-out moments), as tried
-    converged: bool  # False: an elastic net that stopped early, see kkt_residual
-    iterations: int  # of the elastic net, from the kernel of the nearest alpha tried; 0 for direct solutions
-    kkt_residual: float  # of the elastic net, largest over dimensions, relative
-    eigenvalues: tuple[float, ...]  # of the covariance of r, descending
+    A network is trained (`mlp`). Least squares and ridge take the samples' Gram matrix (`dual`) where the problem
+    prefers it, the elastic net streamed gradients (`streamed_elastic_net`) where moments do not fit in memory;
+    everything else is solved by moments (`by_moments`).
+    """
+    if settings.method == "mlp":
+        return mlp.fit
+    if settings.method == "elastic_net" and not problem.moments_fit:
+        return streamed_elastic_net.fit
+    if settings.method in ("ols", "ridge") and problem.prefers_gram and not settings.rank:
+        return dual.fit
+    return by_moments.fit
+
+
+def fit(problem: Problem, settings: Settings) -> Fit:
+    """Fit a link by the solver that `choose` gives.
+
+    Raises: InputError for settings that do not go together.
+    """
+    check = fit_checks.options
+    check(settings.method, settings.alpha, settings.l1_ratio, settings.alphas, problem.count("val") > 0, settings.rank)
+    return choose(problem, settings)(problem, settings)
 
 
 def fit_link(
@@ -82,7 +79,14 @@ def fit_link(
     fit_checks.options(method, alpha, l1_ratio, alphas, validation is not None, rank)
     r, w = fit_checks.pairs(r, w, "")
     place = fit_checks.labels(labels, r.shape[0])
-    link, total = _fitted(r, w, method, alpha, l1_ratio, validation, alphas, products, training, seed, rank)
+    held = None if validation is None else _held_out(validation, r.shape[1], w.shape[1])
+    train, training = (r, w), training or Training()
+    if method == "mlp" and held is None:
+        train, held = _hold_out(r, w, training.validation_share, seed)
+    problem = ArrayPairs(train, held, products)
+    settings = Settings(method, alpha, l1_ratio, tuple(alphas), rank, training, seed, diagnose=False)
+    link = choose(problem, settings)(problem, settings).link
+    total = problem.known_moments if train[0] is r else None
     within = class_sums.within_of(np.asarray(r), np.asarray(w), place, total, products)
     if within is None:
         return link
@@ -91,189 +95,18 @@ def fit_link(
     return with_steering(link, steering.arrays(spectrum, within, lam), lam)
 
 
-def _fitted(
-    r: Array | np.ndarray, w: Array | np.ndarray, method: str, alpha: float, l1_ratio: float,
-    validation: tuple[Array | np.ndarray, Array | np.ndarray] | None, alphas: Sequence[float], products: Products,
-    training: Training | None, seed: int, rank: int,
-) -> tuple[Link | MLPLink, Moments | None]:  # fmt: skip
-    """The link alone, and the moments of its pairs where they were needed for it."""
-    held = None if validation is None else fit_checks.pairs(validation[0], validation[1], "validation ")
-    if held is not None and (held[0].shape[1], held[1].shape[1]) != (r.shape[1], w.shape[1]):
+def _held_out(validation: Pairs, units: int, w_dim: int) -> Pairs:
+    """Checked validation pairs."""
+    r, w = fit_checks.pairs(*validation, "validation ")
+    if (r.shape[1], w.shape[1]) != (units, w_dim):
         raise InputError(
-            f"validation pairs have {held[0].shape[1]} units and {held[1].shape[1]} w dimensions, "
-            f"the training pairs {r.shape[1]} and {w.shape[1]}; both must come from the same models"
+            f"validation pairs have {r.shape[1]} units and {w.shape[1]} w dimensions, "
+            f"the training pairs {units} and {w_dim}; both must come from the same models"
         )
-    whole = r
-    if method == "mlp" and held is None:
-        training = training or Training()
-        (r, w), held = _hold_out(r, w, training.validation_share, seed)
-    if method in ("ols", "ridge") and r.shape[0] < r.shape[1] and not rank and products == "float64":
-        found = dual.decompose(np.asarray(r), np.asarray(w))
-        if alphas and held is not None:
-            alpha = dual.choose(found, np.asarray(held[0]), np.asarray(held[1]), alphas)
-        return _link(dual.solve(found, _used_alpha(method, alpha)), method, alpha, l1_ratio), None
-    total = accumulate(r, w, products)
-    held_out = None if held is None else accumulate(*held, products)
-    if method == "mlp":
-        assert held is not None and held_out is not None
-        link = mlp.fit_mlp((r, w), held, total, held_out, training or Training(), seed)[0]
-        return link, total if r is whole else None
-    spectrum = linear.decompose(total) if method == "ridge" and alphas else None
-    start = None
-    if alphas and held_out is not None:
-        alpha, _, start = _choose(total, held_out, method, alphas, l1_ratio, spectrum)
-    solution = _reduced(total, _solve(total, method, alpha, l1_ratio, spectrum, start)[0], method, alpha, rank)
-    return _link(solution, method, alpha, l1_ratio, rank), total
+    return r, w
 
 
-def fit_from_moments(
-    total: Moments,
-    method: str = "ols",
-    alpha: float = 1.0,
-    l1_ratio: float = 0.5,
-    *,
-    held_out: Moments | None = None,
-    alphas: Sequence[float] = (),
-    rank: int = 0,
-) -> tuple[Link, Diagnostics]:
-    """A linear link from streamed moments, with diagnostics; arguments and numerics as `fit_link`.
-
-    Args:
-      total: moments of the training pairs; held_out: of the validation pairs (needed for `alphas`).
-    """
-    fit_checks.options(method, alpha, l1_ratio, alphas, held_out is not None, rank)
-    if method == "mlp":
-        raise InputError("an MLP link cannot be fitted from moments; train it on pairs, or use ols, ridge, elastic_net")
-    for name, part in (("training", total), ("validation", held_out)):
-        if part is not None:
-            fit_checks.moments(part, name)
-    spectrum = linear.decompose(total)
-    curve, start = (), None
-    if held_out is not None:
-        alpha, curve, start = _choose(total, held_out, method, alphas or (alpha,), l1_ratio, spectrum)
-    solution, net = _solve(total, method, alpha, l1_ratio, spectrum, start)
-    solution = _reduced(total, solution, method, alpha, rank)
-    held_out_mse = None
-    if held_out is not None:
-        held_out_mse = float(linear.squared_errors(held_out, solution).mean() / float(held_out.count))
-    count, S_ww = float(total.count), np.asarray(total.S_ww)
-    squared = linear.squared_errors(total, solution)
-    eigenvalues, live = np.asarray(spectrum.eigenvalues), np.asarray(spectrum.live)
-    return _link(solution, method, alpha, l1_ratio, rank), Diagnostics(
-        method=method,
-        alpha=_used_alpha(method, alpha),
-        l1_ratio=l1_ratio if method == "elastic_net" else 0.0,
-        count=int(count),
-        numerical_rank=int(live.sum()),
-        condition_number=linear.condition_number(eigenvalues, live),
-        participation_ratio=linear.participation_ratio(total),
-        effective_rank=linear.effective_rank(eigenvalues),
-        train_mse=float(squared.sum() / (count * squared.size)),
-        train_r2=float(1 - squared.sum() / S_ww.sum()) if S_ww.sum() > 0 else float("nan"),
-        val_mse=held_out_mse,
-        validation=curve,
-        converged=net is None or bool(net.converged.all()),
-        iterations=0 if net is None else int(net.iterations),
-        kkt_residual=0.0 if net is None else float(net.kkt_residual.max()),
-        eigenvalues=tuple((eigenvalues[::-1] / count).tolist()),
-    )
-
-
-def accumulate(
-    r: Array | np.ndarray, w: Array | np.ndarray, products: Products = "float64", block: int | None = None
-) -> Moments:
-    """Moments of arrays in memory, block by block: by the host's BLAS where the host computes, else on the device."""
-    if jax.default_backend() == "cpu" and isinstance(r, np.ndarray) and isinstance(w, np.ndarray):
-        sums = Sums(r.shape[1], w.shape[1], products)
-        for begin in range(0, r.shape[0], block or r.shape[0]):
-            sums.add(r[begin:][:block], w[begin:][:block])
-        return sums.moments()
-    block = min(block or BLOCK, r.shape[0])
-    total = moments.empty(r.shape[1], w.shape[1])
-    for rows_r, rows_w, mask in _blocks(r, w, block):  # the last is padded, so that one program does all
-        total = moments.update(total, rows_r, rows_w, mask, products=products)
-    return total
-
-
-def _blocks(r: Array | np.ndarray, w: Array | np.ndarray, block: int) -> Iterator[tuple]:
-    for begin in range(0, r.shape[0], block):
-        rows_r, rows_w = r[begin : begin + block], w[begin : begin + block]
-        missing = block - rows_r.shape[0]
-        if missing:
-            rows_r, rows_w = (np.pad(np.asarray(rows), ((0, missing), (0, 0))) for rows in (rows_r, rows_w))
-        yield rows_r, rows_w, np.arange(block) < block - missing
-
-
-def _solve(
-    total: Moments,
-    method: str,
-    alpha: float,
-    l1_ratio: float,
-    spectrum: Spectrum | None,
-    start: Array | np.ndarray | None = None,
-) -> tuple[Solution, elastic_net.ElasticNet | None]:
-    if method == "ols" or alpha == 0:
-        return linear.solve_ols(total, spectrum), None
-    if method == "ridge":
-        return linear.solve_ridge(total, alpha, spectrum), None
-    if l1_ratio == 0:  # the same problem as ridge, whose penalty is not per sample
-        return linear.solve_ridge(total, alpha * float(total.count), spectrum), None
-    net = elastic_net.solve_elastic_net(total, alpha, l1_ratio, start)
-    if not net.converged.all():
-        warnings.warn(
-            f"the elastic net with alpha={alpha:g} stopped after {int(net.iterations)} iterations with "
-            f"{int((~net.converged).sum())} of {net.converged.size} dimensions short of the optimum (residual "
-            f"{float(net.kkt_residual.max()):.1e}); use a larger alpha, a smaller l1_ratio, or ridge",
-            stacklevel=4,
-        )
-    return net.solution, net
-
-
-def _choose(
-    total: Moments,
-    held_out: Moments,
-    method: str,
-    alphas: Sequence[float],
-    l1_ratio: float,
-    spectrum: Spectrum | None,
-) -> tuple[float, tuple[tuple[float, float], ...], Array | np.ndarray | None]:
-    """The alpha with the smallest held-out error (the larger of two that are equal), the whole curve, and a kernel.
-
-    The kernel is an iterative solution for the chosen alpha, or None.
-    """
-    start = best = None
-    if method == "ridge" and spectrum is not None:
-        errors = linear.validation_errors(total, held_out, np.asarray(alphas, np.float64), spectrum)
-    else:
-        size = float(held_out.count) * held_out.S_ww.shape[0]
-        errors = np.full(len(alphas), np.inf)
-        for index in np.argsort(alphas)[::-1]:  # from sparse to dense, each starting from the one before
-            solution, net = _solve(total, method, float(alphas[index]), l1_ratio, spectrum, start)
-            error = float(linear.squared_errors(held_out, solution).sum()) / size
-            start = solution.kernel if net is not None else None
-            best = start if error < errors.min() else best
-            errors[index] = error
-    chosen = min(range(len(alphas)), key=lambda index: (errors[index], -alphas[index]))
-    curve = tuple((_used_alpha(method, a), float(e)) for a, e in zip(alphas, errors, strict=True))
-    return float(alphas[chosen]), curve, best
-
-
-def _used_alpha(method: str, alpha: float) -> float:
-    return 0.0 if method == "ols" else float(alpha)
-
-
-def _reduced(total: Moments, solution: Solution, method: str, alpha: float, rank: int) -> Solution:
-    return linear.reduce_rank(total, solution, _used_alpha(method, alpha), rank) if rank else solution
-
-
-def _link(solution: Solution, method: str, alpha: float, l1_ratio: float, rank: int = 0) -> Link:
-    units, w_dim = solution.kernel.shape
-    ratio = float(l1_ratio) if method == "elastic_net" else 0.0
-    spec = LinkSpec(units, w_dim, method, _used_alpha(method, alpha), ratio, rank=rank)  # pyright: ignore[reportArgumentType]
-    return fill(Link, spec, {"kernel": np.float32(solution.kernel), "bias": np.float32(solution.bias)})
-
-
-def _hold_out(r: Array | np.ndarray, w: Array | np.ndarray, share: float, seed: int) -> tuple[mlp.Pairs, mlp.Pairs]:
+def _hold_out(r: Array | np.ndarray, w: Array | np.ndarray, share: float, seed: int) -> tuple[Pairs, Pairs]:
     order = np.random.default_rng(seed).permutation(r.shape[0])
     count = min(max(round(share * r.shape[0]), 1), r.shape[0] - 1)
     return (r[order[count:]], w[order[count:]]), (r[order[:count]], w[order[:count]])

@@ -10,29 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from linkjax.analysis.links import linear
 from linkjax.analysis.links.moments import Moments
+from linkjax.analysis.links.problem import Fit, Pairs, Problem, Settings, Training
 from linkjax.analysis.links.training_state import TrainingState
 from linkjax.models.build import fill
 from linkjax.models.link import LinkSpec, MLPLink, standardised
-
-Pairs = tuple[Float[Array | np.ndarray, "batch units"], Float[Array | np.ndarray, "batch w_dim"]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """How an MLP link is trained."""
-
-    hidden: tuple[int, ...] = (512,)  # widths of the hidden layers
-    activation: str = "gelu"  # relu | gelu | silu | tanh
-    epochs: int = 100  # at most; the learning rate falls to 0 over these
-    batch: int = 256  # samples a step
-    learning_rate: float = 1e-3  # peak, after a rise over the first twentieth
-    weight_decay: float = 1e-3  # decoupled, on the network's matrices; not on the straight path
-    patience: int = 15  # stop after so many epochs without a better validation error
-    validation_share: float = 0.1  # of the samples, held out where no validation data are given
 
 
 class History(NamedTuple):
@@ -70,25 +55,40 @@ def start(moments: Moments, held_out: Moments, training: Training, seed: int) ->
     return fill(MLPLink, spec, weights | {name: np.float32(value) for name, value in linear_part.items()})
 
 
-def fit_mlp(
-    pairs: Pairs, validation: Pairs, moments: Moments, held_out: Moments, training: Training, seed: int = 0
-) -> tuple[MLPLink, History]:
-    """An MLP link trained on arrays in memory, in an order of (seed, epoch); otherwise as `fit_mlp_stream`.
+def fit(problem: Problem, settings: Settings) -> Fit:
+    """Train a network on a problem's pairs, from the best ridge link by their moments."""
+    link, history = train(problem, settings.training, settings.seed)
+    held_out, best = problem.moments("val"), history.validation[history.best]
+    return Fit(
+        link,
+        {
+            "method": "mlp",
+            "count": problem.count("train"),
+            "train_mse": history.train[history.best - 1] if history.best else None,
+            "val_mse": best,
+            "val_r2": 1 - best / float(np.asarray(held_out.S_ww).mean() / float(held_out.count)),
+            "linear_val_mse": history.validation[0],
+            "epochs": len(history.train),
+            "best_epoch": history.best,
+            **({} if np.isfinite(history.train[-1:]).all() else {"diverged_in_epoch": len(history.train)}),
+        },
+    )
 
-    Args:
-      pairs: training data; moments: their moments.
-      validation: data that decide when to stop and which weights to keep; held_out: their moments.
-    """
-    r, w = (np.asarray(array, np.float32) for array in pairs)
-    batch = min(training.batch, len(r))
-    steps = len(r) // batch
 
-    def batches(epoch: int) -> Iterable[Pairs]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(r))[: steps * batch].reshape(steps, batch)
-        return ((r[rows], w[rows]) for rows in order)
-
-    val = np.asarray(validation[0], np.float32), np.asarray(validation[1], np.float32)
-    return fit_mlp_stream(batches, lambda: _batches(val, batch), moments, held_out, training, steps, seed)
+def train(problem: Problem, training: Training, seed: int = 0) -> tuple[MLPLink, History]:
+    """Train a network on a problem's pairs, in an order of (seed, epoch); otherwise as `fit_mlp_stream`."""
+    count = problem.count("train")
+    training = dataclasses.replace(training, batch=min(training.batch, count))
+    return fit_mlp_stream(
+        lambda epoch: problem.shuffled(training.batch, seed, epoch),
+        lambda: problem.batches("val", training.batch),
+        problem.moments("train"),
+        problem.moments("val"),
+        training,
+        count // training.batch,
+        seed,
+        **problem.training("mlp"),
+    )
 
 
 def fit_mlp_stream(
@@ -206,12 +206,6 @@ def _step(
 
 
 _error = jax.jit(lambda link, r, w: _loss(link, _standardise(link, r), w))
-
-
-def _batches(pairs: Pairs, batch: int) -> Iterable[Pairs]:
-    r, w = pairs
-    for begin in range(0, r.shape[0], batch):
-        yield r[begin : begin + batch], w[begin : begin + batch]
 
 
 def _scale(variance: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -12,13 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from linkjax.analysis.links.linear import Solution
+from linkjax.analysis.links.problem import Fit, Pairs, Problem, Settings, block_errors, linear_link
 from linkjax.analysis.links.training_state import TrainingState
 from linkjax.numerics import PRECISION
 
-Pairs = tuple[Float[Array | np.ndarray, "batch units"], Float[Array | np.ndarray, "batch w_dim"]]
+#: Pairs of one step.
+BATCH = 256
+#: Steps of an epoch, at least: with few pairs the batches are smaller instead.
+STEPS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Steps:
     tolerance: float = 1e-5  # … by more than this share of it
 
 
-class Found(NamedTuple):
+class Streamed(NamedTuple):
     """The link of the epoch with the lowest validation error, and the errors on the way."""
 
     solution: Solution
@@ -63,6 +67,25 @@ def measure(pairs: Iterable[Pairs]) -> Scales:
     return Scales(count, mean_r, np.where(varies, deviation, 0.0), mean_w)
 
 
+def fit(problem: Problem, settings: Settings) -> Fit:
+    """Fit an elastic net to a problem's pairs without their moments, as they stream by."""
+    count = problem.count("train")
+    batch = max(min(BATCH, count // STEPS), 1)
+    streamed = solve(
+        lambda epoch: problem.shuffled(batch, settings.seed, epoch),
+        lambda: problem.batches("train", batch),
+        lambda: problem.batches("val", batch),
+        measure(problem.blocks("train")),
+        settings.alpha,
+        settings.l1_ratio,
+        **problem.training("elastic_net"),
+    )
+    found = {"method": settings.method, "alpha": settings.alpha, "count": count}
+    found |= {"epochs": len(streamed.validation) - 1, "best_epoch": streamed.best, "l1_ratio": settings.l1_ratio}
+    link = linear_link(streamed.solution, settings.method, settings.alpha, settings.l1_ratio)
+    return Fit(link, found | block_errors(streamed.solution, problem.blocks("val")))
+
+
 def solve(
     batches: Callable[[int], Iterable[Pairs]],
     everything: Callable[[], Iterable[Pairs]],
@@ -76,7 +99,7 @@ def solve(
     agree: Callable[[Any], Any] = lambda value: value,
     saved: Callable[[dict[str, Any]], TrainingState | None] = lambda like: None,
     save: Callable[[int, TrainingState], None] = lambda epoch, state: None,
-) -> Found:
+) -> Streamed:
     """Minimise what `elastic_net.solve_elastic_net` does, by proximal gradients with reduced variance (SVRG).
 
     In units of √(variance + ridge penalty), along which the smooth part has curvature 1,
@@ -149,7 +172,7 @@ def solve(
         note = {"validation": [*errors], "best": best, "step": step, "settled": settled}
         save(epoch + 1, TrainingState({"u": u, "kept": kept}, note))
     kernel = np.asarray(kept, np.float64) * inverse[:, None]
-    return Found(Solution(kernel, scales.mean_w - scales.mean_r @ kernel), tuple(errors), best)
+    return Streamed(Solution(kernel, scales.mean_w - scales.mean_r @ kernel), tuple(errors), best)
 
 
 def _standardised(problem: dict[str, Array], r: Array) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from linkjax.analysis.links import class_sums, fit, steering
+from linkjax.analysis.links import by_moments, class_sums, steering
 from linkjax.analysis.links.class_sums import ClassSums
 from linkjax.analysis.links.moments import Moments
 from linkjax.analysis.spaces import congruence
@@ -104,7 +104,7 @@ def measure(
         none = Estimate(0.0, 0.0, 0.0, np.nan, np.nan, np.nan, np.nan, r.shape[0] * r.shape[1])
         return Reach({"r2": none}, 0.0, np.nan, np.nan, np.full(r.shape[2], np.nan))
     wanted = tuple(float(each * scale) for each in alphas)
-    link, found = fit.fit_from_moments(train[0], "ridge", held_out=val[0], alphas=wanted)
+    link, found = by_moments.fit_from_moments(train[0], "ridge", held_out=val[0], alphas=wanted)
     estimates = {"r2": _r2(link, r, w, rng(0), draws)}
     own, lam = np.full(r.shape[2], np.nan), np.nan
     within, held = (class_sums.within(*each) for each in (train, val))

@@ -5,7 +5,7 @@ Each check is three functions on sums of constant size: `empty_…`, `add_…` (
 the link fitted on shuffled pairs through the same functions, and compare.
 
 Baselines. *Class means* (`ClassMeans`): what knowing the class alone gives. *Shuffled*: the same link fitted again
-after permuting w against r over the whole training split (`linkjax.analysis.links.shuffled`). It keeps the method's
+after permuting w against r over the training split, by `links.by_moments` as the link itself. It keeps the method's
 capacity and both distributions and removes only the pairing, so whatever it scores is chance and overfitting.
 Shuffling the test pairs instead would charge a good link for its own spread (R² near −1) and say nothing of fitting.
 """

@@ -4,29 +4,24 @@ import dataclasses
 import functools
 import math
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
-
-import numpy as np
+from typing import Any, ClassVar, Literal
 
 from linkjax import config as configs
 from linkjax import numerics
-from linkjax.analysis.links import class_sums, fit, fit_checks, linear, moments, stability
-from linkjax.analysis.links.moments import Moments, Products
+from linkjax.analysis.links import class_sums, fit, fit_checks, mlp, moments
+from linkjax.analysis.links.moments import Products
+from linkjax.analysis.links.problem import Fit, Settings
 from linkjax.config import PathName, positive
 from linkjax.devices import cluster
-from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import Facts, Workload, inputs, rows
-from linkjax.stages.link import groups, network, steer, summing, wide
+from linkjax.stages.link import groups, stable, steer, wide
+from linkjax.stages.link.stored import StoredPairs, moments_fit
 from linkjax.storage import artifacts, checkpoint, manifest
 from linkjax.storage.claim import Claim, must_be_new
 
-_READ_ROWS = 16384  # training pairs from which the steps of single units are told, evenly spread
 _FREE = ("rows",)
-_SAVE_SECONDS = 60.0  # between two notes of the sums so far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,24 +140,19 @@ def _made(config: Config, pairs: artifacts.Artifact) -> bool:
 def _run_one(config: Config, pairs: artifacts.Artifact) -> None:
     ranges = _ranges(config, pairs)
     obtained = None if config.scaled_by is None else steer.obtained_in(config.scaled_by, pairs)
-    if obtained is not None and _too_wide(config, pairs):
+    if obtained is not None and not moments_fit(config, pairs):
         raise InputError("scaled-by: a link without moments has no steering directions; raise --moments-gib")
     precision = pairs.manifest["precision"]
     with artifacts.Writer(
         Path(config.out), "link", config, pairs.manifest["weights"], {"pairs": pairs.id}, _FREE, precision
     ) as writer:
-        work = writer.partial / artifacts.WORK
-        if _too_wide(config, pairs):
-            link, diagnostics = wide.fit(config, pairs, ranges, work)
-        else:
-            with progress("pairs read", _own_rows(config, ranges)) as advance:
-                found = {split: accumulate(config, pairs, split, ranges[split], work, advance) for split in ranges}
-            sums = {split: each.moments for split, each in found.items()}
-            if config.method == "mlp":
-                link, diagnostics = network.fit(config, pairs, ranges, sums, work)
-            else:
-                link, diagnostics = _fit_linear(config, pairs, ranges, sums)
-            within = {split: class_sums.within(each.moments, each.classes) for split, each in found.items()}
+        problem = StoredPairs(config, pairs, ranges, writer.partial / artifacts.WORK)
+        if not problem.moments_fit:
+            for split in ranges:
+                rows.refuse_nonfinite(pairs, split, ranges[split], config.rows)
+        link, diagnostics = _fitted(problem)
+        if problem.moments_fit:
+            within = {split: class_sums.within(each.moments, each.classes) for split, each in problem.sums.items()}
             link, diagnostics["steering"] = steer.attach(link, within["train"], within.get("val"), config, obtained)
         source = {
             "config": dataclasses.asdict(config),
@@ -198,132 +188,29 @@ def _ranges(config: Config, pairs: artifacts.Artifact) -> dict[str, list[rows.Ra
     fit_checks.options(config.method, config.alpha, config.l1_ratio, config.alphas, "val" in splits, config.rank)
     classes = None if config.classes == "all" else config.classes
     ranges = {split: rows.of_classes(pairs, split, classes) for split in ("train", "val") if split in splits}
-    if _too_wide(config, pairs):
+    if not moments_fit(config, pairs):
         wide.check(config, pairs, ranges)
     return ranges
 
 
-def _own_blocks(config: Config, ranges: list[rows.Range]) -> list[rows.Range]:
-    """Every n-th block of n processes: those that this one reads."""
-    return rows.blocks(ranges, config.rows)[cluster.index() :: cluster.count()]
-
-
-def _own_rows(config: Config, ranges: dict[str, list[rows.Range]]) -> int:
-    return sum(rows.count(_own_blocks(config, each)) for each in ranges.values())
-
-
-def _too_wide(config: Config, pairs: artifacts.Artifact) -> bool:
-    return 2 * moments.nbytes(pairs.summary["units"], pairs.summary["w_dim"]) > config.moments_gib * 2**30
-
-
-def accumulate(
-    config: Config,
-    pairs: artifacts.Artifact,
-    split: str,
-    ranges: list[rows.Range],
-    work: Path,
-    advance: Callable[[int], None],
-) -> summing.Summed:
-    """Sums over some rows, block by block, of all processes together; kept in `work` now and then, and at the end.
-
-    Of several processes each reads every n-th block, on its own devices; only the sums meet.
-    """
-    number, processes = cluster.index(), cluster.count()
-    blocks = _own_blocks(config, ranges)
-    path = work / f"{split}-{number}-of-{processes}.npz"
-    wanted = {"rows": config.rows, "pairs": pairs.id}
-    known = rows.class_places(pairs, split, None if config.classes == "all" else config.classes)
-    so_far, done = summing.nothing(pairs.summary["units"], pairs.summary["w_dim"], known.classes), 0
-    found = summing.load(path)
-    if found is not None and {name: found[1][name] for name in wanted} == wanted:
-        so_far, done = found[0], found[1]["blocks"]
-    advance(rows.count(blocks[:done]))
-    sums = summing.start(so_far, config.products, min(config.rows, rows.count(ranges)))
-    saved = time.monotonic()
-    for block, (r, w) in zip(blocks[done:], rows.read(pairs, blocks[done:]), strict=True):
-        sums.add(r, w, known.of(block))
-        done += 1
-        advance(len(r))
-        if done == len(blocks) or (sums.settled and time.monotonic() - saved > _SAVE_SECONDS):
-            summing.save(path, sums.summed(), {**wanted, "blocks": done})
-            saved = time.monotonic()
-    total = summing.over_processes(sums.summed())
-    if not all(np.isfinite(np.asarray(mean)).all() for mean in (total.moments.mean_r, total.moments.mean_w)):
-        rows.refuse_nonfinite(pairs, split, ranges, config.rows)
-    return total
-
-
-def _fit_linear(
-    config: Config, pairs: artifacts.Artifact, ranges: dict[str, list[rows.Range]], sums: dict[str, Moments]
-) -> tuple[Any, dict[str, Any]]:
-    """A link in closed form, or an elastic net, from moments; pairs are read for the steps of single units alone."""
-    link, found = fit.fit_from_moments(
-        sums["train"],
-        config.method,
-        config.alpha,
-        config.l1_ratio,
-        held_out=sums.get("val"),
-        alphas=config.alphas,
-        rank=config.rank,
-    )
-    if not found.converged:
-        print(f"linkjax: the elastic net stopped early, KKT residual {found.kkt_residual:.2g}; raise --alpha")
-    diagnostics = {**dataclasses.asdict(found), **_held_out(found, sums.get("val"))}
-    if config.method == "ridge" and len(config.alphas) > 1:
-        steps = _steps(pairs, ranges["train"], sums["train"], diagnostics["validation_curve"])
-        diagnostics |= {"chosen_by": config.choose, "steps": [row._asdict() for row in steps]}
-        if config.choose == "stable":
-            alphas, r2, _, _, directness = zip(*steps, strict=True)
-            chosen = steps[stability.straightest(r2, directness, alphas, config.r2_loss)]
-            link, found = fit.fit_from_moments(
-                sums["train"], config.method, chosen.alpha, config.l1_ratio, held_out=sums["val"], rank=config.rank
-            )
-            fitted = {name: value for name, value in dataclasses.asdict(found).items() if name != "validation"}
-            val_r2 = _held_out(found, sums["val"])["val_r2"] if config.rank else chosen.r2
-            diagnostics |= {**fitted, "val_r2": val_r2}
-    return link, diagnostics
+def _fitted(problem: StoredPairs) -> Fit:
+    """The link by the solver that its settings choose; of ridge links with stable steps the one asked for."""
+    config: Config = problem.config
+    training = mlp.Training(hidden=config.hidden, epochs=config.epochs)
+    settings = Settings(config.method, config.alpha, config.l1_ratio, config.alphas, config.rank, training, config.seed)
+    fitted = fit.fit(problem, settings)
+    if not fitted.diagnostics.get("converged", True):
+        print(
+            f"linkjax: the elastic net stopped early, KKT residual {fitted.diagnostics['kkt_residual']:.2g}; "
+            "raise --alpha"
+        )
+    if config.method == "ridge" and len(config.alphas) > 1 and problem.moments_fit:
+        return stable.measured(problem, settings, fitted)
+    return fitted
 
 
 def _write_settings(config: Config, folder: Path) -> None:
     configs.write_toml(folder / "config.toml", "link", config)
-
-
-def _held_out(found: fit.Diagnostics, held_out: Moments | None) -> dict[str, Any]:
-    """Squared error and R² of the chosen link on the validation split, and of every alpha tried."""
-    if held_out is None:
-        return {}
-    variance = float(np.asarray(held_out.S_ww).mean() / float(held_out.count))
-    curve = [(alpha, error, 1 - error / variance) for alpha, error in found.validation]
-    assert found.val_mse is not None
-    return {"val_r2": 1 - found.val_mse / variance, "validation_curve": curve if len(curve) > 1 else None}
-
-
-class _Step(NamedTuple):
-    """What a penalty does to single units' steps: medians over units, and the R² they are paid with."""
-
-    alpha: float
-    r2: float
-    fidelity: float
-    length: float
-    directness: float
-
-
-def _steps(
-    pairs: artifacts.Artifact,
-    ranges: list[rows.Range],
-    total: Moments,
-    curve: list[tuple[float, float, float]],
-) -> list[_Step]:
-    """A row for each penalty tried, from one decomposition and some thousands of the training pairs."""
-    among = np.concatenate([np.arange(*each) for each in ranges])
-    some = among[np.unique(np.linspace(0, len(among) - 1, min(_READ_ROWS, len(among))).round().astype(int))]
-    w, r, label = (pairs.read(name, some) for name in ("w", "r", "label"))
-    reading, spectrum = stability.fit_inverse(w, r, label), linear.decompose(total)
-    found = []
-    for alpha, _, r2 in curve:
-        measured = stability.measure(np.asarray(linear.solve_ridge(total, alpha, spectrum).kernel), reading)
-        found.append(_Step(alpha, r2, *(float(np.nanmedian(values)) for values in measured)))
-    return found
 
 
 def _plain(diagnostics: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from linkjax.analysis.links import dual, linear
-from linkjax.analysis.links.fit import accumulate, fit_link
+from linkjax.analysis.links import dual, linear, problem
+from linkjax.analysis.links.fit import fit_link
+from linkjax.analysis.links.problem import accumulate
 from tests import tolerances as tol
 
 
@@ -30,12 +31,10 @@ def test_the_dual_solution_is_that_of_the_moments(few, alpha, in_place, monkeypa
 
 
 def test_fit_link_takes_the_dual_where_units_outnumber_samples_and_makes_no_moments(few, monkeypatch):
-    from linkjax.analysis.links import fit
-
     expected = fit_link(*few, "ridge", validation=few, alphas=(0.1, 5.0, 50.0))
     r, w = few
     wide = np.concatenate([r, np.zeros((60, 10), np.float32)], axis=1)
-    monkeypatch.setattr(fit, "accumulate", None)
+    monkeypatch.setattr(problem, "accumulate", None)
     found = fit_link(wide, w, "ridge", validation=(wide, w), alphas=(0.1, 5.0, 50.0))
     assert found.spec.alpha == expected.spec.alpha == 0.1
     assert relative(np.asarray(found.kernel[...])[:150], np.asarray(expected.kernel[...])) < tol.LINK_FLOAT32

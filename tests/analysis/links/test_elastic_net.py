@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.links import elastic_net, linear
-from linkjax.analysis.links.fit import accumulate
 from linkjax.analysis.links.linear import Solution
+from linkjax.analysis.links.problem import accumulate
 from tests import tolerances as tol
 
 ALPHAS = {"enet_default_tight": 1.0, "enet_a001_tight": 0.01}

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linkjax.analysis.links import elastic_net, fit
-from linkjax.analysis.links.fit import accumulate, fit_from_moments, fit_link
+from linkjax.analysis.links import elastic_net
+from linkjax.analysis.links.by_moments import fit_from_moments
+from linkjax.analysis.links.fit import fit_link
+from linkjax.analysis.links.problem import accumulate
 from linkjax.errors import InputError
 from linkjax.models.link import Link
 from tests import tolerances as tol
@@ -144,5 +146,5 @@ def test_streamed_moments_are_checked_too():
 
 
 def test_blocks_do_not_show_in_the_result():
-    whole, parts = fit.accumulate(R, W), fit.accumulate(R, W, block=3)
+    whole, parts = accumulate(R, W), accumulate(R, W, block=3)
     assert np.abs(np.asarray(whole.S_rr) - np.asarray(parts.S_rr)).max() < tol.MOMENTS * np.asarray(whole.S_rr).max()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.links import linear
-from linkjax.analysis.links.fit import accumulate
+from linkjax.analysis.links.problem import accumulate
 from tests import tolerances as tol
 
 CASES = [(case, name) for case in ("full", "rankdef") for name in ("lr", "ridge1", "ridge10")]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.links import mlp
-from linkjax.analysis.links.fit import accumulate, fit_link
-from linkjax.analysis.links.mlp import Training
+from linkjax.analysis.links.fit import fit_link
+from linkjax.analysis.links.problem import ArrayPairs, Training, accumulate
 from linkjax.models.link import MLPLink
 
 TRAINING = Training(hidden=(64,), epochs=60, batch=128, learning_rate=3e-3)
@@ -38,7 +38,7 @@ def test_an_mlp_link_learns_what_a_linear_link_cannot(data):
 def test_the_same_seed_gives_the_same_link_and_training_never_ends_above_the_linear_start(data):
     train, held = data
     sums = accumulate(*train), accumulate(*held)
-    (a, history), (b, _) = (mlp.fit_mlp(train, held, *sums, SHORT, seed=4) for _ in range(2))
+    (a, history), (b, _) = (mlp.train(ArrayPairs(train, held), SHORT, seed=4) for _ in range(2))
     assert (np.asarray(a(train[0])) == np.asarray(b(train[0]))).all()
     start = mlp.start(*sums, SHORT, 4)
     held_error = ((np.asarray(start(held[0])) - held[1]) ** 2).mean()
@@ -53,7 +53,7 @@ def test_noise_keeps_the_linear_start_and_stops_early():
     train = random.standard_normal((64, 5)), random.standard_normal((64, 2))
     held = random.standard_normal((400, 5)), random.standard_normal((400, 2))
     training = Training(hidden=(32,), epochs=40, batch=16, patience=4, learning_rate=0.02)
-    _, history = mlp.fit_mlp(train, held, accumulate(*train), accumulate(*held), training)
+    _, history = mlp.train(ArrayPairs(train, held), training)
     assert len(history.train) == history.best + 4 < 40
     assert history.validation[-1] > history.validation[history.best]
 
@@ -89,7 +89,7 @@ def test_streamed_batches_train_as_arrays_in_memory_do(data):
         return ((train[0][rows], train[1][rows]) for rows in order)
 
     _, history = mlp.fit_mlp_stream(batches, lambda: iter([held]), *sums, SHORT, steps=6)
-    _, memory = mlp.fit_mlp(train, held, *sums, SHORT)
+    _, memory = mlp.train(ArrayPairs(train, held), SHORT)
     assert history.validation[0] == pytest.approx(memory.validation[0], rel=1e-6)
     assert history.validation[-1] == pytest.approx(memory.validation[-1], rel=0.1)  # another order of samples
 

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 import linkjax
-from linkjax.analysis.links import class_sums, fit, moments, steering
+from linkjax.analysis.links import class_sums, moments, steering
 from linkjax.analysis.links.class_sums import Within
+from linkjax.analysis.links.problem import accumulate
 from linkjax.errors import InputError
 from linkjax.stages.link import summing
 from tests.tolerances import LINK_ERROR, LINK_FLOAT32, MOMENTS
@@ -34,7 +35,7 @@ def _within(seed=0, **given):
 def test_moments_within_classes_are_those_of_deviations_from_class_means():
     r, w, label = _world()
     direct = class_sums.within_of(r, w, label, None)
-    from_sums = class_sums.within_of(r, w, label, fit.accumulate(r, w))
+    from_sums = class_sums.within_of(r, w, label, accumulate(r, w))
     for name in ("covariance", "cross", "variance"):
         expected = getattr(direct, name)
         assert np.abs(getattr(from_sums, name) - expected).max() < LINK_ERROR * np.abs(expected).max()
@@ -119,7 +120,7 @@ def test_the_curve_of_all_lambdas_is_what_each_measures():
 def test_sums_of_float32_products_are_those_of_float64_but_for_rounding():
     r, w, label = (np.asarray(each) for each in _world())
     w = (w + 30 * w.std()).astype(np.float32)  # far from zero: plain squares in float32 would leave little
-    total = fit.accumulate(r.astype(np.float32), w)
+    total = accumulate(r.astype(np.float32), w)
     exact, near = (
         class_sums.within_of(r.astype(np.float32), w, label, total, products) for products in ("float64", "float32")
     )

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.links import elastic_net, streamed_elastic_net
-from linkjax.analysis.links.fit import accumulate
+from linkjax.analysis.links.problem import accumulate
 from linkjax.analysis.links.streamed_elastic_net import Steps
 from linkjax.devices import parallel
 
