@@ -33,7 +33,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Files outside the package's purpose stay behind one door each.
 ONLY = {
     "orbax": {"checkpoint.py"},
-    "zarr": {"artifacts.py", "in_memory.py", "shared_arrays.py"},
+    "zarr": {"artifacts.py", "in_memory.py", "arrays.py"},
     "tyro": {"config.py", "cli.py"},
 }
 

@@ -194,7 +194,7 @@ class Congruence:
     def _draw(self, ends: np.ndarray, advance: Callable[[int], None]) -> None:
         """Latents of every route, drawn and re-encoded in noted chunks."""
         steps = self.config.steps
-        encoded: Any = self.writer.group["encoded"]
+        encoded = self.writer.group["encoded"]
         for number, route in enumerate(self.routes):
             for start in range(0, len(ends), self.chunk):
                 some = ends[start : start + self.chunk]
@@ -260,7 +260,7 @@ class Congruence:
 
     def _measure_paths(self, ends: np.ndarray) -> None:
         config, count = self.config, len(ends)
-        group: Any = self.writer.group
+        group = self.writer.group
         encoded = group["encoded"][...]
         asked = self._lines(self.samples.r, ends)
         asked = asked[:, -1] - asked[:, 0]

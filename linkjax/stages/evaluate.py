@@ -212,7 +212,7 @@ class Evaluation:
         outputs = self._cycle(w)
         for name, array in (("r", "encoded"), ("logits", "logits")):
             if name in outputs:
-                self.writer.group[array + suffix][part] = outputs[name]  # pyright: ignore
+                self.writer.group[array + suffix][part] = outputs[name]
         return outputs
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
@@ -267,10 +267,10 @@ class Evaluation:
             yield rows[part], predicted, *self._stored("_shuffled", part)
 
     def _stored(self, suffix: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        encoded: Any = self.writer.group["encoded" + suffix]
+        encoded = self.writer.group["encoded" + suffix]
         if not self.classes:
             return encoded[rows], np.zeros((rows.stop - rows.start, 0), np.float32)
-        logits: Any = self.writer.group["logits" + suffix]
+        logits = self.writer.group["logits" + suffix]
         return encoded[rows], logits[rows]
 
     def _report(self, batches: Iterator[tuple[np.ndarray, ...]], mean_w: np.ndarray, mean_r: np.ndarray) -> Any:
@@ -301,7 +301,7 @@ class Evaluation:
         self.writer.put("picture_prediction_original", ("picture",), self._read("prediction", rows))
         predicted = np.full(count, -1, np.int32)
         if self.classes:
-            logits: Any = self.writer.group["logits"]
+            logits = self.writer.group["logits"]
             found = np.stack([logits[int(row)] for row in rows])
             predicted = np.where(np.isfinite(found).all(axis=1), found.argmax(axis=1), -1).astype(np.int32)
         self.writer.put("picture_prediction_linked", ("picture",), predicted)

@@ -246,7 +246,7 @@ class Screening:
         make("baseline", ("sample", "part", "metric"), baseline, np.float32)
 
     def _store(self, classes: slice, rows: slice, found: dict[str, np.ndarray]) -> None:
-        group: Any = self.writer.group
+        group = self.writer.group
         shape = (-1, self.config.samples, self.config.places, *found["effect"].shape[1:])
         effect = finite.finite_mean(found["effect"].reshape(shape), axis=2)
         group["class_effect"][classes] = finite.finite_mean(effect, axis=1)
@@ -256,7 +256,7 @@ class Screening:
         group["baseline"][rows] = found["metrics"][:: self.config.places]
 
     def _finish(self) -> None:
-        group: Any = self.writer.group
+        group = self.writer.group
         put, dims = self.writer.put, ("unit", "part", "metric")
         effect, error = _over_classes(
             group["class_effect"][...], group["class_effect_std"][...], group["class_count"][...][:, None]

@@ -33,10 +33,10 @@ from linkjax.devices import cluster
 from linkjax.errors import InputError
 from linkjax.storage import coordinates
 from linkjax.storage import manifest as manifests
+from linkjax.storage.arrays import Arrays, StoredArray
 from linkjax.storage.claim import RUN, Claim
 from linkjax.storage.coordinates import names as names
 from linkjax.storage.notes import sealed, unsealed
-from linkjax.storage.shared_arrays import SharedGroup
 
 DATA = "data.zarr"
 _DONE = "done.jsonl"  # in an unfinished folder: one line per finished chunk of work
@@ -154,8 +154,7 @@ class Writer:
         self._run["config"] = self._told(self._run["config"])
         try:
             self._done: dict[str, Any] = cluster.on_first(self._resume)
-            group = zarr.open_group(self.partial / DATA, mode="r+")
-            self.group = group if cluster.count() == 1 else SharedGroup(group)
+            self.group = Arrays(zarr.open_group(self.partial / DATA, mode="r+"))
         except BaseException:
             self._claim.release()
             raise
@@ -168,7 +167,7 @@ class Writer:
         dtype: Any,
         chunks: Sequence[int] | None = None,
         **attributes: Any,
-    ) -> Any:
+    ) -> StoredArray:
         """Make a named array, or open the one an earlier, killed run left; as `group[name]` gives it."""
         cluster.on_first(lambda: self._make_array(name, dims, shape, dtype, chunks, attributes))
         return self.group[name]

@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore
 from linkjax import numerics
 from linkjax.storage import coordinates
 from linkjax.storage import manifest as manifests
+from linkjax.storage.arrays import Arrays
 from linkjax.storage.artifacts import Artifact, Writer
 
 
@@ -30,7 +31,8 @@ class InMemory(Writer):
         self.kind, self.config, self._classes = kind, config, dict(classes or {})
         self.precision = numerics.policy(getattr(config, "precision", "float32")).description
         self._done: dict[str, Any] = {}
-        self.group = zarr.open_group(MemoryStore(), mode="w")
+        self._zarr = zarr.open_group(MemoryStore(), mode="w")
+        self.group = Arrays(self._zarr)
         self.summary: dict[str, Any] = {}
 
     def mark(self, chunk: str, note: Any = True) -> None:
@@ -50,11 +52,11 @@ class InMemory(Writer):
         """What was made, to be read as a folder is."""
         config = manifests.plain(self.config)
         manifest = {"kind": self.kind, "config": config, "summary": self.summary, "precision": self.precision}
-        dataset = xr.open_zarr(self.group.store, consolidated=False, chunks=None).load()
+        dataset = xr.open_zarr(self._zarr.store, consolidated=False, chunks=None).load()
         return MemoryResult(manifest, coordinates.named(dataset, self.summary))
 
     def _root(self) -> zarr.Group:
-        return self.group
+        return self._zarr
 
     def __exit__(self, *_: Any) -> None:
         return

@@ -52,9 +52,9 @@ def write(folder: Path, shape: MadeUp, network: int) -> None:
             common, own = np.random.default_rng([1, start]), np.random.default_rng([2, start, network])
             factors = common.standard_normal((count, 64), np.float32)
             r = np.maximum(factors @ mix + 0.3 * own.standard_normal((count, shape.units), np.float32), 0)
-            writer.group["r"][rows] = r.astype(np.float16).astype(np.float32)  # pyright: ignore
+            writer.group["r"][rows] = r.astype(np.float16).astype(np.float32)
             w = common.standard_normal((count, W_DIM), np.float32)
-            writer.group["w"][rows] = w.astype(np.float16).astype(np.float32)  # pyright: ignore
+            writer.group["w"][rows] = w.astype(np.float16).astype(np.float32)
         labels = np.repeat(np.arange(shape.classes, dtype=np.int32), each)
         writer.put("label", ("sample",), labels)
         writer.put("sample_id", ("sample",), np.arange(total))

@@ -63,7 +63,7 @@ def write(folder: Path, shape: MadeUp) -> np.ndarray:
         for start in range(0, first, CHUNK):
             stop = min(start + CHUNK, first)
             r, w = rows(np.random.default_rng([2, start]), stop - start, shape, kernel)
-            writer.group["r"][start:stop], writer.group["w"][start:stop] = r, w  # pyright: ignore
+            writer.group["r"][start:stop], writer.group["w"][start:stop] = r, w
         starts = {"train": [0, each * CLASSES], "val": [each * CLASSES, first]}
         summary = {"classes": tuple(range(CLASSES)), "units": shape.units, "w_dim": shape.w_dim}
         writer.finish(summary | {"splits": starts, "groups": groups})

@@ -11,7 +11,7 @@ from linkjax.devices import cluster
 from linkjax.devices.cluster import joining, lost
 from linkjax.devices.cluster.joining import Job
 from linkjax.errors import InputError
-from linkjax.storage.shared_arrays import SharedGroup, write_share
+from linkjax.storage.arrays import Arrays, write_share
 
 SLURM = {
     "SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "4", "SLURM_LOCALID": "0", "SLURM_NODEID": "2",
@@ -123,9 +123,9 @@ def test_work_of_the_first_process_alone_reads_no_array_that_others_may_still_be
     monkeypatch.setattr(cluster, "_state", cluster._State(2, 0, client, itertools.count()))
     zarr_group = zarr.open_group({}, mode="w")
     zarr_group.create_array("a", shape=(4,), chunks=(1,), dtype=np.float32, fill_value=0.0)
-    group = SharedGroup(zarr_group)
+    group = Arrays(zarr_group)
     group["a"][...] = 1.0
-    for read in (lambda: group["a"][...], lambda: group["a"].oindex[[0, 1]]):
+    for read in (lambda: group["a"][...], lambda: group["a"].rows([0, 1])):
         with pytest.raises(RuntimeError, match="read before"):
             cluster.on_first(read)
     assert group.needs_barrier and not client.met and not cluster.alone()

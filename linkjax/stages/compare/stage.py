@@ -187,7 +187,7 @@ class Comparing:
             tally = self.samples.tally
             self.writer.mark("partners", {"count": tally.count, "named": tally.named})
         ends = np.cumsum([self.samples.units[a] for a, _ in ways])[:-1]
-        group: Any = self.writer.group
+        group = self.writer.group
         read = [np.split(np.asarray(group[name][...]), ends) for name in ("partner", "matched_by")]
         return [Direction(a, b, np.arange(len(unit)), unit, r) for (a, b), unit, r in zip(ways, *read, strict=True)]
 

@@ -20,7 +20,7 @@ def store_pictures(
     rows = np.unique(np.linspace(0, count - 1, min(config.pictures, count)).round().astype(int))
     if not len(rows):
         return
-    group: Any = writer.group
+    group = writer.group
     generator, _, link, *_ = models
     size = parallel.round_up(config.batch_size, mesh)
     linked = drawing.linked(link, items["r"][rows], size, mesh)
@@ -50,7 +50,7 @@ def summary_of(
         writer.put("label" if name == "origin" else name, ("sample",), np.tile(items[name], methods))
     writer.put("method", ("method",), list(config.methods))
     writer.put("method_of", ("sample",), np.repeat(np.arange(methods, dtype=np.int32), each))
-    group: Any = writer.group
+    group = writer.group
     found = {name: group[name][...] for name in (
         "outcome", "steps", "images", "distance_r", "distance_w", "distance_l1", "distance_whitened", "units_changed",
         "units_most", "probability_target", "flipped_first",

@@ -159,7 +159,7 @@ def search_all(
     writer.array("outcome", ("sample",), (count,), np.int8, meanings=meanings)
     # Searches of all methods start from the same rows: row i of a method from `start[i]`.
     writer.array("start", ("item", "unit"), (each, units), np.float32, (chunk, units))[...] = items["r"]
-    group: Any = writer.group
+    group = writer.group
     with progress("searches", count) as advance:
         for place, method in enumerate(config.methods):
             function = _function(config, method)

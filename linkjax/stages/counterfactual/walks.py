@@ -53,7 +53,7 @@ class Walks:
         self.writer, self.t, self.methods, self.items = writer, t, methods, items
         self.each, self.units = items["r"].shape
         self.top, self.fdr, self.seed = min(top_units, self.units), fdr, seed
-        self.group: Any = writer.group
+        self.group = writer.group
 
     def run(
         self, models: tuple[Any, Any, Any], segmenter: Any, background: Background, size: int, chunk: int, mesh: Any

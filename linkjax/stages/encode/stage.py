@@ -235,7 +235,7 @@ class Encoding:
         flag = np.where(empty, UNREADABLE, np.where(good, 0, NONFINITE)).astype(np.int8)
         found |= {"flag": flag, "group": group, "label": self._labels()[group]}
         for name, values in found.items():
-            self.writer.group[name][rows[0] : rows[-1] + 1] = values  # pyright: ignore
+            self.writer.group[name][rows[0] : rows[-1] + 1] = values
         return {"skipped": skipped, "nonfinite": finite.note(good, names)}
 
     def _read(self, items: Sequence[decode.Item]) -> tuple[np.ndarray, dict[int, str]]:
@@ -368,8 +368,8 @@ class Encoding:
                     table.writerow([*line, *(f"{part[name][index]:.6g}" for name in _FLOATS)])
 
     def _stored(self, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        array: Any = self.writer.group[name]
-        return array[rows] if isinstance(rows, slice) else array.oindex[rows]
+        array = self.writer.group[name]
+        return array[rows] if isinstance(rows, slice) else array.rows(rows)
 
 
 def _refuse(unreadable: str) -> None:

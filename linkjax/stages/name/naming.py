@@ -86,7 +86,7 @@ class Naming:
                 for start in range(0, len(rows), self.chunk):
                     some = rows[start : start + self.chunk]
                     if self.writer.done(f"{name} {start}") is None:
-                        self.writer.group[name].oindex[some] = self._changes(some, offset)  # pyright: ignore
+                        self.writer.group[name].put_rows(some, self._changes(some, offset))
                         self.writer.mark(f"{name} {start}")
                     advance(len(some) * anchors)
         self._embed_images()
@@ -140,7 +140,7 @@ class Naming:
         """Score of every unit and word, and p of the best, by observation; None where there are too few pictures."""
         if not len(self.images):
             return None
-        group: Any = self.writer.group
+        group = self.writer.group
         embedded = group["embedding"][...]
         known = np.isfinite(embedded).all(axis=1)
         r = self.pairs.read("r", self.images)
@@ -161,7 +161,7 @@ class Naming:
         return score, p
 
     def _finish(self) -> None:
-        group: Any = self.writer.group
+        group = self.writer.group
         put, raised = self.writer.put, self.raised
         change, random = group["change"][...], group["random_change"][...]
         words = interventional.word_directions(self.words.vectors, self.words.neutral)

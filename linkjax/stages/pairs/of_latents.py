@@ -118,7 +118,7 @@ def _encode(
                 found = parallel.map_items(analysis.encode, models, {"w": w}, size, mesh, share=share)
                 fields = {**found._asdict(), "w": w, "label": label, "sample_id": ids}
                 for name, values in fields.items():
-                    writer.group[name][rows] = values  # pyright: ignore
+                    writer.group[name][rows] = values
                 good = finite.rows(w, found.r)
                 if headed:
                     good &= finite.rows(found.probability)

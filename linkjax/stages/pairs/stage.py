@@ -252,7 +252,7 @@ class _Sampler:
             note.append((int(each), len(accepted), len(mine), int((~good[mine]).sum())))
         chosen, places = np.concatenate(taken), np.concatenate(rows)  # groups lie in order, so places ascend
         for name, values in fields.items():
-            self.writer.group[name].oindex[places] = values[chosen]  # pyright: ignore
+            self.writer.group[name].put_rows(places, values[chosen])
         return {"groups": note, "nonfinite": finite.note(good, label, ids)}
 
     def _batch(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:

@@ -139,7 +139,7 @@ class Selecting:
         return parallel.replicate(drawn, self.mesh)
 
     def _effects(self, rows: np.ndarray) -> None:
-        group: Any = self.writer.group
+        group = self.writer.group
         measured = self.swept.read("measured", (slice(None), rows))
         asked = jnp.asarray(read_asked(self.swept, self.data, rows))
         std = jnp.asarray(self.read["unit_std"][self.units[rows]])
@@ -152,8 +152,8 @@ class Selecting:
         items = {name: np.moveaxis(np.asarray(values), 1, 0) for name, values in by_anchor.items()}
         found = self._map(functools.partial(measure_units, level=self.config.level), self._resamples, items)
         for name in (*_STORED, *per_obtained.STORED, "first_stage", "anchors"):
-            group[name].oindex[rows] = found[name]
-        group["class_effect"].oindex[rows] = found["by_class"]
+            group[name].put_rows(rows, found[name])
+        group["class_effect"].put_rows(rows, found["by_class"])
 
     def _ablated_classes(self) -> np.ndarray:
         """Classes of the test split, as the classifier numbers them."""
@@ -183,9 +183,9 @@ class Selecting:
         unit = self.units[rows].astype(np.int32)
         value = np.stack([np.zeros(len(unit)), self.mean[unit]], axis=1).astype(np.float32)
         found = self._map(ablate_units, self.samples, {"unit": unit, "value": value})
-        group: Any = self.writer.group
+        group = self.writer.group
         for name, values in found.items():
-            group[f"ablation_{name}"].oindex[rows] = values
+            group[f"ablation_{name}"].put_rows(rows, values)
 
     def _random(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Space → length of each unit's step in it, and effects of random directions per unit of length."""
@@ -200,7 +200,7 @@ class Selecting:
 
     def _finish(self) -> None:
         put, group, dims = self.writer.put, self.writer.group, selection.DIMS
-        effect, p_sign = (np.asarray(group[name][...]) for name in ("effect", "p_sign"))  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        effect, p_sign = (group[name][...] for name in ("effect", "p_sign"))
         random = self._random()
         decision = selection.decide(effect, p_sign, random, self.against)
         for name, values in decision.p.items():
@@ -295,7 +295,7 @@ class Selecting:
         """The table of what was found, as files, and its main numbers."""
         import xarray as xr
 
-        group: Any = self.writer.group
+        group = self.writer.group
         columns = (
             *_STORED,
             *per_obtained.STORED,
@@ -309,7 +309,7 @@ class Selecting:
             selection.NAME,
         )
         table = xr.Dataset(
-            {name: (group[name].metadata.dimension_names, group[name][...]) for name in columns if name in group},
+            {name: (group[name].dims, group[name][...]) for name in columns if name in group},
             coords={"part": self.parts, "metric": self.metrics},
         )
         rows = selection.select(table, self.config.query, self.config.fdr)

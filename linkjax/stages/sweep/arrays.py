@@ -1,7 +1,7 @@
 """The arrays of a sweep's result that are filled chunk by chunk."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,10 +80,3 @@ def put_names(
         "descriptions": [metric.description for metric in metrics.values()],
     }
     put("metric", ("metric",), list(metrics), **how)
-
-
-def put_rows(array: Any, rows: np.ndarray, values: np.ndarray, axis: int) -> None:
-    """Write rows along an axis; rows ascend but need not be contiguous (dead units are left out)."""
-    index = [slice(None)] * values.ndim
-    index[axis] = rows  # pyright: ignore[reportArgumentType, reportCallIssue]
-    array.oindex[tuple(index)] = values

@@ -115,7 +115,7 @@ def store_pictures(
 
 def store_means(writer: artifacts.Writer) -> None:
     """Of a measured `motion`: its mean over samples by unit and part, and the standard error."""
-    each: Any = writer.group["motion"]
+    each = writer.group["motion"]
     mean, error = motion.over_samples(np.asarray(each[...], np.float64))
     dims = ("unit", "part", "axis")
     writer.put("motion_mean", dims, mean.astype(np.float32), long_name=f"mean {_TEXT}, over samples, pixels")

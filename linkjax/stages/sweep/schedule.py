@@ -189,13 +189,13 @@ class Sweep:
         """Store what came of them."""
         row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps)
-        group: Any = self.writer.group
+        group = self.writer.group
         measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
         # A slope over steps needs an angle that does not jump where it starts anew.
         outputs["metrics"] = measurements.unwrapped(measured, axis=2).reshape(len(row), -1)
-        arrays.put_rows(group["measured"], rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
+        group["measured"].put_rows(rows, measured.transpose(1, 0, 2, 3, 4), axis=1)
         own = outputs["r"][np.arange(len(row)), self.units[rows][row]]
-        arrays.put_rows(group["obtained"], rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
+        group["obtained"].put_rows(rows, own.reshape(shape).transpose(1, 0, 2), axis=1)
         change = items["value"] - self.anchors["r"][anchor, items["unit"]]  # 0 in all steps where nothing is asked
         self._store_slopes(rows, row, anchor, change, outputs)
         return self._note(outputs, anchor, items["unit"])
@@ -222,7 +222,7 @@ class Sweep:
         shape = (len(self.parts), len(self.metrics))
         results = response.unit_results(sums, units, self.ranges.std, shape, self.ranks)
         for name, values in results.items():
-            arrays.put_rows(self.writer.group[name], rows, np.asarray(values)[: len(rows)], axis=0)
+            self.writer.group[name].put_rows(rows, np.asarray(values)[: len(rows)], axis=0)
 
     def _swept_random(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The same along random directions."""
@@ -244,7 +244,7 @@ class Sweep:
         slopes = anchor_slopes(
             jnp.asarray(values), jnp.asarray(measured.transpose(1, 0, 2, 3, 4)), jnp.ones(len(rows), jnp.float32)
         )
-        arrays.put_rows(self.writer.group["random_slope"], rows, np.asarray(slopes), axis=1)
+        self.writer.group["random_slope"].put_rows(rows, np.asarray(slopes), axis=1)
         return self._note(outputs, anchor, np.array([f"random {each}" for each in rows[row]]))
 
     def _measure_motion(self, rows: np.ndarray, advance: Callable[[int], None]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class Sweep:
             self.models, rows, self.units, self.values, self.count, mode=self.config.mode, batch_size=pairs,
             mesh=self.mesh, along=None if self.local is None else self.local.steer,
         )  # fmt: skip
-        arrays.put_rows(self.writer.group["motion"], rows, found.swapaxes(0, 1), axis=1)
+        self.writer.group["motion"].put_rows(rows, found.swapaxes(0, 1), axis=1)
         advance(2 * len(rows) * self.count)
         return {"count": 0, "named": []}  # these images were counted when they were swept
 
@@ -268,7 +268,7 @@ class Sweep:
         return functools.partial(programs.draw_items, mode=self.config.mode, definitions=self.config.definitions)
 
     def _finish(self) -> None:
-        group: Any = self.writer.group
+        group = self.writer.group
         put = self.writer.put
         fidelity, side = group["fidelity"][...], group["side_effect"][:, :1]
         cautions = sweep.cautions(self.off_range, fidelity, group["fidelity_se"][...])

@@ -1,7 +1,8 @@
-"""Zarr arrays that several processes write together: each writes the chunks it owns, so no two touch one file.
+"""Zarr arrays of a result that is being made, by one process or by several that write them together.
 
-A chunk belongs to the process with its number modulo the number of processes. Every process makes the same call with
-the same values and writes its share of them; a region may begin and end anywhere inside a chunk.
+Of several each writes the chunks it owns, so no two touch one file. A chunk belongs to the process with its number
+modulo the number of processes. Every process makes the same call with the same values and writes its share of them; a
+region may begin and end anywhere inside a chunk.
 """
 
 import itertools
@@ -13,11 +14,11 @@ import zarr
 from linkjax.devices import cluster
 
 
-class SharedGroup:
-    """A group as the stages see it: `group[name][index] = values`, `.oindex[…] = values`, `group[name][index]`.
+class Arrays:
+    """The arrays of a result that is being made: `arrays[name][index]`, `arrays[name][index] = values`.
 
-    All processes call alike, so a read after writes waits until all have written. In `cluster.on_first` nobody can be
-    waited for: there, writing and reading what was just written are errors.
+    Of several processes all call alike, so a read after writes waits until all have written. In `cluster.on_first`
+    nobody can be waited for: there, writing and reading what was just written are errors.
     """
 
     def __init__(self, group: zarr.Group):
@@ -27,57 +28,67 @@ class SharedGroup:
     def __contains__(self, name: str) -> bool:
         return name in self._group
 
-    def __getitem__(self, name: str) -> "SharedArray":
+    def __getitem__(self, name: str) -> "StoredArray":
         array = self._group[name]
         assert isinstance(array, zarr.Array), name
-        return SharedArray(array, self)
+        return StoredArray(array, self)
 
 
-class SharedArray:
-    """One array of a `SharedGroup`."""
+class StoredArray:
+    """One array of `Arrays`, indexed as NumPy's by slices and numbers; rows by number: `rows`, `put_rows`."""
 
-    def __init__(self, array: zarr.Array, group: SharedGroup):
-        self._array, self._group = array, group
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._array, name)
+    def __init__(self, array: zarr.Array, arrays: Arrays):
+        self._array, self._arrays = array, arrays
 
     @property
-    def oindex(self) -> "_Orthogonal":
-        """Rows and columns by number, one list for each dimension."""
-        return _Orthogonal(self)
+    def shape(self) -> tuple[int, ...]:
+        """Length of every dimension."""
+        return self._array.shape
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.settled()[index]
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Name of every dimension."""
+        return tuple(name or "" for name in self._array.metadata.dimension_names or ())  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self._settled()[index]  # pyright: ignore[reportReturnType]
 
     def __setitem__(self, index: Any, values: Any) -> None:
         if cluster.alone():
-            raise RuntimeError("shared arrays are written by all processes, not by the first alone")
-        self._group.needs_barrier = True
+            raise RuntimeError("stored arrays are written by all processes, not by the first alone")
+        if cluster.count() == 1:
+            self._array[index] = values
+        else:
+            self._share(index, values)
+
+    def rows(self, rows: Any) -> np.ndarray:
+        """Rows by number, in any order."""
+        return self._settled().oindex[rows]  # pyright: ignore[reportReturnType]
+
+    def put_rows(self, rows: Any, values: np.ndarray, axis: int = 0) -> None:
+        """Write rows by number along an axis; they ascend but need not be contiguous."""
+        index: list[Any] = [slice(None)] * self._array.ndim
+        index[axis] = rows
+        if cluster.count() == 1:
+            self._array.oindex[tuple(index)] = values
+        else:
+            self._share(tuple(index), values)
+
+    def _share(self, index: Any, values: Any) -> None:
+        self._arrays.needs_barrier = True
         write_share(self._array, index, values, cluster.index(), cluster.count())
 
-    def settled(self) -> zarr.Array:
+    def _settled(self) -> zarr.Array:
         """The array, once every process has written what it had to.
 
         Raises: RuntimeError in work of the first process alone, if the processes have not met since they wrote.
         """
-        if self._group.needs_barrier:
+        if self._arrays.needs_barrier:
             if cluster.alone():
-                raise RuntimeError("shared arrays: read before `cluster.on_first` what its work needs")
+                raise RuntimeError("stored arrays: read before `cluster.on_first` what its work needs")
             cluster.barrier()
-            self._group.needs_barrier = False
+            self._arrays.needs_barrier = False
         return self._array
-
-
-class _Orthogonal:
-    def __init__(self, array: SharedArray):
-        self._array = array
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._array.settled().oindex[index]
-
-    def __setitem__(self, index: Any, values: Any) -> None:
-        self._array[index] = values
 
 
 def write_share(array: zarr.Array, index: Any, values: Any, process: int, processes: int) -> None:
