@@ -111,18 +111,7 @@ PIPELINE = (
     Stage(
         "report",
         "one page with tables and pictures, from stored results only",
-        (
-            "pairs",
-            "link",
-            "evaluation",
-            "congruence",
-            "depth",
-            "encoding",
-            "segmenter",
-            "screening",
-            "sweep",
-            "counterfactual",
-        ),
+        ("results",),
         "report",
     ),
 )

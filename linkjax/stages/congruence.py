@@ -15,6 +15,7 @@ from linkjax.devices import drawing, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.stages import Facts, Workload, held_out, inputs
+from linkjax.stages.linked import Linked, opened
 from linkjax.storage import artifacts
 
 _CHUNK = 8  # batches between two notes of what is done, at least: a chunk is whole paths
@@ -40,21 +41,11 @@ ROUTES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """Measure on held-out pairs the claim behind a linear link: that r and W hold samples in the same order."""
 
     stage: ClassVar[str] = "congruence"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
-    classifier: PathName
-    """Folder of `linkjax convert classifier`."""
-    pairs: PathName
-    """Folder of `linkjax pairs`."""
-    link: PathName
-    """Folder of `linkjax link`."""
     other_link: PathName | None = None
     """Folder of another link on the same pairs (such as --method mlp): what does it gain?"""
     samples: int = 1000
@@ -75,8 +66,6 @@ class Config:
     """Shuffles of the pairs, for what chance gives."""
     seed: int = 0
     """Random seed of paths, resamples and shuffles."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -104,26 +93,24 @@ def workload(config: Config, facts: Facts) -> Workload:
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the congruence: the table of estimates, the paths, and distances to look at."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    links = {"link": config.link} | ({} if config.other_link is None else {"other link": config.other_link})
-    loaded = {name: inputs.model(path, "link") for name, path in links.items()}
-    for name, path in links.items():
-        inputs.check_link(loaded[name], path, pairs)
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256}
-    weights |= {name.replace(" ", "_"): link.sha256 for name, link in loaded.items()}
-    classes = inputs.classes(config.classes, loaded["link"], config.link, pairs)
-    if config.other_link is not None and classes != inputs.fitted_classes(
-        loaded["other link"], config.other_link, pairs
-    ):
-        print("the other link was fitted on other classes than those compared here: read its gain with that in mind")
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
+    links, weights = {"link": link}, loaded.weights
+    classes = inputs.classes(config.classes, link, config.link, pairs)
+    if config.other_link is not None:
+        other = inputs.model(config.other_link, "link")
+        inputs.check_link(other, config.other_link, pairs)
+        links["other link"], weights["other_link"] = other, other.sha256
+        if classes != inputs.fitted_classes(other, config.other_link, pairs):
+            print(
+                "the other link was fitted on other classes than those compared here: read its gain with that in mind"
+            )
     samples = held_out.read_samples(pairs, config.samples, classes)
     with artifacts.Writer(
         Path(config.out), "congruence", config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite")
     ) as writer:
         models = (generator.model, classifier.model)
-        Congruence(config, writer, samples, models, {name: link.model for name, link in loaded.items()}).run()
+        Congruence(config, writer, samples, models, {name: link.model for name, link in links.items()}).run()
 
 
 class Congruence:

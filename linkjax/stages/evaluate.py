@@ -14,12 +14,13 @@ from linkjax.analysis import finite
 from linkjax.analysis.links import by_moments, moments
 from linkjax.analysis.links.problem import linear_settings
 from linkjax.analysis.spaces import evaluation
-from linkjax.config import PathName, positive
+from linkjax.config import positive
 from linkjax.devices import drawing, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
 from linkjax.stages import Facts, Workload, inputs
+from linkjax.stages.linked import Linked, opened
 from linkjax.storage import artifacts
 
 _CHUNK = 8  # batches between two notes of what is done
@@ -43,21 +44,11 @@ METRICS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """Check the link on the test split, which it has not seen, against what chance and the class alone would give."""
 
     stage: ClassVar[str] = "evaluate"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
-    classifier: PathName
-    """Folder of `linkjax convert classifier`."""
-    pairs: PathName
-    """Folder of `linkjax pairs`."""
-    link: PathName
-    """Folder of `linkjax link`."""
     classes: inputs.Classes = "link"
     """Classes to evaluate on: some ids, those the link was fitted on, or all that the pairs hold."""
     shuffled_samples: int = 256
@@ -66,8 +57,6 @@ class Config:
     """Original and linked images to store."""
     seed: int = 0
     """Random seed of the shuffled pairs."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Samples with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 16
@@ -105,12 +94,9 @@ def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the evaluation: `encoded` (and logits) of every test sample, unit correlations, pictures, the table."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    link = inputs.model(config.link, "link")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    inputs.check_link(link, config.link, pairs)
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
+    weights = loaded.weights
     if "test" not in pairs.summary["splits"]:
         raise InputError(f"{config.pairs} has no test split; make pairs with --n-test above 0")
     classes = inputs.classes(config.classes, link, config.link, pairs)

@@ -218,6 +218,19 @@ def as_seen(of_pairs: artifacts.Artifact, label: Any) -> np.ndarray:
     return np.array([known.get(int(each), class_map.NONE) for each in label.ravel()], np.int32).reshape(label.shape)
 
 
+def _made_with(kind: str, path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -> artifacts.Artifact:
+    """A result of these weights and pairs.
+
+    Raises: InputError if it was made with others.
+    """
+    found = artifacts.Artifact(Path(path), kind)
+    for role, sha256 in weights.items():
+        artifacts.check_weights(found.manifest, role, sha256, f"the {kind} in {path}")
+    if found.manifest["inputs"].get("pairs") != of_pairs.id:
+        raise InputError(f"the {kind} in {path} was made with other pairs than {of_pairs.path}; make it with these")
+    return found
+
+
 def evaluation(
     path: str, weights: dict[str, str], of_pairs: artifacts.Artifact, labels: tuple[int, ...] | None
 ) -> artifacts.Artifact:
@@ -225,11 +238,7 @@ def evaluation(
 
     Raises: InputError if not.
     """
-    found = artifacts.Artifact(Path(path), "evaluation")
-    for role, sha256 in weights.items():
-        artifacts.check_weights(found.manifest, role, sha256, f"the evaluation in {path}")
-    if found.manifest["inputs"].get("pairs") != of_pairs.id:
-        raise InputError(f"the evaluation in {path} is of other pairs than those in {of_pairs.path}; evaluate these")
+    found = _made_with("evaluation", path, weights, of_pairs)
     wanted = of_pairs.summary["classes"] if labels is None else labels
     if set(found.summary["classes"]) != set(wanted):
         raise InputError(
@@ -244,11 +253,7 @@ def encoding(path: str, weights: dict[str, str], of_pairs: artifacts.Artifact) -
 
     Raises: InputError if not, or if the classifier had no classes.
     """
-    found = artifacts.Artifact(Path(path), "encoding")
-    for role, sha256 in weights.items():
-        artifacts.check_weights(found.manifest, role, sha256, f"the encoding in {path}")
-    if found.manifest["inputs"].get("pairs") != of_pairs.id:
-        raise InputError(f"the encoding in {path} was made with other pairs than {of_pairs.path}; encode with these")
+    found = _made_with("encoding", path, weights, of_pairs)
     if "prediction" not in found.open():
         raise InputError(f"the encoding in {path} has no classes, because its classifier has none to start from")
     return found
@@ -262,11 +267,7 @@ def screening(
 
     Raises: InputError if not.
     """
-    found = artifacts.Artifact(Path(path), "screening")
-    for role, sha256 in weights.items():
-        artifacts.check_weights(found.manifest, role, sha256, f"the screening in {path}")
-    if found.manifest["inputs"].get("pairs") != of_pairs.id:
-        raise InputError(f"the screening in {path} was made with other pairs than {of_pairs.path}; screen with these")
+    found = _made_with("screening", path, weights, of_pairs)
     if found.manifest["inputs"].get("readouts") != of_readouts.get("readouts"):
         raise InputError(f"the screening in {path} is of other readouts, or of units; give both the same --readouts")
     if directions_of(found) != directions:

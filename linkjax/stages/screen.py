@@ -20,6 +20,7 @@ from linkjax.errors import InputError
 from linkjax.models.link import Directions
 from linkjax.ops.chunked import share_of
 from linkjax.stages import inputs, readouts
+from linkjax.stages.linked import Linked, opened
 from linkjax.storage import artifacts
 
 _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly spread
@@ -33,19 +34,11 @@ _UNITS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """First-order effect of every unit on every part: derivatives of soft part metrics times the units' steps in W."""
 
     stage: ClassVar[str] = "screen"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
-    classifier: PathName
-    """Folder of `linkjax convert classifier`."""
-    pairs: PathName
-    """Folder of `linkjax pairs`."""
     link: PathName
     """Folder of `linkjax link`; a linear one for `--directions kernel`."""
     segmenter: PathName | None = None
@@ -77,8 +70,6 @@ class Config:
     """Percentile of the activations the link was fitted on that a path starts at, 0 … 100."""
     high: float = 99.0
     """Percentile it ends at."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Anchors with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int = 4
@@ -121,11 +112,8 @@ def integrate(
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write effects by class and over all anchors (unit, part, metric), per standard deviation of the unit."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    link = inputs.model(config.link, "link")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    inputs.check_link(link, config.link, pairs)
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
     raising = inputs.raising(link, config.link, config.directions)
     if link.manifest["kind"] != "link" and config.directions == "kernel":
         raise InputError(
@@ -135,7 +123,7 @@ def run(config: Config) -> None:
     if config.segmenter is None:
         raise InputError("segmenter: expected the folder of a segmenter, found none; make one with linkjax segment")
     segmenter = inputs.segmenter(config.segmenter, generator)
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    weights = loaded.weights
     weights["segmenter"] = segmenter.sha256
     anchors = inputs.first_of_each_class(
         pairs, "test", config.samples, inputs.classes(config.classes, link, config.link, pairs)

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis.counterfactuals import minimal
 from linkjax.config import PathName, positive
 from linkjax.errors import InputError
 from linkjax.stages import Facts, Workload, inputs
+from linkjax.stages.linked import Linked
 
 COVARIANCE_UNITS = 8192  # units beyond which a covariance would not fit: 0.5 GB in float64
 #: What `--methods` names, as the recipe of `analysis.counterfactuals.minimal`; the original's is not of that kind.
@@ -29,21 +29,13 @@ Method = Literal[
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """Search the shift s of r for which the image of link(relu(r − s)) is classified as a target (paper's recipe)."""
 
     stage: ClassVar[str] = "counterfactual"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
     classifier: PathName
     """Folder of `linkjax convert classifier`; it must have a class head."""
-    pairs: PathName
-    """Folder of `linkjax pairs`."""
-    link: PathName
-    """Folder of `linkjax link`."""
     encoding: PathName | None = None
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split."""
     samples: int = 4
@@ -93,8 +85,6 @@ class Config:
     """Rate of false discoveries among the transition units of a pair, at most."""
     pictures: int = 12
     """Start and end images stored."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     batch_size: int = 16
     """Searches side by side, over all devices; results do not depend on it."""
 

@@ -11,20 +11,18 @@ from linkjax.stages.counterfactual import walks
 from linkjax.stages.counterfactual.outcome import store_pictures, summary_of
 from linkjax.stages.counterfactual.searches import covariance_of, roots_from, search_all, searches_of
 from linkjax.stages.counterfactual.settings import Config
+from linkjax.stages.linked import opened
 from linkjax.storage import artifacts
 
 
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the counterfactuals: shift, outcome, distances and path by search, boundaries by pair, and pictures."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    link = inputs.model(config.link, "link")
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
     if not classifier.model.spec.num_classes:
         raise InputError(f"the classifier in {config.classifier} has no class head, so no class to flip")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    inputs.check_link(link, config.link, pairs)
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    weights = loaded.weights
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256

@@ -26,6 +26,7 @@ from linkjax.outside.photographs.folder import Folder
 from linkjax.outside.photographs.prepared import Prepared
 from linkjax.stages import inputs
 from linkjax.stages.encode.reference import Reference
+from linkjax.stages.linked import Linked, opened
 from linkjax.storage import artifacts, coordinates
 
 TOP = 5  # classes named for each photograph
@@ -39,21 +40,13 @@ _FLOATS = ("cosine", "centred_cosine", "distance", "cosine_percentile", "distanc
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """Show photographs to the classifier, link what it sees, draw that, and compare."""
 
     stage: ClassVar[str] = "encode"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
-    classifier: PathName
-    """Folder of `linkjax convert classifier`."""
     pairs: PathName
     """Folder of `linkjax pairs`: what the link was fitted on, and what photographs are compared with."""
-    link: PathName
-    """Folder of `linkjax link`."""
     photographs: PathName | None = None
     """Folder of photographs; its subfolders, if any, are named as groups."""
     dataset: str | None = None
@@ -72,8 +65,6 @@ class Config:
     """Photographs with numbers that are not finite: left out, counted and named, or the end of the run."""
     pictures: int = 24
     """Photographs stored with their linked images, evenly spread."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     batch_size: int = 16
     """Photographs encoded at once, over all devices; results do not depend on it."""
 
@@ -111,13 +102,10 @@ def draw(models: tuple[Any, Any, Any], items: dict[str, jax.Array]) -> jax.Array
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write r, w, r̂, predictions, cosines and distances by photograph, pictures, and a table for people."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    link = inputs.model(config.link, "link")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    inputs.check_link(link, config.link, pairs)
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
     classes = inputs.fitted_classes(link, config.link, pairs)
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    weights = loaded.weights
     evaluation = inputs.evaluation(config.evaluation, weights, pairs, classes) if config.evaluation else None
     source = source_of(config)
     made_from = {"pairs": pairs.id, "photographs": source.identity}

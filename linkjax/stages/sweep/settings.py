@@ -3,7 +3,6 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import asked
@@ -11,25 +10,16 @@ from linkjax.config import PathName, PathOrWord, positive
 from linkjax.errors import InputError
 from linkjax.models.link import SweepDirections
 from linkjax.stages import Facts, Workload, inputs, readouts
+from linkjax.stages.linked import Linked
 from linkjax.stages.sweep import chunks
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Linked):
     """Set each unit to values its class shows, draw, re-encode: did it move as asked, and what else changed?"""
 
     stage: ClassVar[str] = "sweep"  # the table of its settings in a TOML
 
-    out: PathName
-    """Folder to make."""
-    generator: PathName
-    """Folder of `linkjax convert generator`."""
-    classifier: PathName
-    """Folder of `linkjax convert classifier`."""
-    pairs: PathName
-    """Folder of `linkjax pairs`."""
-    link: PathName
-    """Folder of `linkjax link`."""
     encoding: PathName | None = None
     """Folder of `linkjax encode`: start from its photographs, of each class seen in them, instead of the test split;
     of a link of some classes, and with `classes`, of these."""
@@ -86,8 +76,6 @@ class Config:
     motion: Literal["pictures", "all", "none"] = "pictures"
     """How far parts move from the first step to the last: in the stored pictures, for all (two more images each), or
     not measured."""
-    precision: numerics.Precision = "float32"
-    """What images are drawn in; float32 is the reference. Artifacts used together must have the same precision."""
     nonfinite: finite.Policy = "exclude"
     """Swept images with numbers that are not finite: left out, counted and named, or the end of the run."""
     batch_size: int | Literal["auto"] = "auto"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from linkjax import numerics
 from linkjax.stages import inputs, layers, readouts
+from linkjax.stages.linked import opened
 from linkjax.stages.sweep.schedule import Sweep
 from linkjax.stages.sweep.settings import Config
 from linkjax.storage import artifacts
@@ -14,11 +15,8 @@ _RANGE_ROWS = 8192  # training samples a unit's range is read from, evenly sprea
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the sweep: metrics by (sample, unit, step, part, metric), fidelity, responses, side effects, pictures."""
-    generator = inputs.model(config.generator, "generator", config.precision)
-    classifier = inputs.model(config.classifier, "classifier")
-    link = inputs.model(config.link, "link")
-    pairs = inputs.pairs(config.pairs, generator, classifier)
-    inputs.check_link(link, config.link, pairs)
+    loaded = opened(config)
+    generator, classifier, link, pairs = loaded
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     raising = inputs.raising(link, config.link, config.directions)
     if config.layers is not None:  # a typing error need not wait for the work
@@ -26,7 +24,7 @@ def run(config: Config) -> None:
     steered = None if config.directions == "kernel" else inputs.steered(link)
     named = inputs.readouts(config.readouts, classifier, link, pairs) if config.readouts else None
     units = inputs.units(config.units, pairs.summary["units"] if named is None else len(named.names))
-    weights = {"generator": generator.sha256, "classifier": classifier.sha256, "link": link.sha256}
+    weights = loaded.weights
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
