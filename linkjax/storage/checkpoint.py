@@ -7,9 +7,7 @@ FOLDER/weights/        Orbax (OCDBT), one array per leaf of the model, by dotted
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
-import shutil
 import tempfile
 import types
 import typing
@@ -30,7 +28,6 @@ from linkjax.storage.claim import Claim
 
 WEIGHTS = "weights"
 _SPECIAL = frozenset("[]\\")  # in a path, these are something else to TensorStore
-NOTE = "note.json"  # beside the arrays of an unfinished training
 
 
 def save_model(
@@ -110,18 +107,40 @@ def _joined(cls: type, plain: Mapping[str, Any], folder: Path) -> Any:
     return from_plain(cls, {**plain, **{name: read(folder / file) for name, (file, read) in files.items()}})
 
 
-def _checkpointer() -> Any:
-    """Orbax for this process alone, whatever others the job has: each reads for itself, and only the first writes."""
+def _alone() -> dict[str, Any]:
+    """Options of Orbax for this process alone, whatever others the job has: each reads for itself, the first writes."""
     import orbax.checkpoint as ocp
 
     if cluster.count() == 1:
-        return ocp.StandardCheckpointer()
+        return {}
     alone = ocp.options.MultiprocessingOptions(
         primary_host=cluster.index(),
         active_processes={cluster.index()},
         barrier_sync_key_prefix=f"process{cluster.index()}",
     )
-    return ocp.StandardCheckpointer(multiprocessing_options=alone)
+    return {"multiprocessing_options": alone}
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    return ocp.StandardCheckpointer(**_alone())
+
+
+@contextlib.contextmanager
+def _manager(folder: Path, cleanup: bool) -> Iterator[Any]:
+    """Orbax's manager of the checkpoints of one training, which keeps the last.
+
+    Args:
+      cleanup: remove what a killed run had begun to write.
+    """
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, create=False, cleanup_tmp_directories=cleanup, enable_async_checkpointing=False, **_alone()
+    )
+    with _plain_path(folder) as path, ocp.CheckpointManager(path, options=options) as manager:
+        yield manager
 
 
 @contextlib.contextmanager
@@ -152,10 +171,13 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
 def _restored(folder: Path, like: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays in a folder of weights, on the default device."""
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in like.items()}
     with _plain_path(folder) as path, _checkpointer() as checkpointer:
-        return checkpointer.restore(path, target)
+        return checkpointer.restore(path, _target(like))
+
+
+def _target(like: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in like.items()}
 
 
 def _check_readable(folder: Path, arrays: Mapping[str, np.ndarray], sha256: str) -> None:
@@ -175,13 +197,19 @@ def _check_readable(folder: Path, arrays: Mapping[str, np.ndarray], sha256: str)
 
 
 def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with _one_sentence(folder), _plain_path(folder) as path, _checkpointer() as checkpointer:
+        checkpointer.save(path, dict(arrays))
+    # Orbax notes the absolute path it wrote to; weights that are shared need not tell it.
+    (folder / "commit_success.txt").write_text("Checkpoint commit was successful\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _one_sentence(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while Orbax writes a folder into one sentence."""
     try:
-        with _plain_path(folder) as path, _checkpointer() as checkpointer:
-            checkpointer.save(path, dict(arrays))
-    except LinkjaxError:
-        raise
-    except OSError:
-        raise  # the command line has a sentence for it
+        yield
+    except (LinkjaxError, OSError):
+        raise  # the command line has a sentence for both
     except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
         for code in NO_ROOM:
             if os.strerror(code) in str(error):
@@ -190,8 +218,6 @@ def _save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
             f"{folder.parent}: the weights could not be written ({_first_line(error)}); make space or give another "
             "--out, and repeat the command"
         ) from None
-    # Orbax notes the absolute path it wrote to; weights that are shared need not tell it.
-    (folder / "commit_success.txt").write_text("Checkpoint commit was successful\n", encoding="utf-8")
 
 
 def _first_line(error: Exception) -> str:
@@ -203,19 +229,20 @@ def save_state(folder: Path, step: int, arrays: Mapping[str, Any], note: Mapping
     """Keep where a training is, `folder/step`, whole or not at all; the one before it goes.
 
     Args:
+      step: larger than that of the last one.
       arrays: name → array; note: what JSON holds.
     """
+    import orbax.checkpoint as ocp
+
     if not cluster.first():  # it writes for all, who hold the same
         return
-    new = folder / "new"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     on_host = {name: np.asarray(array) for name, array in arrays.items()}
-    _save_arrays(new / WEIGHTS, on_host)
-    manifests.write_whole(new / NOTE, json.dumps({"note": note, "sha256": arrays_sha256(on_host)}))
-    os.rename(new, folder / str(step))
-    for older in _steps(folder)[:-1]:
-        shutil.rmtree(folder / str(older))
+    about = {"note": note, "sha256": arrays_sha256(on_host)}
+    with _one_sentence(folder), _manager(folder, cleanup=True) as manager:
+        items = ocp.args.Composite(arrays=ocp.args.StandardSave(on_host), note=ocp.args.JsonSave(about))
+        if not manager.save(step, args=items):
+            raise ValueError(f"a checkpoint of step {manager.latest_step()} is there already")
 
 
 def latest_state(folder: Path, like: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -225,24 +252,26 @@ def latest_state(folder: Path, like: Mapping[str, Any]) -> tuple[dict[str, np.nd
       like: arrays (or their shapes and dtypes) of the same names.
     Raises: InputError if it is damaged.
     """
-    steps = _steps(folder)
-    if not steps:
+    import orbax.checkpoint as ocp
+
+    if not folder.is_dir():
         return None
-    path = folder.absolute() / str(steps[-1])
-    try:
-        content = json.loads((path / NOTE).read_text(encoding="utf-8"))
-        found = {name: np.asarray(leaf) for name, leaf in _restored(path / WEIGHTS, like).items()}
-        if arrays_sha256(found) != content["sha256"]:
-            raise ValueError("SHA-256 differs")
-    except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
-        raise InputError(
-            f"{path}: this checkpoint of an unfinished training is damaged ({_first_line(error)}); remove {folder}"
-        ) from None
-    return found, content["note"]
-
-
-def _steps(folder: Path) -> list[int]:
-    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit()) if folder.is_dir() else []
+    with _manager(folder, cleanup=False) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        items = ocp.args.Composite(arrays=ocp.args.StandardRestore(_target(like)), note=ocp.args.JsonRestore())
+        try:
+            found = manager.restore(step, args=items)
+            arrays = {name: np.asarray(leaf) for name, leaf in found["arrays"].items()}
+            if arrays_sha256(arrays) != found["note"]["sha256"]:
+                raise ValueError("SHA-256 differs")
+        except Exception as error:  # Orbax and TensorStore raise many kinds; to a user they are one
+            raise InputError(
+                f"{folder.absolute() / str(step)}: this checkpoint of an unfinished training is damaged "
+                f"({_first_line(error)}); remove {folder}"
+            ) from None
+    return arrays, found["note"]["note"]
 
 
 def load_model(path: Path, kinds: tuple[str, ...] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -182,7 +182,10 @@ def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(world, tmp_pat
     state = tmp_path / "killed.partial" / "work" / name / "2"
     sound = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     largest = max(sound, key=lambda path: len(sound[path]))
-    for damaged, content in ((largest, sound[largest][: len(sound[largest]) // 2]), (state / checkpoint.NOTE, b"{")):
+    for damaged, content in (
+        (largest, sound[largest][: len(sound[largest]) // 2]),
+        (state / "note" / "metadata", b"{"),
+    ):
         damaged.write_bytes(content)
         capsys.readouterr()
         assert main([*command, "--out", str(tmp_path / "killed")]) == 2
