@@ -108,11 +108,6 @@ def reduce_rank(moments: Moments, solution: Solution, alpha: float, rank: int) -
     return Solution(kernel, moments.mean_w - moments.mean_r @ kernel)
 
 
-def solve_ridges(moments: Moments, alphas: ArrayLike, spectrum: Spectrum) -> Solution:
-    """Ridge solutions of every alpha [A] from one decomposition: kernel [A, units, w_dim], bias [A, w_dim]."""
-    return _from_spectrum_each(moments, spectrum, np.asarray(alphas, np.float64))
-
-
 @float64.jit(to_host=True)
 def validation_errors(
     moments: Moments, held_out: Moments, alphas: Float[Array | np.ndarray, "A"], spectrum: Spectrum
@@ -206,14 +201,6 @@ def _solution(moments: Moments, kernel: Array) -> Solution:
 def _from_spectrum(moments: Moments, spectrum: Spectrum, alpha: ArrayLike) -> Solution:
     D = product(spectrum.vectors.T, moments.S_rw)
     return _solution(moments, product(spectrum.vectors, gains(spectrum, jnp.asarray(alpha, jnp.float64))[:, None] * D))
-
-
-@float64.jit(to_host=True)
-def _from_spectrum_each(moments: Moments, spectrum: Spectrum, alphas: Array | np.ndarray) -> Solution:
-    D = product(spectrum.vectors.T, moments.S_rw)
-    return jax.lax.map(
-        lambda alpha: _solution(moments, product(spectrum.vectors, gains(spectrum, alpha)[:, None] * D)), alphas
-    )
 
 
 def _cholesky(moments: Moments, alpha: float) -> Solution | None:

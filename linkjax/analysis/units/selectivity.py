@@ -201,34 +201,6 @@ def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *r
 
 
 @jax.jit
-def null_p_values(
-    effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
-) -> Float[Array, "units *rest"]:
-    """How often a random direction of the same length in W changes a measurement as much as the unit does.
-
-    Both are divided by the length of their step in W: t = |effect| / norm, and p = (1 + #{|null| ≥ t}) /
-    (directions + 1), so one set of random directions serves units of every length.
-
-    Args:
-      effect: of the units, per σ.
-      norm: length of a unit's step in W, σ_u ‖kernel_u‖.
-      null: effects of random directions, per unit of length.
-    """
-    directions = jnp.sum(jnp.isfinite(null).astype(null.dtype), axis=0)
-    scaled = jnp.abs(numerics.safe_ratio(effect, norm.reshape(-1, *[1] * (effect.ndim - 1)) * jnp.ones_like(effect)))
-    ordered = jnp.sort(jnp.abs(jnp.where(jnp.isfinite(null), null, -jnp.inf)), axis=0)
-
-    def above(column: Array, values: Array) -> Array:
-        return (column.size - jnp.searchsorted(column, values, side="left")).astype(null.dtype)
-
-    flat = jax.vmap(above, in_axes=(1, 1), out_axes=1)(
-        ordered.reshape(ordered.shape[0], -1), scaled.reshape(scaled.shape[0], -1)
-    ).reshape(scaled.shape)
-    p = (1.0 + flat) / (1.0 + directions[None])
-    return jnp.where(jnp.isfinite(scaled), p, jnp.nan)
-
-
-@jax.jit
 def student_p_values(
     effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
 ) -> Float[Array, "units *rest"]:
@@ -239,7 +211,10 @@ def student_p_values(
     with mean 0; dividing by the root mean square of D such effects gives Student's distribution. Exact where the
     measurement is linear in a direction with normal entries.
 
-    Args: as `null_p_values`.
+    Args:
+      effect: of the units, per σ.
+      norm: length of a unit's step in W, σ_u ‖kernel_u‖; so one set of random directions serves units of every length.
+      null: effects of random directions, per unit of length.
     Returns: NaN where an effect is not finite, or fewer than 2 directions are, or none changes anything.
     """
     known = jnp.isfinite(null)

@@ -73,12 +73,12 @@ def test_validation_errors_of_all_alphas_are_those_of_the_samples(linking, case)
     spectrum = linear.decompose(total)
     alphas = np.array([0.0, 1e-3, 1.0, 30.0, 1e4])
     errors = linear.validation_errors(total, held_out, alphas, spectrum)
-    solutions = linear.solve_ridges(total, alphas, spectrum)
-    for error, kernel, bias in zip(errors, solutions.kernel, solutions.bias, strict=True):
-        expected = ((w[350:] - r[350:] @ kernel - bias) ** 2).mean()
+    solutions = [linear.solve_ridge(total, alpha, spectrum) for alpha in alphas]
+    for error, solution in zip(errors, solutions, strict=True):
+        expected = ((w[350:] - r[350:] @ solution.kernel - solution.bias) ** 2).mean()
         assert abs(error / expected - 1) < tol.LINK_ERROR
     single = linear.solve_ridge(total, 30.0)
-    assert relative(solutions.kernel[3], single.kernel) < tol.LINK_SOLUTION
+    assert relative(solutions[3].kernel, single.kernel) < tol.LINK_SOLUTION
 
 
 def test_condition_and_effective_ranks_follow_their_formulas():
