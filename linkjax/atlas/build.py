@@ -1,4 +1,4 @@
-"""Stored results to the shards of the page: an index of all units, a file for each effect, one for a few units each."""
+"""Shards of the page from stored results: an index of all units, a file for each effect, one for a few units each."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

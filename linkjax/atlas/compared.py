@@ -1,4 +1,4 @@
-"""Which units of other classifiers say the same, from a result of `linkjax compare`."""
+"""Matching units of other classifiers, from a result of `linkjax compare`."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Counterfactuals to shards: pairs of classes, boundaries, units and parts that move, and a path of each as a film."""
+"""Shards of counterfactuals: pairs of classes, boundaries, units and parts that move, and a path of each as film."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

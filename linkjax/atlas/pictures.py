@@ -40,7 +40,7 @@ class Plan(NamedTuple):
         """Name of a unit's shard of pictures."""
         return f"{self.folder}strips/{int(unit)}"
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What the page needs to know of the sheets."""
         return {"tile": self.tile, "samples": self.samples, "steps": self.steps, "folder": self.folder}
 
@@ -178,7 +178,7 @@ def write_small(folder: Path, data: Path, plan: Plan) -> dict[str, Any]:
         with open(folder / "small" / f"{start // a_sheet}.{suffix}", "wb") as file:
             file.write(base64.b64decode(_encoded(sheet, plan.quality)))
     return {
-        **plan.told(),
+        **plan.summary(),
         "small": {"tile": _SMALL, "columns": _SMALL_COLUMNS, "rows": _SMALL_ROWS, "suffix": suffix},
         "has": shards.pack(has, "u1"),
     }

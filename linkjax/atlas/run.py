@@ -240,7 +240,7 @@ def _draw(
             photographs.draw(data, results, taken, keys, places, tile=small, quality=quality, advance=advance)
     shutil.rmtree(folder / "small", ignore_errors=True)
     shown = pictures.write_small(folder, data, plans[0][1])
-    return Shown(shown, plans[1][1].told() if other is not None else None, found, taken, small)
+    return Shown(shown, plans[1][1].summary() if other is not None else None, found, taken, small)
 
 
 def plan(config: Config, results: Results, folder: str = "") -> pictures.Plan:

@@ -1,4 +1,4 @@
-"""Data as script files: browsers let a page from disk load scripts and images, but not read other files."""
+"""Data as script files, because browsers let a page from disk load scripts and images but read no other files."""
 
 import base64
 import json

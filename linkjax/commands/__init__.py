@@ -1,1 +1,1 @@
-"""Commands beside the stages: a whole experiment in one, and a check of an installation or a folder."""
+"""Commands beside the stages: a whole experiment in one, and checks of an installation or a folder."""

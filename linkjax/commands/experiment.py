@@ -161,7 +161,7 @@ def _finished(name: str, settings: Any) -> bool:
 
 
 def differences(stored: Source, settings: Any) -> list[str]:
-    """In what a finished result is not what settings ask for: settings, weights, inputs.
+    """How a finished result differs from what settings ask for: settings, weights, inputs.
 
     Models and results are compared by what they hold, other folders by where they lie.
     """

@@ -148,7 +148,7 @@ def recover(
     known: dict[str, Any] = {}
     if oracle is not None:
         known, knowing = _oracle(oracle, pairs, rows, lam, units)
-        known |= score.shown_by_one_who_knows(told, swept.truth, found, spread, q, selection.summary["fdr"], knowing)
+        known |= score.shown_by_oracle(told, swept.truth, found, spread, q, selection.summary["fdr"], knowing)
     return {
         **score.score(told, swept.truth, found, spread, area, swept.fidelity, side, predicted, swept.true_fidelity),
         **score.significance(told, swept.truth, found, spread, q, selection.summary["fdr"]),
@@ -179,7 +179,7 @@ def _oracle(
     told = [rows[unit] for unit in swept.unit]
     found = score.areas(told, swept.truth, swept.effect, _areas(swept), swept.fidelity, swept.true_fidelity)
     spread = measurements.spread(swept.baseline, tuple(measurements.METRICS))
-    found |= score.first(told, swept.truth, swept.effect, spread)
+    found |= score.strongest_effects(told, swept.truth, swept.effect, spread)
     effect = np.full((len(units), *swept.effect.shape[1:]), np.nan)
     at = np.flatnonzero(np.isin(units, swept.unit))
     effect[at] = swept.effect[np.searchsorted(swept.unit, units[at])]

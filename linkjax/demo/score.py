@@ -81,7 +81,7 @@ def score(
         "noise_units": int(noise.sum()),
         "auc": auc(strength[selective], strength[noise]),
         "sign_right": float(sign[selective].mean()),
-        **first(rows, truth, effect, spread),
+        **strongest_effects(rows, truth, effect, spread),
         "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
@@ -100,10 +100,10 @@ def score(
     }
 
 
-def first(
+def strongest_effects(
     rows: Sequence[dict[str, Any]], truth: np.ndarray, effect: np.ndarray, spread: np.ndarray
 ) -> dict[str, float]:
-    """Whether what is found to be a selective unit's strongest effect is its strongest in truth, or nearly that.
+    """Whether the effect measured as a selective unit's strongest is its strongest in truth, or nearly that.
 
     Many units do two things about equally: where the truth's second effect is within 5 % of the first, "which is
     strongest" has no one answer, and either counts as `true_effect_first_or_tied`.
@@ -144,7 +144,7 @@ def areas(
     fidelity: np.ndarray,
     true_fidelity: np.ndarray | float = 1.0,
 ) -> dict[str, Any]:
-    """How near the parts' areas come to the renderer's, per change of the unit asked and per change obtained.
+    """How near measured effects on parts' areas come to the renderer's, per requested and per obtained change.
 
     Judged are the areas that the truth moves by 5 % of the part or more per σ of a selective unit.
 
@@ -169,7 +169,7 @@ def areas(
 
 
 def doubles(rows: Sequence[dict[str, Any]], cluster: np.ndarray) -> dict[str, int]:
-    """How many of the units that repeat another one are named as its doubles, and who else is named.
+    """How many of the units that repeat another one are grouped with it, and which other units are.
 
     Args:
       rows: the truth about every swept unit.
@@ -184,7 +184,7 @@ def doubles(rows: Sequence[dict[str, Any]], cluster: np.ndarray) -> dict[str, in
 def significance(
     rows: Sequence[dict[str, Any]], truth: np.ndarray, effect: np.ndarray, spread: np.ndarray, q: np.ndarray, fdr: float
 ) -> dict[str, Any]:
-    """How much of what is called significant is true, and how much of what is true is found.
+    """Precision and recall of what is called significant, against true effects.
 
     An effect that is called is true if the truth has it, of the same sign and of 0.1 sd per σ or more. A noise unit
     that is called is false if none of its called effects is true.
@@ -210,7 +210,7 @@ def significance(
     }
 
 
-def shown_by_one_who_knows(
+def shown_by_oracle(
     rows: Sequence[dict[str, Any]],
     truth: np.ndarray,
     effect: np.ndarray,
@@ -219,7 +219,7 @@ def shown_by_one_who_knows(
     fdr: float,
     knowing: np.ndarray,
 ) -> dict[str, int]:
-    """How many of the effects called that are not true of the renderer the directions of one who knows show as well.
+    """How many of the effects called that are not true of the renderer the oracle's directions show as well.
 
     Of selective units. "As well": of the same sign and at least half as large; what generator and labels add to a
     factor then, no direction can leave out.

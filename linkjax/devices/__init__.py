@@ -1,1 +1,1 @@
-"""Where the work is done: devices and processes, batches and their memory, compiled programs, progress."""
+"""Devices and processes, batches and their memory, compiled programs, progress."""

@@ -1,4 +1,4 @@
-"""How many items fit: what a compiled program says it needs, against what there is."""
+"""Batch sizes that fit: what a compiled program needs, against the memory there is."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Readouts of r where r was: a classifier whose activations are what is read of them."""
+"""A classifier whose activations are readouts of its r."""
 
 import dataclasses
 from typing import Any
@@ -28,7 +28,7 @@ class Readouts:
 
 @dataclasses.dataclass(frozen=True)
 class ReadSpec:
-    """What is asked of a classifier's spec, of one whose units are readouts."""
+    """The part of a classifier's spec that is asked for where units are readouts."""
 
     num_units: int
     num_classes: int
@@ -53,7 +53,7 @@ class ReadClassifier:
         return self.classifier.reads_bytes
 
     def preprocess(self, images: Array) -> Array:
-        """As the classifier."""
+        """As the classifier's own."""
         return self.classifier.preprocess(images)
 
     def __call__(self, x: Float[Array, "B H W 3"]) -> Classification:

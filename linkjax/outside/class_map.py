@@ -1,4 +1,4 @@
-"""What a classifier calls the generator's classes: the two have lists of their own.
+"""The classifier's class for each class of the generator: the two have lists of their own.
 
 The generator draws class 151 of 1000, and the classifier sees it as class 3 of 7, or has no such class. Pairs keep the
 generator's class as their label, and the map beside their classes; whatever asks the classifier (is it recognised, does

@@ -1,4 +1,4 @@
-"""Test samples of pairs in memory, as many of each class: what spaces are compared on."""
+"""Test samples of pairs in memory, in equal numbers of each class."""
 
 from typing import Any, NamedTuple
 

@@ -84,7 +84,7 @@ def run(config: Config) -> None:
 
 
 def complete(config: Config) -> Config:
-    """The settings with the results that lie beside the page, if none is named.
+    """The settings with the results that lie in the run's folder, if none is named.
 
     Raises: InputError if there are none, or if it is not clear which of several is meant.
     """

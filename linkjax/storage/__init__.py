@@ -1,1 +1,1 @@
-"""What is kept: weights, results with their manifests and claims, and how any of them is opened again."""
+"""Weights and results on disk, with their manifests and locks, and how any of them is opened again."""

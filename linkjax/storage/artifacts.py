@@ -150,8 +150,8 @@ class Writer:
         self._run = {"kind": kind, "config": manifests.plain(config), "weights": weights, "inputs": inputs or {}}
         # where it lies does not change what it is, nor where models and results lie that are named by what they hold
         held = configs.path_settings(type(config)).keys() & {*weights, *self._run["inputs"]}
-        self._untold = ("out", *free, *held)
-        self._run["config"] = self._told(self._run["config"])
+        self._free = ("out", *free, *held)
+        self._run["config"] = self._named_settings(self._run["config"])
         try:
             self._done: dict[str, Any] = cluster.on_first(self._resume)
             self.group = Arrays(zarr.open_group(self.partial / DATA, mode="r+"))
@@ -265,9 +265,9 @@ class Writer:
         """The group as this process alone sees it."""
         return zarr.open_group(self.partial / DATA, mode="r+", use_consolidated=False)
 
-    def _told(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _named_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that make the run what it is."""
-        return {name: value for name, value in settings.items() if name not in self._untold}
+        return {name: value for name, value in settings.items() if name not in self._free}
 
     def _forget(self) -> None:
         for name in (RUN, _DONE):  # after the rename: a run killed before it goes on where it was
@@ -316,7 +316,7 @@ class Writer:
                 f"{path}: expected what run this folder belongs to, found a damaged file; "
                 + _DAMAGED.format(path=self.partial)
             )
-        earlier["config"] = self._told(earlier.get("config") or {})
+        earlier["config"] = self._named_settings(earlier.get("config") or {})
         if earlier != now:
             other = manifests.differences(earlier, now)
             raise InputError(

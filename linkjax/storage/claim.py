@@ -131,7 +131,7 @@ _BUSY = "{path}: another run is writing it now; wait for it, or give another --o
 
 @contextlib.contextmanager
 def held(folder: Path, advice: str) -> Iterator[None]:
-    """Keep a folder that exists to this process.
+    """Lock a folder that exists for this process.
 
     Raises: InputError if another one has it.
     """
@@ -152,7 +152,7 @@ def held(folder: Path, advice: str) -> Iterator[None]:
 
 
 def must_be_new(path: Path) -> None:
-    """Refuse to write over what is there; asked before the work, and again before writing.
+    """Refuse to overwrite what is there; asked before the work, and again before writing.
 
     Raises: InputError if `path` exists.
     """

@@ -1,4 +1,4 @@
-"""What a stage writes, kept in memory: the same arrays and names, no folder, nothing to resume."""
+"""Results kept in memory instead of a folder: the same arrays and names, nothing to resume."""
 
 import io
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class InMemory(Writer):
         self._name_dimensions(self.summary)
 
     def open(self, name: str) -> IO[str]:
-        """A text file that nobody keeps."""
+        """A text file that is thrown away."""
         return io.StringIO()
 
     def result(self) -> "MemoryResult":
@@ -78,4 +78,4 @@ class MemoryResult(Artifact):
         return self._dataset[name][rows].values
 
     def check_whole(self) -> None:
-        """Nothing can be missing."""
+        """Do nothing: no chunk can be missing in memory."""

@@ -1,4 +1,4 @@
-"""Notes of finished work: lines of JSON, each of which tells whether it was damaged."""
+"""Notes of finished work: lines of JSON with a checksum each."""
 
 import json
 import zlib
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def sealed(content: Any) -> bytes:
-    """A line of JSON that tells whether it was damaged: the content, and the CRC-32 of its text."""
+    """A line of JSON with the CRC-32 of its content."""
     text = json.dumps(content)
     return f"[{text}, {zlib.crc32(text.encode())}]\n".encode()
 

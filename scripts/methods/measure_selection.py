@@ -59,7 +59,7 @@ def measure(folder: Path, bundle: Bundle, linked: dict[str, Any], directions: st
         found[str(count)] = score.significance(told_rows, truth, *arrays, _FDR)
         if knowing is not None:
             by_unit = of_sweep(knowing.isel(sample=rows))["effect"].reindex(unit=unit).values.astype(np.float64)
-            found[str(count)] |= score.shown_by_one_who_knows(told_rows, truth, *arrays, _FDR, by_unit)
+            found[str(count)] |= score.shown_by_oracle(told_rows, truth, *arrays, _FDR, by_unit)
     return found
 
 

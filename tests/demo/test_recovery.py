@@ -127,7 +127,7 @@ def test_two_effects_of_one_strength_are_tied():
     true[:5, 1, area], true[:5, 2, area] = 1.0, 0.97
     found = true.copy()
     found[:5, 2, area] = 1.1
-    assert score.first(ROWS, true, found, ones) == {
+    assert score.strongest_effects(ROWS, true, found, ones) == {
         "true_effect_first": 0, "true_effect_first_or_tied": 1, "nearly_strongest_first": 1, "ties_in_truth": 1
     }  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_what_one_who_knows_shows_as_well_is_the_generators():
     q[0, 0], q[5, 0, 0] = 0.01, 0.01  # two of a selective unit; one of a noise unit, which is not counted
     knowing = np.full(shape, np.nan)
     knowing[0, 0] = 0.6, -0.6
-    assert score.shown_by_one_who_knows(ROWS, truth_, found, np.ones(shape[1:]), q, 0.05, knowing) == {
+    assert score.shown_by_oracle(ROWS, truth_, found, np.ones(shape[1:]), q, 0.05, knowing) == {
         "false_effects_of_selective_units": 2, "false_effects_that_one_who_knows_shows": 1
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Several processes that run one job together: who they are, how they agree, and what happens when one is lost.
+"""Several processes that run one job together: their number, agreement among them, and what happens when one is lost.
 
 Every process runs the same stage in lockstep: the same calls, in the same order, on the same inputs. Process 0 does
 what only one may do (locks, notes, manifests) and tells the others how it went. A job of one process does none of this.

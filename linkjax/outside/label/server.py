@@ -1,4 +1,4 @@
-"""The page's server: on this machine alone, and only for who has the token."""
+"""The labelling page's server: for this machine alone, and only with the token."""
 
 import http.server
 import importlib.resources

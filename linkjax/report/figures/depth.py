@@ -18,7 +18,7 @@ def by_layer(
     *,
     width: float = style.WIDTH,
 ) -> Figure:
-    """A panel for each question over the layers, and one of their effective ranks beside their units.
+    """A panel for each measurement over the layers, and one of their effective ranks beside their units.
 
     Args:
       layers: names, in the order of the network.

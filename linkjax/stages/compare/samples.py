@@ -1,4 +1,4 @@
-"""The samples that classifiers are compared on: what all of them say of the same rows, read run by run."""
+"""The samples that classifiers are compared on: activations of all of them, read run by run."""
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What photographs are compared with: training and test pairs of the classes that a link was fitted on."""
+"""The reference that photographs are compared with: training and test pairs of the classes of the link."""
 
 import numpy as np
 
