@@ -179,6 +179,26 @@ def test_numbers_become_truth_values():
         assert error(found.logits, net(x).numpy()) < BATCHING
 
 
+def test_single_numbers_stay_single_numbers():
+    """A parameter without axes, and a constant filled up to the batch, as EdgeNeXt's mask begins."""
+
+    class Single(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.head = torch.nn.Parameter(torch.tensor(1.5)), torch.nn.Linear(3, 5)
+
+        def forward(self, x):
+            mask = torch.zeros((x.shape[0], *x.shape[2:])).bool()
+            seen = (~mask).cumsum(1, dtype=torch.float32)[:, None]
+            return self.head((self.scale.exp() * x + seen / 10).mean((2, 3)))
+
+    x = torch.randn(3, 3, *SIDE, generator=torch.manual_seed(0))
+    net = Single().eval()
+    found = import_module(net, SIDE).model(jnp.asarray(x.permute(0, 2, 3, 1).numpy()))
+    with torch.no_grad():
+        assert error(found.logits, net(x).numpy()) < BATCHING
+
+
 def test_a_network_that_depends_on_its_numbers_has_no_graph():
     class Deciding(torch.nn.Module):
         def forward(self, x):

@@ -228,7 +228,8 @@ class _Builder:
                 continue
             (order,) = uses[name] if len(uses[name]) == 1 else (None,)
             order = tuple(range(array.ndim)) if order is None else order
-            lies = np.ascontiguousarray(array.transpose([order.index(axis) for axis in range(array.ndim)]))
+            # not np.ascontiguousarray, which makes a single number a list of one
+            lies = np.asarray(array.transpose([order.index(axis) for axis in range(array.ndim)]), order="C")
             arrays[name] = lies
             stored.append(Stored(name, tuple(lies.shape), order, lies.dtype.name, trained))
         return arrays, tuple(stored)
@@ -304,8 +305,7 @@ def _array(tensor: Any) -> np.ndarray:
     if tensor.dtype == torch.bool:
         return tensor.cpu().numpy()
     if tensor.dtype.is_floating_point:
-        array = tensor.to(torch.float32).cpu().numpy()
-        return np.ascontiguousarray(array)
+        return np.asarray(tensor.to(torch.float32).cpu().numpy(), order="C")
     if tensor.dtype.is_complex:
         raise Refused("of complex numbers")
     array = tensor.cpu().numpy()
