@@ -26,6 +26,7 @@ class Facts(NamedTuple):
     classifier: Any
     classes: int
     test_samples: int  # of all classes
+    fitted_samples: int  # to fit on and to choose by, of all classes
 
 
 class Workload(NamedTuple):

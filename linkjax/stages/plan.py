@@ -68,7 +68,8 @@ def run(config: Config) -> dict[str, Any]:
     }
     pairs_stage = next(stage for stage in PIPELINE if stage.name == "pairs").module
     classes = len(pairs_stage.labels(made["pairs"], generator.spec, classifier.spec))
-    facts = Facts(generator.spec, classifier.spec, classes, classes * made["pairs"].n_test)
+    tested, fitted = (classes * count for count in (made["pairs"].n_test, made["pairs"].n_train + made["pairs"].n_val))
+    facts = Facts(generator.spec, classifier.spec, classes, tested, fitted)
     loads = {stage.name: stage.module.workload(made[stage.name], facts) for stage in PIPELINE if stage.name in made}
     measured = _measure(generator, classifier, made["pairs"].batch_size) if config.measure else None
     plan = _plan(loads, measured)

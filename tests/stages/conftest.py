@@ -46,6 +46,7 @@ SCREEN = ["--samples", "2", "--path-units", "2", "--path-points", "1"]
 SELECT = ["--draws", "50", "--flips", "200", "--against", "sign", "--fdr", "0.3"]
 NETWORK = ["--method", "mlp", "--hidden", "4", "--epochs", "1"]
 CONGRUENCE = ["--paths", "4", "--steps", "3", "--draws", "20", "--permutations", "19"]
+DEPTH = ["--layers", "layer1", "layer3", "--samples", "20", "--draws", "20", "--permutations", "19"]
 PARTS = ("background", "left", "right")
 
 
@@ -157,6 +158,14 @@ def congruence(world, network) -> str:
     """The link's congruence, and the network's beside it."""
     do("congruence", *world.linked, "--other-link", network, *CONGRUENCE, "--out", world.congruence)
     return world.congruence
+
+
+@pytest.fixture(scope="session")
+def reached(world):
+    """How deep the link reaches: its folder."""
+    out = world.folder / "depth"
+    do("depth", *world.models, "--pairs", world.pairs, *DEPTH, "--out", out)
+    return out
 
 
 @pytest.fixture

@@ -6,19 +6,10 @@ import pytest
 import linkjax
 from linkjax.analysis.spaces import depth
 from linkjax.cli import main
-from linkjax.stages.depth import stage
+from linkjax.stages.depth import layers, stage
 from linkjax.storage import artifacts, checkpoint, manifest
 from tests import graphs
-from tests.stages.conftest import assert_same_bits, do
-
-FLAGS = ["--layers", "layer1", "layer3", "--samples", "20", "--draws", "20", "--permutations", "19"]
-
-
-@pytest.fixture(scope="module")
-def reached(world):
-    out = world.folder / "depth"
-    do("depth", *world.models, "--pairs", world.pairs, *FLAGS, "--out", out)
-    return out
+from tests.stages.conftest import DEPTH, assert_same_bits, do
 
 
 def test_every_layer_is_told_by_name_and_the_last_is_the_classifiers_own(world, reached):
@@ -50,7 +41,7 @@ def test_what_is_told_of_r_is_what_the_stored_pairs_tell(world, reached):
 def test_devices_batches_and_a_kill_change_no_bit(world, reached, tmp_path, on_devices, killed_after, monkeypatch):
     monkeypatch.setattr(stage, "_SAVE_SECONDS", -1.0)
     monkeypatch.setattr(stage, "_ROWS", 1024)
-    command = ["depth", *world.models, "--pairs", world.pairs, *FLAGS, "--out", str(tmp_path / "again")]
+    command = ["depth", *world.models, "--pairs", world.pairs, *DEPTH, "--out", str(tmp_path / "again")]
     on_devices(1)
     killed_after(6)  # 120 images to fit on are 5 batches of 24, 40 of validation follow
     assert main([*command, "--batch-size", "24"]) == 1
@@ -65,8 +56,8 @@ def test_devices_batches_and_a_kill_change_no_bit(world, reached, tmp_path, on_d
 def test_an_imported_classifier_tells_of_its_outermost_modules_and_the_page_shows_them(world, tmp_path):
     checkpoint.save_model(tmp_path / "imported", graphs.classifier(side=16), source={})
     models = ["--generator", world.generator, "--classifier", tmp_path / "imported"]
-    names = stage.layers_of(linkjax.load(tmp_path / "imported"))
-    do("depth", *models, "--pairs", world.pairs, *FLAGS[-6:], "--out", tmp_path / "depth")
+    names = layers.layers_of(linkjax.load(tmp_path / "imported"))
+    do("depth", *models, "--pairs", world.pairs, *DEPTH[-6:], "--out", tmp_path / "depth")
     found = linkjax.open(tmp_path / "depth")
     assert tuple(found["layer"].values) == (*names, "r") and names
     do("report", "--depth", tmp_path / "depth", "--out", tmp_path / "report")

@@ -20,6 +20,7 @@ def test_the_plan_counts_what_the_stages_then_draw(world, tmp_path, capsys):
     found = json.loads((tmp_path / "plan" / "plan.json").read_text())
     assert found["stages"]["pairs"]["images"] == 200
     assert found["stages"]["evaluate"]["images"] > 40
+    assert found["stages"]["depth"]["images"] == 200
     sweep = artifacts.Artifact(world.sweep, "sweep").summary
     dead = sweep["dead_units"] * sweep["samples"] * sweep["steps"]
     assert found["stages"]["sweep"]["images"] == sweep["images"] + dead

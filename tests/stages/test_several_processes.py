@@ -17,6 +17,7 @@ from tests.stages import photographs as photographs_of
 from tests.stages.conftest import (
     CONGRUENCE,
     COUNTERFACTUAL,
+    DEPTH,
     ENCODE,
     EVALUATE,
     LINK,
@@ -87,6 +88,7 @@ def together(world, photographs, odd, segmenter, network, tmp_path_factory):
             ["link", "--pairs", pairs, "--out", folder / "streamed", *STREAMED],
             ["link", "--pairs", pairs, "--out", folder / "groups", *GROUPS],
             [*drawn, "--out", folder / "head", *TRAINED],
+            ["depth", *models, "--pairs", pairs, *DEPTH, "--out", folder / "depth", "--batch-size", "24"],
             ["compare", "--pairs", pairs, "--other-pairs", pairs, *COMPARE, "--out", folder / "side_by_side"],
         ],
         processes.job(),
@@ -108,6 +110,11 @@ def test_two_processes_take_the_steps_of_one_in_every_sample(together, local):
 @pytest.mark.parametrize("kind", ["encoding", "screening", "selection", "congruence"])
 def test_two_processes_give_the_numbers_of_one_in_the_other_stages(together, kind, request):
     made, one = assert_same(together[0] / kind, request.getfixturevalue(kind), kind)
+    assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
+
+
+def test_two_processes_say_how_deep_a_link_reaches_as_one_does(together, reached):
+    made, one = assert_same(together[0] / "depth", reached, "depth")
     assert made.manifest["device"]["count"] == 4 and made.summary == one.summary
 
 

@@ -32,7 +32,18 @@ def encode(
       pool: of what has positions.
     """
     generator, classifier = models
-    x = classifier.preprocess(generator.synthesis(items["w"]))
+    return layers_of_images(classifier, classifier.preprocess(generator.synthesis(items["w"])), layers, pool)
+
+
+def layers_of_images(
+    classifier: Any, x: Float[Array, "B H W 3"], layers: tuple[str, ...], pool: Pool
+) -> dict[str, Float[Array, "B units"]]:
+    """Several layers of a classifier and its r, of preprocessed images.
+
+    Args:
+      layers, pool: as for `encode`.
+    Raises: InputError for layers that it does not have, or that cannot be a vector.
+    """
     found = classifier(x, taps=layers) if hasattr(classifier.spec, "program") else classifier(x, stages=True)
     missing = [name for name in layers if name not in found.stages]
     if missing:

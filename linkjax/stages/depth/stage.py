@@ -4,12 +4,10 @@ import dataclasses
 import functools
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -22,7 +20,8 @@ from linkjax.devices import cluster, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
 from linkjax.ops.chunked import share_of
-from linkjax.stages import held_out, inputs, rows
+from linkjax.stages import Facts, Workload, held_out, inputs, rows
+from linkjax.stages.depth.layers import abstract, layers_of, units_of
 from linkjax.stages.depth.sums import LayerSums
 from linkjax.storage import artifacts
 from linkjax.storage.tables import write_table
@@ -37,7 +36,6 @@ _FIGURES = (
     ("_high", "high", "high end of its interval"),
     ("_chance", "null_high", "what 97.5 % of the shuffles stay below"),
 )
-_MOST = 12  # layers looked at, where none are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +87,22 @@ class Config:
             raise InputError(f"layers: expected each once, and no {depth.OWN}, which is always there")
 
 
+def workload(config: Config, facts: Facts) -> Workload:
+    """Images and bytes: every pair to fit on and to choose by, and the test samples measured on."""
+    classifier = abstract(facts.classifier)
+    units = units_of(classifier, config.layers or layers_of(classifier), config.pool)
+    tested = min(config.samples, facts.test_samples)
+    images, w_dim = facts.fitted_samples + tested, facts.generator.w_dim
+    row = 4 * (sum(units.values()) + w_dim)
+    on_host = _moments_bytes(units, w_dim) + (tested + min(_ROWS, images)) * row
+    return Workload(images, images, 12 * sum(units.values()), on_host, programs=1)
+
+
+def _moments_bytes(units: Mapping[str, int], w_dim: int) -> int:
+    """Of all layers, training and validation."""
+    return 2 * sum(moments.nbytes(count, w_dim) for count in units.values())
+
+
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write what each layer says of w, how its units can be steered, and whether it holds samples in W's order."""
@@ -101,9 +115,9 @@ def run(config: Config) -> None:
         raise InputError(f"{pairs.path} has no {' and no '.join(missing)} split; make pairs with all three")
     layers = config.layers or layers_of(classifier.model)
     encode = functools.partial(depth.encode, layers=layers, pool=config.pool)
-    units = _units(encode, (*layers, depth.OWN), generator.model, classifier.model)
+    units = units_of(classifier.model, layers, config.pool)
     samples = held_out.read_samples(pairs, config.samples)
-    needed = 2 * sum(moments.nbytes(count, pairs.summary["w_dim"]) for count in units.values()) / 2**30
+    needed = _moments_bytes(units, pairs.summary["w_dim"]) / 2**30
     if needed > config.moments_gib:
         raise InputError(
             f"layers: the moments of {len(units)} layers of {', '.join(map(str, units.values()))} units need "
@@ -114,37 +128,6 @@ def run(config: Config) -> None:
         Path(config.out), KIND, config, weights, {"pairs": pairs.id}, free=("batch_size", "nonfinite", "moments_gib")
     ) as writer:
         Depth(config, writer, pairs, samples, (generator.model, classifier.model), encode, units).run()
-
-
-def layers_of(classifier: Any) -> tuple[str, ...]:
-    """The outermost modules, and the members of outermost lists, whose values can be a vector; at most 12, evenly."""
-    program = getattr(classifier.spec, "program", None)
-    if program is None:
-        return _stages(classifier)
-    known: dict[str, str] = {}  # node → the shortest path that names it
-    for path, node in program.layers().items():
-        parts, shape = path.split("."), program.by_name[node].shape
-        outermost = len(parts) == 1 or (len(parts) == 2 and parts[1].isdigit())
-        vector = 2 <= len(shape) <= 4 and shape[0].batch and not any(side.batch for side in shape[1:])
-        if outermost and vector and node not in (program.result, classifier.spec.layer):
-            known[node] = min(known.get(node, path), path, key=len)
-    names = list(known.values())
-    some = np.unique(np.linspace(0, len(names) - 1, min(_MOST, len(names))).round().astype(int)) if names else ()
-    return tuple(names[place] for place in some)
-
-
-def _stages(classifier: Any) -> tuple[str, ...]:
-    side = classifier.spec.preprocessing.input_size or 64
-    shape = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    found = jax.eval_shape(lambda x: classifier(x, stages=True).stages, shape)
-    return tuple(name for name, value in found.items() if value.ndim in (2, 3, 4))
-
-
-def _units(encode: Callable[..., Any], names: tuple[str, ...], generator: Any, classifier: Any) -> dict[str, int]:
-    """Units of each layer in order, told without drawing an image."""
-    w = jax.ShapeDtypeStruct((2, generator.spec.w_dim), jnp.float32)
-    found = jax.eval_shape(lambda w: encode((generator, classifier), {"w": w}), w)
-    return {name: found[name].shape[1] for name in names}
 
 
 class Depth:
