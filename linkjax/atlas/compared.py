@@ -14,6 +14,8 @@ KIND = "side_by_side"
 _WORDS = ("shared", "private", "undecided", "dead")  # by code, as stored
 _ARRAYS = (("partner", "i4"), ("agreement", "f4"), ("low", "f4"), ("high", "f4"), ("kind", "u1"), ("mutual", "u1"))
 
+_WITH_SEARCHES = (("used", "f4"),)  # where counterfactuals were compared too
+
 
 def find(folder: Path, results: Results, given: str | None) -> Source | None:
     """A comparison that the pairs of some results take part in.
@@ -54,14 +56,14 @@ def index(source: Source, results: Results) -> dict[str, dict[str, Any]]:
     networks = [str(name) for name in source.summary["networks"]]
     network, other = (np.array(source.names(name), object) for name in ("network", "other"))
     unit = source.array("unit", "match")
-    arrays = {name: source.array(name, "match") for name, _ in _ARRAYS}
+    told = (*_ARRAYS, *(each for each in _WITH_SEARCHES if source.has(each[0])))
+    arrays = {name: source.array(name, "match") for name, _ in told}
     for name in networks[:place] + networks[place + 1 :]:
         rows = np.flatnonzero((network == networks[place]) & (other == name))
         row_of = dict(zip(unit[rows].tolist(), rows.tolist(), strict=True))
         rows = np.array([row_of.get(int(each), -1) for each in results.units])
         blank = {"partner": -1, "kind": len(_WORDS) - 1, "mutual": 0}
         found[name] = {
-            key: shards.pack(np.where(rows >= 0, arrays[key][rows], blank.get(key, np.nan)), kind)
-            for key, kind in _ARRAYS
+            key: shards.pack(np.where(rows >= 0, arrays[key][rows], blank.get(key, np.nan)), kind) for key, kind in told
         }
     return found

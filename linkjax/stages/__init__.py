@@ -98,16 +98,16 @@ PIPELINE = (
         "names",
     ),
     Stage(
-        "compare",
-        "match units of classifiers that saw the same images: shared and private ones, similarity of the whole",
-        ("pairs", "sweep"),
-        "side_by_side",
-    ),
-    Stage(
         "counterfactual",
         "shift r until the drawn image flips its class; follow the way there, its boundary, units and parts",
         ("models", "pairs", "link", "segmenter"),
         "counterfactual",
+    ),
+    Stage(
+        "compare",
+        "match units of classifiers that saw the same images, shared and private; their similarity and counterfactuals",
+        ("pairs", "sweep", "counterfactual"),
+        "side_by_side",
     ),
     Stage(
         "report",

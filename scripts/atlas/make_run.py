@@ -176,6 +176,7 @@ def make_compared(folder: Path, units: int, seed: int = 0) -> None:
         r = rng.uniform(0.1, 0.9, 2 * units).astype(np.float32)
         columns = {"unit": unit, "partner": unit[::-1].copy(), "agreement": r, "low": r - 0.1, "high": r + 0.1}
         columns |= {"kind": (unit % 3).astype(np.int8), "mutual": unit % 2 == 0}
+        columns |= {"used": (1 / (1 + unit)).astype(np.float32)}
         for name, values in columns.items():
             writer.put(name, ("match",), values)
         writer.finish({"networks": ["mine", "vit"]})

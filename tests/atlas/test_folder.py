@@ -151,7 +151,7 @@ def test_a_sweep_along_the_kernel_is_told_beside(made, tmp_path, capsys):
 def test_partners_in_other_classifiers_are_those_of_the_comparison(made, tmp_path, capsys):
     found = content(made / "atlas" / "data" / "index.js")["compared"]["vit"]
     stored = artifacts.Artifact(made / "run" / "compared", "side_by_side")
-    for name in ("partner", "agreement", "low", "high", "kind", "mutual"):
+    for name in ("partner", "agreement", "low", "high", "kind", "mutual", "used"):
         np.testing.assert_array_equal(unpack(found[name]), stored.read(name)[:UNITS])
     shutil.copytree(made / "run" / "compared", tmp_path / "other")
     told = manifest.read(tmp_path / "other")

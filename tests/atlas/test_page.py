@@ -169,6 +169,7 @@ def test_a_card_shows_the_other_directions_and_the_images_in_which_a_unit_is_hig
 def test_a_card_tells_a_units_partners_in_other_classifiers(page):
     browser = page("unit=3")
     browser.wait("document.querySelector('.others tbody')")
+    assert "% of this classifier’s moves to other classes" in browser.run("document.querySelector('.others').innerText")
     assert browser.run("document.querySelector('.others tbody').innerText").startswith("vit\tunit 56\t+0.")
     assert browser.run("document.querySelector('.others tbody').innerText").rstrip().endswith("shared\tno")
     assert {unit % 3 for unit in shown(ask(browser, "private vit"))} == {1}

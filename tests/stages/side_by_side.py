@@ -1,10 +1,12 @@
 """Pairs of a second network whose units are planted: made from those of a first."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
+from linkjax.stages import counterfactual
 from linkjax.stages import pairs as stage
 from linkjax.storage import artifacts
 
@@ -20,6 +22,24 @@ def planted(path: Path, like: str, r: np.ndarray, name: str = "planted") -> str:
             writer.put(each, data[each].dims, others.read(each))
         writer.put("r", ("sample", "unit"), r.astype(np.float32))
         writer.finish({**known, "units": r.shape[1]})
+    return str(path)
+
+
+def searched(path: Path, like: str, pairs: str, only: Collection[str] = (), **changed: np.ndarray) -> str:
+    """Counterfactuals at `path`: another's, of other pairs and their first units, some arrays changed, or only some."""
+    others = artifacts.Artifact(Path(like), "counterfactual")
+    data, known = others.open(), others.manifest
+    config = counterfactual.Config(
+        str(path), *(known["config"][name] for name in ("generator", "classifier")), pairs, ""
+    )
+    units = artifacts.Artifact(Path(pairs), "pairs").summary["units"]
+    made_from = {"pairs": artifacts.Artifact(Path(pairs), "pairs").id}
+    with artifacts.Writer(path, "counterfactual", config, known["weights"], made_from) as writer:
+        for name in only or data.variables:
+            values = np.asarray(changed[name] if name in changed else others.read(name))
+            few = tuple(slice(units) if dim in ("unit", "shift") else slice(None) for dim in data[name].dims)
+            writer.put(name, data[name].dims, values[few])
+        writer.finish(others.summary)
     return str(path)
 
 

@@ -34,7 +34,7 @@ def cosines(
     """
     weight = np.ones(len(one)) if weight is None else np.asarray(weight, np.float64)
     a, b = (finite_mean(x, 0, weight[:, None, None]) for x in (one, other))
-    return _cosine(a, b)
+    return cosine(a, b)
 
 
 def intervals(
@@ -66,7 +66,7 @@ def shuffled_means(
 ) -> Float[np.ndarray, "shuffles"]:
     """Null distribution of the mean of sign · cosine: the same mean over units paired at random."""
     a, b = finite_mean(one, 0), sign[:, None] * finite_mean(other, 0)
-    return np.array([finite_mean(_cosine(a, b[rng.permutation(len(b))])) for _ in range(shuffles)])
+    return np.array([finite_mean(cosine(a, b[rng.permutation(len(b))])) for _ in range(shuffles)])
 
 
 def nearest(
@@ -76,13 +76,14 @@ def nearest(
     a, b = (finite_mean(x, 0) for x in (one, other))
     found = np.full(len(a), -1)
     for row, effect in enumerate(a):
-        size = np.abs(_cosine(np.broadcast_to(effect, b.shape), b))
+        size = np.abs(cosine(np.broadcast_to(effect, b.shape), b))
         if np.isfinite(size).any():
             found[row] = int(np.nanargmax(size))
     return found
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def cosine(a: Float[np.ndarray, "*n features"], b: Float[np.ndarray, "*n features"]) -> Float[np.ndarray, "*n"]:
+    """Cosine of rows over the features that both have; NaN where one of the two is nothing."""
     both = np.isfinite(a) & np.isfinite(b)
     a, b = np.where(both, a, 0.0), np.where(both, b, 0.0)
     length = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)

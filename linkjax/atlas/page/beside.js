@@ -45,14 +45,19 @@
   const KINDS = ["shared", "private", "undecided", "dead"];
   /** What is known of a unit's partners in other classifiers: [{name, kind, partner, agreement, low, high, mutual}]. */
   Atlas.partnersOf = (row) => Object.entries(Atlas.index.compared ?? {}).map(([name, of]) => ({
-    name, kind: KINDS[of.kind[row]], partner: of.partner[row], agreement: of.agreement[row], low: of.low[row], high: of.high[row], mutual: of.mutual[row] === 1,
+    name, kind: KINDS[of.kind[row]], partner: of.partner[row], agreement: of.agreement[row], low: of.low[row], high: of.high[row], mutual: of.mutual[row] === 1, used: of.used?.[row],
   }));
+  /** What share of the classifier's own moves to other classes the unit makes, where counterfactuals were compared. */
+  const usedWords = (row) => {
+    const used = Atlas.partnersOf(row)[0]?.used;
+    return Number.isFinite(used) ? ` It makes ${number(100 * used)} % of this classifier’s moves to other classes, of their squared length in r.` : "";
+  };
   Atlas.inOthers = (row) => {
     if (!Atlas.index.compared) return "";
     const lines = Atlas.partnersOf(row).map(({ name, kind, partner, agreement, low, high, mutual }) => el("tr", { className: kind === "shared" ? "" : "unsure" },
       el("th", { scope: "row" }, name), el("td", {}, partner < 0 ? "–" : `unit ${partner}`), el("td", {}, number(agreement, "", true)), el("td", {}, `${number(low, "", true)} … ${number(high, "", true)}`), el("td", {}, kind), el("td", {}, mutual ? "yes" : "no")));
     return el("section", { className: "others" }, el("h3", {}, "In other classifiers"),
-      el("p", { className: "remark" }, "The unit of each that moves with it most, within classes, on the same samples. Shared: it surely agrees, and above chance; private: surely no single unit does; undecided: neither is sure."),
+      el("p", { className: "remark" }, "The unit of each that moves with it most, within classes, on the same samples. Shared: it surely agrees, and above chance; private: surely no single unit does; undecided: neither is sure.", usedWords(row)),
       el("div", { className: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ["classifier", "its unit", "correlation", "interval", "", "each the other’s"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, lines))));
   };
 

@@ -9,6 +9,7 @@ from linkjax.analysis.comparisons.matching import KINDS, PRIVATE, SHARED
 from linkjax.report import figures
 from linkjax.report.content import Cell, Fact, Plot, Row, Section, Table, Term, Text
 from linkjax.report.numbers import NONE, number
+from linkjax.report.sections import side_by_side_flips as flips
 from linkjax.report.source import Context, Source
 
 _SHOWN = 12  # units of a table
@@ -16,7 +17,6 @@ _SHOWN = 12  # units of a table
 
 def section(source: Source, context: Context) -> Section:
     """Figures of the matches of every two networks, and tables of their units."""
-    del context
     summary = source.summary
     names = [str(name) for name in summary["networks"]]
     table = {name: source.array(name, "match") for name in ("unit", "partner", "agreement", "low", "high", "shuffled")}
@@ -40,6 +40,7 @@ def section(source: Source, context: Context) -> Section:
     blocks += [Row(plots[place : place + 2]) for place in range(0, len(plots), 2)]
     more = [_units(table, row, kind) for row in between for kind in (SHARED, PRIVATE)]
     more += [_within(table, row) for row in summary["rows"] if row["network"] == row["other"]]
+    blocks += flips.blocks(source, context)
     first, alike = between[0], summary["similarity"][0]
     facts = [
         Fact(
@@ -58,7 +59,8 @@ def section(source: Source, context: Context) -> Section:
         "Samples are those that the first classifier's pairs hold: where only recognised ones were kept, the others' "
         "mistakes on the rest are not seen.",
     ]
-    return Section("side_by_side", "Side by side", blocks, more, facts, _terms(summary), limits)
+    terms = [*_terms(summary), *(flips.terms() if "flips" in summary else [])]
+    return Section("side_by_side", "Side by side", blocks, more, facts, terms, limits)
 
 
 def _mine(table: Mapping[str, np.ndarray], row: Mapping[str, Any]) -> np.ndarray:

@@ -17,6 +17,7 @@ from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.stages.compare import samples
 from linkjax.stages.compare.effects import Effects, open_sweeps
+from linkjax.stages.compare.flips import Flips, open_searches, used
 from linkjax.storage import artifacts
 
 KIND = "side_by_side"
@@ -39,6 +40,10 @@ class Config:
     """Folder of `linkjax sweep` of the first classifier, to compare what units do in the image."""
     other_sweeps: tuple[PathName, ...] = ()
     """Folders of sweeps of the other classifiers from the same anchors, in the order of their pairs."""
+    counterfactual: PathName | None = None
+    """Folder of `linkjax counterfactual` of the first classifier, to compare how samples change their class."""
+    other_counterfactuals: tuple[PathName, ...] = ()
+    """Folders of counterfactuals of the other classifiers from the same samples, in the order of their pairs."""
     names: tuple[str, ...] = ()
     """What to call the classifiers, the first one first; none: as their folders."""
     split: Literal["train", "val", "test"] = "test"
@@ -62,11 +67,13 @@ class Config:
         count = 1 + len(self.other_pairs)
         if self.names and (len(self.names) != count or len(set(self.names)) != count):
             raise InputError(f"names: expected {count} different ones, found {' '.join(self.names)}")
-        swept = (self.sweep is not None) + len(self.other_sweeps)
-        if swept not in (0, count) or (self.sweep is None and self.other_sweeps):
-            raise InputError(
-                f"sweep, other-sweeps: expected one of each of the {count} classifiers, or none, found {swept}"
-            )
+        for name, plural in (("sweep", "sweeps"), ("counterfactual", "counterfactuals")):
+            own, others = getattr(self, name), getattr(self, f"other_{plural}")
+            given = (own is not None) + len(others)
+            if given not in (0, count) or (own is None and others):
+                raise InputError(
+                    f"{name}, other-{plural}: expected one of each of the {count} classifiers, or none, found {given}"
+                )
 
 
 class Direction(NamedTuple):
@@ -88,18 +95,21 @@ def run(config: Config) -> None:
     for path, other in zip(config.other_pairs, runs[1:], strict=True):
         _check_same(path, other, runs[0])
     names = _names(config, runs)
-    sweeps = open_sweeps(config, runs)
+    sweeps, searches = open_sweeps(config, runs), open_searches(config, runs)
+    flips = Flips(searches) if searches else None
     told = lambda stem, made: {  # noqa: E731
         stem if not place else f"other_{stem}_{place}": each for place, each in enumerate(made)
     }
     weights = {"generator": runs[0].manifest["weights"]["generator"]}
     weights |= told("classifier", [each.manifest["weights"]["classifier"] for each in runs])
     made_from = told("pairs", [each.id for each in runs]) | told("sweep", [each.id for each in sweeps])
+    made_from |= told("counterfactual", [each.id for each in searches])
     with artifacts.Writer(
-        Path(config.out), KIND, config, weights, made_from, free=("other_pairs", "other_sweeps"),
+        Path(config.out), KIND, config, weights, made_from,
+        free=("other_pairs", "other_sweeps", "other_counterfactuals"),
         precision=runs[0].manifest["precision"], classes=inputs.class_names(runs[0], None),
     ) as writer:  # fmt: skip
-        Comparing(config, writer, runs, sweeps, names).run()
+        Comparing(config, writer, runs, sweeps, flips, names).run()
 
 
 def _check_same(path: str, other: artifacts.Artifact, first: artifacts.Artifact) -> None:
@@ -130,11 +140,13 @@ class Comparing:
         writer: artifacts.Writer,
         runs: Sequence[artifacts.Artifact],
         sweeps: Sequence[artifacts.Artifact],
+        flips: Flips | None,
         names: list[str],
     ):
         self.config, self.writer, self.names = config, writer, names
         self.samples = samples.Samples(runs, config.split)
         self.starts, self.groups = self.samples.starts, self.samples.groups
+        self.flips = flips
         self.effects = Effects(sweeps, config.seed, config.level) if sweeps else None
         classes = len(self.groups)
         # of every draw, how often each class is in it
@@ -231,6 +243,7 @@ class Comparing:
         put, lengths = self.writer.put, [len(each.unit) for each in directions]
         ends = np.concatenate([[0], np.cumsum(lengths)])
         kinds, adjusted, rows, lines = [], [], [], []
+        use = [] if self.flips is None else [self.flips.use_of_units(each) for each in range(len(self.names))]
         partners = {(each.network, each.other): each.partner for each in directions}
         effects = [
             {} if self.effects is None else self.effects.of((each.network, each.other), each.unit, each.partner)
@@ -251,7 +264,7 @@ class Comparing:
                 "network": self.names[each.network], "other": self.names[each.other], **counted, "chance": by_chance,
                 "mutual": int((both & (kind == matching.SHARED)).sum()),
                 "median": float(np.nanmedian(mine.r)) if np.isfinite(mine.r).any() else None,
-                **self._effects(each, kind, effects[number]),
+                **self._effects(each, kind, effects[number]), **(used(use[each.network], kind) if use else {}),
             })  # fmt: skip
         text = np.array(self.names, object)
         put("network", ("match",), np.repeat(text[[each.network for each in directions]], lengths))
@@ -269,6 +282,14 @@ class Comparing:
             ) if self.effects is not None),
         ):  # fmt: skip
             put(name, ("match",), values.astype(np.float32), long_name=what)
+        if use:
+            shares = np.concatenate([use[each.network] for each in directions]).astype(np.float32)
+            put(
+                "used",
+                ("match",),
+                shares,
+                long_name="the unit's share of its network's moves to other classes, squared",
+            )
         if self.effects is not None:
             nearest = np.concatenate([each["nearest"] for each in effects]).astype(np.int32)
             put("nearest_by_effect", ("match",), nearest, long_name="unit of the other that does most nearly the same")
@@ -278,6 +299,7 @@ class Comparing:
             "networks": self.names, "units": self.samples.units, "samples": self.samples.count,
             "classes_compared": len(self.groups), "split": self.config.split, "least": self.config.least,
             "level": self.config.level, "rows": rows, "similarity": self._similarities(alike),
+            **({} if self.flips is None else {"flips": self.flips.store(self.writer, self.names, self.config)}),
             **self.samples.tally.summary(),
         }  # fmt: skip
         self.writer.finish(summary)
@@ -321,4 +343,11 @@ def _tell(summary: dict[str, Any]) -> None:
             print(
                 f"linear CKA of {row['network']} and {row['other']}, {row['scope']}: {row['value']:.3f}"
                 + ("" if row["low"] is None else f" ({row['low']:.3f} … {row['high']:.3f})")
+            )
+    for row in summary.get("flips", []):
+        if row["cosine_w_mean"] is not None:
+            low, high, least, most = (row[f"cosine_w_{end}"] for end in ("low", "high", "chance_low", "chance_high"))
+            print(
+                f"{row['both']} counterfactuals of {row['network']} and {row['other']}: mean cosine of the moves "
+                f"in w {row['cosine_w_mean']:.3f} ({low:.3f} … {high:.3f}; in random order {least:.3f} … {most:.3f})"
             )

@@ -35,7 +35,7 @@ def search(
     found = analysis.search(
         classifier, link, r, items["origin"], items["target"], shift, (generator, classifier), recipe=recipe
     )
-    return _outputs(classifier, r, found, inverse_root)
+    return _outputs(classifier, link, r, found, inverse_root)
 
 
 def search_minimal(
@@ -45,11 +45,13 @@ def search_minimal(
     generator, classifier, link, root, inverse_root = models
     own = minimal.SearchModels(generator, classifier, link, root if recipe.penalty == "whitened" else None)
     found, first = minimal.search(own, items["r"], items["origin"], items["target"], recipe)
-    return {**_outputs(classifier, items["r"], found, inverse_root), "flipped_first": first}
+    return {**_outputs(classifier, link, items["r"], found, inverse_root), "flipped_first": first}
 
 
-def _outputs(classifier: Any, r: jax.Array, found: analysis.Counterfactuals, inverse_root: Any) -> dict[str, jax.Array]:
-    outputs = found._asdict()
+def _outputs(
+    classifier: Any, link: Any, r: jax.Array, found: analysis.Counterfactuals, inverse_root: Any
+) -> dict[str, jax.Array]:
+    outputs = {**found._asdict(), "start_w": link(r)}
     outputs |= minimal.lengths(found.r - r, inverse_root)
     outputs["head_prediction"] = jnp.argmax(classifier.head(found.r), axis=1)
     outputs["prediction"] = jnp.argmax(found.logits, axis=1)
@@ -159,6 +161,8 @@ def search_all(
     writer.array("outcome", ("sample",), (count,), np.int8, meanings=meanings)
     # Searches of all methods start from the same rows: row i of a method from `start[i]`.
     writer.array("start", ("item", "unit"), (each, units), np.float32, (chunk, units))[...] = items["r"]
+    shape, kept = (each, items["w"].shape[1]), (chunk, items["w"].shape[1])
+    writer.array("start_w", ("item", "w"), shape, np.float32, kept, long_name="link of the start")
     group = writer.group
     with progress("searches", count) as advance:
         for place, method in enumerate(config.methods):
@@ -174,6 +178,8 @@ def search_all(
                         if name in outputs[0]:
                             found = np.concatenate([out[name] for out in outputs])
                             group[name][place * each + start : place * each + stop] = found
+                    if place == 0:
+                        group["start_w"][start:stop] = np.concatenate([out["start_w"] for out in outputs])
                     ended = np.concatenate([out["outcome"] for out in outputs])
                     names = (items[name][start:stop] for name in ("origin", "sample_id", "target"))
                     note = finite.note(ended != int(analysis.Outcome.NONFINITE), *names)
