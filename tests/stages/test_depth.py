@@ -24,6 +24,8 @@ def test_every_layer_is_told_by_name_and_the_last_is_the_classifiers_own(world, 
     table = (reached / "layers.csv").read_text().splitlines()
     assert table[0].startswith('"layer","units","r2"') and len(table) == 4
     assert not (reached / artifacts.WORK).exists()
+    stages = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")
+    assert layers.layers_of(linkjax.load(world.classifier)) == stages  # as they follow each other, not by name
 
 
 def test_what_is_told_of_r_is_what_the_stored_pairs_tell(world, reached):

@@ -31,8 +31,15 @@ def layers_of(classifier: Any) -> tuple[str, ...]:
 
 
 def _stages(classifier: Any) -> tuple[str, ...]:
-    found = jax.eval_shape(lambda model, x: model(x, stages=True).stages, classifier, _image(classifier))
-    return tuple(name for name, value in found.items() if value.ndim in (2, 3, 4))
+    """Names of the stages that can be a vector, in the order in which they are computed."""
+    names: list[str] = []  # noted while tracing: what JAX returns has the order of its keys
+
+    def seen(model: Any, x: jax.Array) -> None:
+        maps = model.network.original(x)[1]
+        names.extend(name for name, value in maps.items() if value.ndim in (2, 3, 4))
+
+    jax.eval_shape(seen, classifier, _image(classifier))
+    return tuple(names)
 
 
 def units_of(classifier: Any, layers: tuple[str, ...], pool: depth.Pool) -> dict[str, int]:
