@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from linkjax.report.figures import style
 from linkjax.report.figures.style import Figure
@@ -49,6 +50,9 @@ def by_layer(
     axes[-1].plot(place, units, ":", color=style.INK, linewidth=1.2, label="units")
     axes[-1].plot(place, rank, "o-", color=style.VERMILION, markersize=4, linewidth=1.4, label="effective rank")
     axes[-1].set_yscale("log")
+    axes[-1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[-1].yaxis.set_major_formatter("{x:g}")
+    axes[-1].yaxis.set_minor_locator(NullLocator())
     axes[-1].legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK, handlelength=1.6)
     return figure
 
