@@ -95,7 +95,10 @@ def find_beside(folder: Path, results: "Results", given: str | None) -> dict[str
 
 def _goes_beside(path: Path, results: "Results") -> bool:
     other = Source("beside", path, ROLES["sweep"])
-    alike = other.weights == results.sweep.weights and other.inputs.get("pairs") == results.sweep.inputs.get("pairs")
+    models = [
+        {role: sha for role, sha in each.weights.items() if role != "embedder"} for each in (other, results.sweep)
+    ]
+    alike = models[0] == models[1] and other.inputs.get("pairs") == results.sweep.inputs.get("pairs")
     alike &= all(other.settings.get(name) == results.sweep.settings.get(name) for name in ("mode", "layers"))
     named = not other.has("unit_out_name") and all(other.names(name) == results.sweep.names(name) for name in _DIMS[1:])
     return alike and named and directions_of(other) not in (results.directions, "local")

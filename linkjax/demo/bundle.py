@@ -25,6 +25,11 @@ class Bundle(NamedTuple):
         """Folder of a model, for `linkjax.load` and the stages."""
         return str(self.folder / model)
 
+    @property
+    def embedder(self) -> str | None:
+        """Folder of the image–text model; None in a bundle without one."""
+        return self.path("embedder") if (self.folder / "embedder").is_dir() else None
+
 
 def open_bundle(folder: Path = EMBEDDED) -> Bundle:
     """Open a bundle of `scripts/train_demo.py`; by default the embedded one.

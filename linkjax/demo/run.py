@@ -13,12 +13,12 @@ from rich.table import Table
 from linkjax import numerics
 from linkjax.atlas import run as atlas
 from linkjax.config import PathName
-from linkjax.demo import compare, labels, oracle, recovery, steps
+from linkjax.demo import compare, labels, names, oracle, recovery, steps
 from linkjax.demo.bundle import EMBEDDED, UNITS, Bundle, open_bundle
 from linkjax.errors import InputError
 from linkjax.report.numbers import number, percent
 from linkjax.stages import PIPELINE
-from linkjax.storage import artifacts
+from linkjax.storage import artifacts, opening
 from linkjax.storage import manifest as manifests
 from linkjax.storage.artifacts import Artifact
 
@@ -41,6 +41,9 @@ _SHOWN = (
     ("planted", "… per change obtained", "area_within_25_percent_per_obtained_change", percent),
     ("planted", "… by one who knows the factors", "oracle_area_within_25_percent_per_obtained_change", percent),
     ("planted", "units named as doubles of another", "doubles_named", number),
+    ("names", "selective units with a name by a word", "named", number),
+    ("names", "… that is of their factor and sign", "named_right", number),
+    ("names", "noise units with a name", "noise_units_named", number),
 )
 
 
@@ -79,7 +82,7 @@ def run(config: Config) -> None:
         console.print(f"  {taken:.1f} s, {cpu:.1f} CPU-seconds", style="dim")
         if name == "segment" and "draw" in settings:
             console.print(f"  first pictures: {Path(settings['out']) / 'images'}", soft_wrap=True)
-    console.print(_table(folder))
+    console.print(_table(folder, bundle, config.fast))
     console.print(f"done in {time.perf_counter() - begin:.0f} s; look at {page}", soft_wrap=True)
 
 
@@ -128,7 +131,7 @@ def _enter(folder: Path, config: Config, bundle: Bundle) -> None:
         (partial / _NOTE).write_text(json.dumps(mine), encoding="utf-8")
 
 
-def _table(folder: Path) -> Table:
+def _table(folder: Path, bundle: Bundle, fast: bool) -> Table:
     """The main numbers."""
     evaluation = Artifact(folder / "evaluation", "evaluation").summary
     searches = Artifact(folder / "counterfactual", "counterfactual").summary
@@ -141,9 +144,12 @@ def _table(folder: Path) -> Table:
         "counterfactual": {"flipped": flipped},
         "planted": Artifact(folder / "recovery", "recovery").summary,
     }
+    if bundle.embedder is not None:
+        found["names"] = names.score(opening.open(folder / ("names" if fast else "planted-names")), bundle.units)
     table = Table(title="linkjax demo", title_justify="left")
     for column in ("of", "number", ""):
         table.add_column(column, justify="right" if not column else "left")
     for group, name, key, show in _SHOWN:
-        table.add_row(group, name, show(found[group].get(key)))
+        if group in found:
+            table.add_row(group, name, show(found[group].get(key)))
     return table

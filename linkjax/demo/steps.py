@@ -76,6 +76,13 @@ class _Plan:
         """
         return {"samples": 1, "steps": 2, "low": 2.5, "high": 97.5, "random_directions": self.sizes.random}
 
+    def seen(self) -> dict[str, str]:
+        """The embedder is shown the images of sweeps along steering directions, for a fortieth of what drawing costs.
+
+        Those along the kernel are a program of their own, and nothing is named by them.
+        """
+        return {} if self.bundle.embedder is None else {"embedder": self.bundle.embedder}
+
     def carrying(self) -> tuple[int, ...]:
         """Planted units that carry factors."""
         return tuple(row["unit"] for row in self.bundle.units if row["kind"] != "noise")
@@ -110,7 +117,7 @@ class _Plan:
         spread = np.linspace(0, len(beside) - 1, min(self.sizes.kernel_units, len(beside))).round().astype(int)
         beside = tuple(beside[place] for place in spread)
         planted = classifier == "planted"
-        steer, kernel = {"picture_units": 8}, {"picture_units": 0, "units": beside}
+        steer, kernel = {"picture_units": 8, **self.seen()}, {"picture_units": 0, "units": beside}
         for directions, after, settings in (("steer", "", steer), ("kernel", "-kernel", kernel)):
             swept = {**linked, **settings, **self.alike(), "directions": directions}
             title = f"{classifier}: sweep along {'the kernel' if after else 'steering directions'}"
@@ -123,6 +130,13 @@ class _Plan:
             f"{classifier}: both directions side by side", "compare", f"{prefix}comparison", classifier=classifier,
             pictures=9 if planted else 6, **found, **beside_it,
         )  # fmt: skip
+        self.named(classifier, prefix)
+
+    def named(self, classifier: str, prefix: str) -> None:
+        """Words for the units by what raising them adds: from the sweep alone, no picture is drawn."""
+        if self.bundle.embedder is not None:
+            words = {"embedder": self.bundle.embedder, "images": 0}
+            self.add(f"{classifier}: name", "name", f"{prefix}names", sweep=self.out(f"{prefix}sweep"), **words)
 
     def scored(self, prefix: str, linked: dict[str, Any], fast: bool) -> None:
         """The planted units against the truth, and what one who knows the factors would reach."""
@@ -130,7 +144,7 @@ class _Plan:
         found = {name: self.out(prefix + name) for name in ("sweep", "selection")}
         if not fast:
             oracle = self.add("planted: directions of one who knows", "oracle", "oracle-link", **known)
-            alone = {"picture_units": 0, "units": self.carrying()}
+            alone = {"picture_units": 0, "units": self.carrying(), **self.seen()}
             swept = {**linked, **alone, **self.alike(), "link": oracle, "directions": "steer"}
             found["oracle"] = self.add("planted: sweep along those", "sweep", "oracle-sweep", **swept)
         self.add("planted: recovery", "recovery", "recovery", **found, **known)

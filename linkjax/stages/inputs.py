@@ -15,7 +15,7 @@ from linkjax.models.link import AlongSteer, SweepDirections, along
 from linkjax.outside import class_map
 from linkjax.stages import readouts as reading
 from linkjax.stages import rows
-from linkjax.storage import artifacts, coordinates, loading
+from linkjax.storage import artifacts, coordinates, loading, word_vectors
 
 #: Classes of the pairs that a stage works on: some, all, or those that its link was fitted on.
 Classes = tuple[int, ...] | Literal["link", "all"]
@@ -42,6 +42,16 @@ def model(path: str, kind: str, precision: numerics.Precision = "float32") -> Mo
     }.get(kind, (kind,))
     found = Model(*loading.load_with_manifest(path, kinds))
     return found._replace(model=found.model.with_precision(precision)) if kind == "generator" else found
+
+
+def embedder(path: str) -> Model:
+    """Load the image tower of an image–text model.
+
+    Raises: InputError if the folder holds none.
+    """
+    if not (Path(path).expanduser() / word_vectors.FILE).is_file():
+        raise InputError(f"{path}: expected a folder of linkjax convert embedder, found no {word_vectors.FILE} there")
+    return model(path, "classifier")
 
 
 def precision_name(generator: Model) -> str:

@@ -9,6 +9,7 @@ import pytest
 import linkjax
 from linkjax.analysis.names import interventional, views
 from linkjax.cli import main
+from linkjax.stages.name import naming
 from linkjax.storage import artifacts, checkpoint, word_vectors
 from linkjax.storage.swept_values import read_asked
 from tests import meshes, worlds
@@ -30,10 +31,11 @@ def embedder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sweep(world, segmenter, tmp_path_factory):
-    """Two units of the world, with parts."""
+def sweep(world, segmenter, embedder, tmp_path_factory):
+    """Two units of the world, with parts, shown to the embedder too."""
     out = str(tmp_path_factory.mktemp("swept") / "sweep")
     flags = [*SWEEP, "--units", "3", "1", "5", "--segmenter", segmenter, "--picture-units", "0"]
+    flags += ["--embedder", embedder]
     do("sweep", *world.linked, *flags, "--batch-size", "8", "--out", out)
     return out
 
@@ -73,6 +75,21 @@ def test_changes_are_of_the_sweeps_pictures(world, segmenter, sweep, embedder, n
     np.testing.assert_array_equal(rises, (fidelity - 1.96 * error >= 0.5) & (made.read("flag") == 0))
     assert (np.isfinite(p) == rises[:, None]).all() and (p[rises] > 0).all()
     assert (found["name"].values[~rises] == "").all()
+
+
+def test_names_need_no_pictures_where_the_sweep_showed_its_own_to_the_embedder(
+    sweep, embedder, named, tmp_path, monkeypatch
+):
+    def drawn(*_):
+        raise AssertionError("pictures were drawn")
+
+    monkeypatch.setattr(naming.Naming, "_draw_changes", drawn)
+    do("name", "--sweep", sweep, "--embedder", embedder, "--images", "0", *FLAGS[2:], "--out", str(tmp_path / "names"))
+    found, expected = linkjax.open(tmp_path / "names"), linkjax.open(named).sel(part=["image"])
+    for name in ("change", "random_change"):
+        np.testing.assert_allclose(found[name].values, expected[name].values, atol=2e-5)
+    assert np.isfinite(found["change"].values).any() and "seen_name" not in found
+    np.testing.assert_array_equal(found["nearest"].values, expected["nearest"].values)
 
 
 def test_batches_devices_and_a_stop_in_the_middle_change_no_bit(sweep, embedder, named, tmp_path, killed_after, capsys):

@@ -33,6 +33,7 @@ class Raised(NamedTuple):
     live: np.ndarray  # [K] bool
     rises: np.ndarray  # [K] bool: surely by half or more of what was asked
     names: list[str] | None  # of readouts
+    samples: np.ndarray  # [A] which of the sweep's anchors
     w: np.ndarray  # [A, w_dim] that steps begin at
     label: np.ndarray  # [A]
     asked: np.ndarray  # [A, K, 2] lowest and highest value asked, less the anchor's own
@@ -43,14 +44,19 @@ class Raised(NamedTuple):
 
 
 class Naming:
-    """Names units; pictures are drawn and forgotten, what is kept of them are changes of their embeddings."""
+    """Names units; pictures are drawn and forgotten, what is kept of them are changes of their embeddings.
+
+    Args:
+      known: those changes by array, [rows, 1, A, e], where the sweep kept them: then none is drawn for them.
+    """
 
     def __init__(
         self, config: Config, writer: artifacts.Writer, models: tuple[Any, Any, Any], words: WordVectors,
         raised: Raised, parts: dict[str, int], pairs: artifacts.Artifact, readouts: Any,
+        known: dict[str, np.ndarray] | None = None,
     ):  # fmt: skip
         self.config, self.writer, self.words, self.raised = config, writer, words, raised
-        self.parts, self.pairs, self.readouts = parts, pairs, readouts
+        self.parts, self.pairs, self.readouts, self.known = parts, pairs, readouts, known
         self.mesh = parallel.mesh()
         self.resolution, self.width = models[0].spec.resolution, models[1].spec.num_units
         self.share = share_of(self.resolution)
@@ -81,16 +87,25 @@ class Naming:
             self.writer.array(
                 name, dims, shape, np.float32, (max(1, min(self.chunk, count)), *shape[1:]), long_name=text
             )
-        with progress("pairs of pictures", (len(units) + len(random)) * anchors) as advance:
-            for name, (_, rows, offset) in kinds.items():
+        if self.known is None:
+            self._draw_changes({name: (rows, offset) for name, (_, rows, offset) in kinds.items()})
+        else:
+            for name, (_, rows, _) in kinds.items():
+                self.writer.group[name].put_rows(rows, self.known[name][rows])
+        self._embed_images()
+        self._finish()
+
+    def _draw_changes(self, kinds: dict[str, tuple[np.ndarray, int]]) -> None:
+        """By array the rows to draw pictures of, and where they lie among all that is raised."""
+        anchors = len(self.raised.w)
+        with progress("pairs of pictures", sum(len(rows) for rows, _ in kinds.values()) * anchors) as advance:
+            for name, (rows, offset) in kinds.items():
                 for start in range(0, len(rows), self.chunk):
                     some = rows[start : start + self.chunk]
                     if self.writer.done(f"{name} {start}") is None:
                         self.writer.group[name].put_rows(some, self._changes(some, offset))
                         self.writer.mark(f"{name} {start}")
                     advance(len(some) * anchors)
-        self._embed_images()
-        self._finish()
 
     def _changes(self, rows: np.ndarray, offset: int) -> np.ndarray:
         """[rows, 1 + parts, A, e] of units, or of random directions, which lie behind them."""

@@ -20,7 +20,7 @@ def run(config: Config) -> None:
     """Write names by intervention and by observation, with cosines and changes behind them, and names.csv."""
     swept = artifacts.Artifact(Path(config.sweep), "sweep")
     data, made = swept.open(), swept.manifest["config"]
-    embedder = _embedder(config.embedder)
+    embedder = inputs.embedder(config.embedder)
     words = word_vectors.read(Path(config.words or Path(config.embedder) / word_vectors.FILE))
     if words.vectors.shape[1] != embedder.model.spec.num_units:
         raise InputError(
@@ -50,17 +50,20 @@ def run(config: Config) -> None:
         classes=inputs.class_names(pairs, None),
     ) as writer:
         models = (generator.model, embedder.model, None if segmenter is None else segmenter.model)
-        Naming(config, writer, models, words, raised, parts, pairs, readouts).run()
+        known = _changes(swept, data, embedder, raised) if not parts else None
+        Naming(config, writer, models, words, raised, parts, pairs, readouts, known).run()
 
 
-def _embedder(path: str) -> inputs.Model:
-    """The image tower.
-
-    Raises: InputError if the folder holds no embedder.
+def _changes(
+    swept: artifacts.Artifact, data: Any, embedder: inputs.Model, raised: Raised
+) -> dict[str, np.ndarray] | None:
+    """Changes of embeddings along units and random directions that the sweep kept; None if it was of no, or another,
+    embedder.
     """
-    if not (Path(path).expanduser() / word_vectors.FILE).is_file():
-        raise InputError(f"{path}: expected a folder of linkjax convert embedder, found no {word_vectors.FILE} there")
-    return inputs.model(path, "classifier")
+    if swept.manifest["weights"].get("embedder") != embedder.sha256 or "embedding_change" not in data:
+        return None
+    names = {"change": "embedding_change", "random_change": "random_embedding_change"}
+    return {name: swept.read(stored)[:, raised.samples, None].swapaxes(1, 2) for name, stored in names.items()}
 
 
 def _given(config: Config, made: dict[str, Any], role: str) -> str:
@@ -140,7 +143,7 @@ def _raised(
     template_unit = np.array([place[unit] for unit in swept.read("random_unit").tolist()], int)
     rising = rises(*(swept.read(name) for name in ("fidelity", "fidelity_se"))) & live
     raised = Raised(
-        rows, live, rising, names, w[first], label[first], asked[first].astype(np.float32), kernel[rows],
+        rows, live, rising, names, first, w[first], label[first], asked[first].astype(np.float32), kernel[rows],
         swept.read("random_step"), template_unit, mask,
     )  # fmt: skip
     return raised, readouts

@@ -24,6 +24,7 @@ class Sizes(NamedTuple):
     chunk: int  # units swept together
     together: int  # random directions swept together
     motion: bool  # measured for all of them
+    features: int  # of an embedder; 0 without one
 
 
 def make(writer: artifacts.Writer, sizes: Sizes) -> None:
@@ -52,6 +53,14 @@ def make(writer: artifacts.Writer, sizes: Sizes) -> None:
         text = "slope of the metric along a random direction, per unit of its length"
         shape, one = ((sizes.samples, n, parts, metrics) for n in (sizes.directions, sizes.together))
         each("random_slope", ("sample", "direction", "part", "metric"), shape, np.float32, one, long_name=text)
+    if sizes.features:
+        text = "change of the unit-length embedding from the lowest to the highest value asked"
+        for name, dim, n, at_once in (
+            ("embedding_change", "unit", units, chunk),
+            ("random_embedding_change", "direction", sizes.directions, sizes.together),
+        ):
+            shape = (n, sizes.samples, sizes.features)
+            each(name, (dim, "sample", "feature"), shape, np.float32, (at_once, *shape[1:]), long_name=text)
     if sizes.motion:
         shape, one = ((sizes.samples, n, parts, 2) for n in (units, chunk))
         text = "mean displacement of a part from the first to the last step, its affine part removed, pixels"

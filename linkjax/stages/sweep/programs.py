@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from linkjax import numerics
 from linkjax.analysis.metrics import measurements, parts
+from linkjax.analysis.names.interventional import unit_length
 from linkjax.analysis.units import sweep
 
 
@@ -18,8 +19,8 @@ def draw_items(
 ) -> dict[str, jax.Array]:
     """(anchor, unit, value) → outputs of `sweep_step`; anchors are looked up on the device.
 
-    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all. Of local directions items
-    bring their steps, `along`.
+    Beside the anchors lie the rows of W+ that steps enter, `layers`, where these are not all, and an `embedder` that is
+    shown every image too, if there is one. Of local directions items bring their steps, `along`.
     """
     generator, classifier, link, segmenter, directions, anchors = models
     w, r, image = (anchors[name][items["anchor"]] for name in ("w", "r", "image"))
@@ -27,9 +28,14 @@ def draw_items(
     step = sweep.sweep_step(
         generator, classifier, link, w, r, image, unit, value, mode=mode, segmenter=segmenter, directions=directions,
         definitions=definitions, layers=anchors.get("layers"), along=items.get("along"),
+        return_images="embedder" in anchors,
     )  # fmt: skip
-    logits = {} if step.logits is None else {"logits": step.logits}
-    return {"r": step.r, "metrics": step.metrics, **logits}
+    found = {"r": step.r, "metrics": step.metrics, **({} if step.logits is None else {"logits": step.logits})}
+    if step.images is not None:
+        embedder = anchors["embedder"]
+        seen = unit_length(embedder(embedder.preprocess(step.images)).penultimate)
+        found["embedded"] = jnp.where(jnp.isfinite(step.r).all(axis=1)[:, None], seen, jnp.nan)
+    return found
 
 
 def swept(

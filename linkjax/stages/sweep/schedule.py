@@ -37,6 +37,7 @@ class Sweep:
         units: np.ndarray,
         steered: tuple[steering.Spectrum, float] | None,
         reading: readouts.Reading | None = None,
+        embedder: Any = None,
     ):
         self.config, self.writer, self.units, self.screening = config, writer, units, screening
         self.reading = reading
@@ -53,6 +54,9 @@ class Sweep:
         if config.directions != "kernel":
             still = ~np.any(np.asarray(models[2].kernel[...]), axis=1)[units]
         on_device: dict[str, Any] = {}
+        self.features = 0 if embedder is None else embedder.spec.num_units
+        if embedder is not None:
+            on_device["embedder"] = embedder
         if config.layers is not None:
             on_device["layers"] = layers.mask(config.layers, models[0].spec)
         self.size = 0 if config.batch_size == "auto" else parallel.round_up(config.batch_size, self.mesh)
@@ -155,7 +159,7 @@ class Sweep:
             self.count, len(self.units), self.config.steps, len(self.parts), len(self.metrics),
             len(np.asarray(self.ranges.std)), self.classes, self.ranks, len(self.random.template_unit), self.chunk,
             self.together,
-            self.config.motion == "all",
+            self.config.motion == "all", self.features,
         )  # fmt: skip
         arrays.make(self.writer, sizes)
         live, random = np.flatnonzero(~self.dead), np.arange(len(self.random.template_unit))
@@ -190,6 +194,7 @@ class Sweep:
         row, anchor, _ = self._grid(len(rows))
         shape = (len(rows), self.count, self.config.steps)
         group = self.writer.group
+        self._store_embedded("embedding_change", rows, outputs)
         measured = outputs["metrics"].reshape(*shape, len(self.parts), len(self.metrics))
         # A slope over steps needs an angle that does not jump where it starts anew.
         outputs["metrics"] = measurements.unwrapped(measured, axis=2).reshape(len(row), -1)
@@ -224,6 +229,12 @@ class Sweep:
         for name, values in results.items():
             self.writer.group[name].put_rows(rows, np.asarray(values)[: len(rows)], axis=0)
 
+    def _store_embedded(self, name: str, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+        """Store what changed in the embedding from the first step to the last, and take embeddings out of `outputs`."""
+        if self.features:
+            seen = outputs.pop("embedded").reshape(len(rows), self.count, self.config.steps, self.features)
+            self.writer.group[name].put_rows(rows, seen[:, :, -1] - seen[:, :, 0], axis=0)
+
     def _swept_random(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The same along random directions."""
         row, anchor, _ = self._grid(len(rows))
@@ -236,8 +247,9 @@ class Sweep:
         return items
 
     def _store_random(self, rows: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Slopes of the metrics alone."""
+        """Slopes of the metrics, and changes of embeddings."""
         row, anchor, _ = self._grid(len(rows))
+        self._store_embedded("random_embedding_change", rows, outputs)
         shape = (len(rows), self.count, self.config.steps, len(self.parts), len(self.metrics))
         measured = measurements.unwrapped(outputs["metrics"].reshape(shape), axis=2)
         values = self.values[:, self.random.template_unit[rows]] * self.random.length[rows][None, :, None]

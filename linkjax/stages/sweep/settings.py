@@ -25,6 +25,8 @@ class Config(Linked):
     of a link of some classes, and with `classes`, of these."""
     segmenter: PathName | None = None
     """Folder of `linkjax segment` or `convert segmenter`: measures every part of the image; none: the whole image."""
+    embedder: PathName | None = None
+    """Folder of `linkjax convert embedder`: is shown every image too, so that `linkjax name` need draw none again."""
     units: tuple[int, ...] | Literal["all"] = "all"
     """Units to sweep; with readouts, which of these, by their place."""
     readouts: tuple[PathOrWord, ...] = ()

@@ -27,6 +27,9 @@ def run(config: Config) -> None:
     weights = loaded.weights
     if segmenter is not None:
         weights["segmenter"] = segmenter.sha256
+    embedder = None if config.embedder is None else inputs.embedder(config.embedder)
+    if embedder is not None:
+        weights["embedder"] = embedder.sha256
     encoding = inputs.encoding(config.encoding, weights, pairs) if config.encoding else None
     of_readouts = {} if named is None else {"readouts": named.sha256}
     screening = None
@@ -58,4 +61,6 @@ def run(config: Config) -> None:
         free=("batch_size", "nonfinite"),
         classes=inputs.class_names(pairs, None),
     ) as writer:
-        Sweep(config, writer, (trained, of_anchors), anchors, screening, models, units, steered, reading).run()
+        shown_to = None if embedder is None else embedder.model
+        given = (config, writer, (trained, of_anchors), anchors, screening, models, units, steered, reading, shown_to)
+        Sweep(*given).run()
