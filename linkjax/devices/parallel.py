@@ -22,6 +22,9 @@ from linkjax.ops.chunked import in_shares
 
 ITEM = "item"
 
+if jax.__version_info__ == (0, 11, 2):  # its Shardy crashes on a sweep for several devices; 0.11.1 and 0.12 do not
+    jax.config.update("jax_use_shardy_partitioner", False)
+
 
 _CHOSEN: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar("chosen mesh", default=None)
 

@@ -64,7 +64,7 @@ def run(config: Config) -> dict[str, Any]:
     made = {
         stage.name: _config_of(stage, {**settings[stage.name], **paths})
         for stage in PIPELINE
-        if hasattr(stage.module, "workload")
+        if hasattr(stage.module, "workload") and _asked_for(stage.name, config.experiment)
     }
     pairs_stage = next(stage for stage in PIPELINE if stage.name == "pairs").module
     classes = len(pairs_stage.labels(made["pairs"], generator.spec, classifier.spec))
@@ -79,6 +79,13 @@ def run(config: Config) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_text(json.dumps(manifest.plain(plan), indent=1) + "\n", encoding="utf-8")
     return plan
+
+
+def _asked_for(stage: str, experiment: str | None) -> bool:
+    """Depth is no part of a run: it is planned for experiments that have a table for it."""
+    return stage != "depth" or (
+        experiment is not None and stage in configs.stages_of(Path(experiment), settings_of_stages())
+    )
 
 
 def _model(role: str, path: str, config: Config) -> Any:

@@ -14,6 +14,7 @@ def test_the_plan_counts_what_the_stages_then_draw(world, tmp_path, capsys):
         f'[shared]\ngenerator = "{world.generator}"\nclassifier = "{world.classifier}"\n'
         "[pairs]\nn_train = 24\nn_val = 8\nn_test = 8\nbatch_size = 8\n"
         "[sweep]\nsamples = 1\nsteps = 3\npicture_units = 2\npicture_samples = 2\nrandom_directions = 4\n"
+        "[depth]\nsamples = 400\n"
     )
     do("plan", "--config", experiment, "--out", tmp_path / "plan")
     assert "compiles in" in capsys.readouterr().out
