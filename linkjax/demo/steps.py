@@ -77,9 +77,9 @@ class _Plan:
         return {"samples": 1, "steps": 2, "low": 2.5, "high": 97.5, "random_directions": self.sizes.random}
 
     def seen(self) -> dict[str, str]:
-        """The embedder is shown the images of sweeps along steering directions, for a fortieth of what drawing costs.
+        """The embedder is shown the images of sweeps, for a fortieth of what drawing costs.
 
-        Those along the kernel are a program of their own, and nothing is named by them.
+        Those along the kernel too, by which nothing is named, so that they are the same program.
         """
         return {} if self.bundle.embedder is None else {"embedder": self.bundle.embedder}
 
@@ -117,9 +117,9 @@ class _Plan:
         spread = np.linspace(0, len(beside) - 1, min(self.sizes.kernel_units, len(beside))).round().astype(int)
         beside = tuple(beside[place] for place in spread)
         planted = classifier == "planted"
-        steer, kernel = {"picture_units": 8, **self.seen()}, {"picture_units": 0, "units": beside}
+        steer, kernel = {"picture_units": 8}, {"picture_units": 0, "units": beside}
         for directions, after, settings in (("steer", "", steer), ("kernel", "-kernel", kernel)):
-            swept = {**linked, **settings, **self.alike(), "directions": directions}
+            swept = {**linked, **settings, **self.seen(), **self.alike(), "directions": directions}
             title = f"{classifier}: sweep along {'the kernel' if after else 'steering directions'}"
             sweep = self.add(title, "sweep", f"{prefix}sweep{after}", **swept)
             ablation = {} if not planted and not after else {"ablation": False}

@@ -144,10 +144,7 @@ def swept_w(
         moved = changed if mode == "absolute" else w + (changed - link(r))
         moved = moved if along_w is None else moved + step * along_w
         return moved if layers is None else _in_rows(layers, moved, w if mode == "residual" else link(r))
-    rows = kernel[...]
-    if directions is not None:
-        in_r = jnp.matmul(directions.in_r, rows, precision=numerics.PRECISION)
-        rows = jnp.concatenate([rows, in_r, directions.in_w])
+    rows = _all_rows(kernel[...], directions)
     base = w if mode == "residual" else link(r)
     moved = base + step * rows[unit]
     return moved if layers is None else _in_rows(layers, moved, base)
@@ -161,13 +158,33 @@ def _in_rows(layers: Array, moved: Array, base: Array) -> Float[Array, "N num_ws
 class Steps(NamedTuple):
     """Of a linear link what `swept_w` reads in residual mode."""
 
-    kernel: jax.Array  # [units, w_dim]
+    kernel: jax.Array  # [rows, w_dim], of units, then of random directions
 
 
-def steps_of(link: Any, mode: Mode) -> Any:
-    """The link, or its steps alone where nothing else is read: sweeps along any directions are then one program."""
+_STEPS = 64  # rows of steps are filled up to a multiple, so that a few random directions more are no other program
+
+
+def steps_of(
+    link: Any, mode: Mode, directions: random_directions.RandomDirections | None = None
+) -> tuple[Any, random_directions.RandomDirections | None]:
+    """What `swept_w` takes as link and directions: of a linear link in residual mode nothing but steps is read.
+
+    Those of units and those along random directions are then rows of one table, and sweeps along any directions one
+    program. Other links, and the absolute mode, are given back as they are.
+    """
     kernel = getattr(link, "kernel", None)
-    return link if kernel is None or mode != "residual" else Steps(jnp.asarray(kernel[...]))
+    if kernel is None or mode != "residual":
+        return link, directions
+    rows = np.asarray(_all_rows(jnp.asarray(kernel[...]), directions))
+    return Steps(jnp.asarray(np.pad(rows, ((0, -len(rows) % _STEPS), (0, 0))))), None
+
+
+def _all_rows(rows: Array, directions: random_directions.RandomDirections | None) -> Array:
+    """Steps per activation of units, then those along random directions in r and in W."""
+    if directions is None:
+        return rows
+    in_r = jnp.matmul(jnp.asarray(directions.in_r), rows, precision=numerics.PRECISION)
+    return jnp.concatenate([rows, in_r, jnp.asarray(directions.in_w)])
 
 
 class SweepStep(NamedTuple):

@@ -75,8 +75,8 @@ class Sweep:
         self._draw_anchors(models[0], segmenter)
         on_device |= {"w": self.anchors["w"], "r": self.anchors["r"], "image": self.image}
         directions = self.random.directions if len(self.random.template_unit) and self.local is None else None
-        read = (*models[:2], sweep.steps_of(models[2], config.mode), models[3])
-        self.models = parallel.replicate((*read, directions, on_device), self.mesh)
+        link, directions = sweep.steps_of(models[2], config.mode, directions)
+        self.models = parallel.replicate((*models[:2], link, models[3], directions, on_device), self.mesh)
         if not self.size:
             self.size = self._fitting_size(live)
         chosen = config.batch_size == "auto"

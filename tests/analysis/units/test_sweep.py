@@ -4,7 +4,7 @@ import pytest
 
 from linkjax import numerics
 from linkjax.analysis.metrics.image_metrics import IMAGE_METRICS, measure_images
-from linkjax.analysis.units import asked, response, sweep
+from linkjax.analysis.units import asked, random_directions, response, sweep
 from linkjax.errors import InputError
 from linkjax.models import build
 from linkjax.models.link import LinkSpec, link_class
@@ -52,10 +52,12 @@ def test_the_short_form_for_linear_links_is_the_definition(mode):
     changed = r.at[jnp.arange(6), unit].set(value)
     expected = link(changed) if mode == "absolute" else w + link(changed) - link(r)
     np.testing.assert_allclose(sweep.swept_w(link, w, r, unit, value, mode), expected, atol=1e-6)
-    read = sweep.steps_of(link, mode)
-    assert isinstance(read, sweep.Steps) == (mode == "residual")
+    directions = random_directions.draw_directions(0, 2, np.ones(r.shape[1], bool), w.shape[1])
+    unit = unit.at[:4].set(r.shape[1] + jnp.arange(4))  # two in r, two in W
+    read, beside = sweep.steps_of(link, mode, directions)
+    assert isinstance(read, sweep.Steps) == (beside is None) == (mode == "residual")
     np.testing.assert_array_equal(
-        sweep.swept_w(read, w, r, unit, value, mode), sweep.swept_w(link, w, r, unit, value, mode)
+        sweep.swept_w(read, w, r, unit, value, mode, beside), sweep.swept_w(link, w, r, unit, value, mode, directions)
     )
 
 
