@@ -1,4 +1,4 @@
-"""What is asked of arrays: pure functions without files, devices or randomness of their own. One folder, one question.
+"""Pure functions of arrays, without files, devices or randomness of their own. One folder answers one question.
 
     links            how do activations become latents?       fit_link, moments, linear, elastic_net, mlp, steering
     units            what does a unit do?                      sweep, response, selectivity, selection, screening

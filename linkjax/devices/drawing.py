@@ -1,4 +1,4 @@
-"""Latents to pictures, many at once: the small programs that several stages run, compiled once for all of them."""
+"""Draw, link and re-encode latents in batches: small programs that several stages run, compiled once for all."""
 
 from typing import Any
 

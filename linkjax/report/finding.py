@@ -1,4 +1,4 @@
-"""Which of the results in a folder belong on its page, by what their manifests say."""
+"""Find the results in a folder that belong on its page, by their manifests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

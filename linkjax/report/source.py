@@ -1,4 +1,4 @@
-"""Stored results as the report reads them: a manifest, and arrays that are read when a section asks for them."""
+"""Stored results as the report reads them: a manifest, and arrays read on demand."""
 
 import functools
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Which rows of W+ a step enters: a row for the generator's input, then one for each of its layers.
+"""Rows of W+ that a step enters: one for the generator's input, then one for each of its layers.
 
 0-9, 0-3,7               rows by number
 coarse, middle, fine     by the sampling rate at which a layer works: thirds of the octaves from the lowest rate to

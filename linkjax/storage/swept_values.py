@@ -1,4 +1,4 @@
-"""The values a stored sweep asked of its units, whichever linkjax made it."""
+"""The values that a stored sweep asked of its units, of whatever version of linkjax."""
 
 from typing import Any
 

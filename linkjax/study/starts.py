@@ -1,4 +1,4 @@
-"""What a sweep, a screening or a search starts from: samples of stored pairs, or new ones."""
+"""Anchors of a sweep, a screening or a search: samples of stored pairs, or new ones."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What flips the class, how little is enough, and what the way there shows.
+"""Counterfactuals: which change of r flips the class, how small it can be, and the path to it.
 
 minimal              `search`: the smallest changes, by penalty and by what they go through
 counterfactual       the original's search

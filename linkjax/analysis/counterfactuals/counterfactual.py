@@ -1,4 +1,4 @@
-"""The smallest-change search of the original: shift r until its image is another class.
+"""The original's counterfactual search: gradient descent on a shift of r until the drawn image changes class.
 
 Many searches run side by side in one compiled loop: an item is a pair (sample, target), and each stops by itself.
 """

@@ -1,4 +1,4 @@
-"""Shrunk covariance of activations, its square roots, and principal components: what is near the data, and its picture.
+"""Shrunk covariance of activations (Ledoit and Wolf), its square roots, and principal components.
 
 All on the host in float64: a few thousand rows of a few thousand units, once a run.
 """

@@ -1,4 +1,4 @@
-"""From a screening to a sweep: which units are worth measuring, and what was predicted for them."""
+"""Choose units to sweep by their screened effects, and compare what was predicted with what was measured."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From a sweep in memory to the table of effects that questions are asked of."""
+"""The table of effects of a sweep in memory, as queries take it."""
 
 from typing import Any
 

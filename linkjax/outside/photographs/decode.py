@@ -1,4 +1,4 @@
-"""From an image file to the pixels a classifier is shown: decoded, upright, RGB, resized, cropped to a square."""
+"""Decode image files to a classifier's pixels: upright, RGB, resized, cropped to a square."""
 
 import contextlib
 import warnings

@@ -1,4 +1,4 @@
-"""What all figures share: size, colours, fonts, and how one becomes a PNG."""
+"""The style of all figures: size, colours, fonts, and how one becomes a PNG."""
 
 import io
 import warnings

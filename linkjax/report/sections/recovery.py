@@ -1,4 +1,4 @@
-"""The demo's planted units: what was found against what is true."""
+"""The demo's planted units: measured against true effects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""`linkjax compare`: the stage, and what it says of sweeps."""
+"""`linkjax compare`: the stage, the samples it reads, and the similarity of effects from sweeps."""
 
 from linkjax.stages.compare.stage import Config, run
 

@@ -1,4 +1,4 @@
-"""From samples to searches, and all of them, method by method: a row a search."""
+"""The searches of `counterfactual`, method by method: a row for each sample and target."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""`linkjax encode`: the stage, and what photographs are compared with."""
+"""`linkjax encode`: the stage, and the reference that photographs are compared with."""
 
 from linkjax.stages.encode.stage import Config, run, source_of
 

@@ -1,4 +1,4 @@
-"""`linkjax link`: the stage, and what it is made of: rows of pairs, their moments, fits that need more than moments."""
+"""`linkjax link`: the stage, pairs on disk as its problem, sums over them, and steering directions."""
 
 from linkjax.stages.link.stage import Config, run, workload
 

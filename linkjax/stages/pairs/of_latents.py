@@ -1,4 +1,4 @@
-"""What `pairs` does with the latents of other pairs."""
+"""Pairs of the latents of other pairs, as another classifier sees them."""
 
 import dataclasses
 from collections.abc import Sequence

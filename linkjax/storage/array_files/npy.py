@@ -1,4 +1,4 @@
-"""The header of a NumPy file, read before there is memory for what it announces."""
+"""Read the header of a NumPy file before memory is taken for its array."""
 
 from typing import IO
 
