@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from linkjax import numerics
 from linkjax.config import PathName
+from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.storage import artifacts
 
@@ -41,13 +42,17 @@ class Opened(NamedTuple):
         return {role: getattr(self, role).sha256 for role in ("generator", "classifier", "link")}
 
 
-def opened(config: Linked) -> Opened:
+def opened(config: Linked, needs_classes: bool = False) -> Opened:
     """Load the models and open the pairs.
 
+    Args:
+      needs_classes: refuse a classifier without a class head.
     Raises: InputError if they do not belong together.
     """
     generator = inputs.model(config.generator, "generator", config.precision)
     classifier = inputs.model(config.classifier, "classifier")
+    if needs_classes and not classifier.model.spec.num_classes:
+        raise InputError(f"the classifier in {config.classifier} has no class head, so no class to flip")
     link = inputs.model(config.link, "link")
     pairs = inputs.pairs(config.pairs, generator, classifier)
     inputs.check_link(link, config.link, pairs)

@@ -5,7 +5,6 @@ from pathlib import Path
 from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.devices import parallel
-from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.stages.counterfactual import walks
 from linkjax.stages.counterfactual.outcome import store_pictures, summary_of
@@ -18,10 +17,8 @@ from linkjax.storage import artifacts
 @numerics.float32_default()
 def run(config: Config) -> None:
     """Write the counterfactuals: shift, outcome, distances and path by search, boundaries by pair, and pictures."""
-    loaded = opened(config)
+    loaded = opened(config, needs_classes=True)
     generator, classifier, link, pairs = loaded
-    if not classifier.model.spec.num_classes:
-        raise InputError(f"the classifier in {config.classifier} has no class head, so no class to flip")
     weights = loaded.weights
     segmenter = None if config.segmenter is None else inputs.segmenter(config.segmenter, generator)
     if segmenter is not None:
