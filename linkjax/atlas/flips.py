@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from linkjax.analysis.counterfactuals import boundary
@@ -172,17 +171,18 @@ def missing(data: Path, flips: Flips, tile: int, quality: int, earlier: Path | N
 
 
 def draw(data: Path, flips: Flips, which: list[int], generator: Any, link: Any, tile: int, quality: int) -> None:
-    """Draw the path of one search of some pairs, relu(r − t s) through the link, and store each as a strip."""
+    """Draw the path of one search of some pairs, max(r − t s, floor) through the link, and store each as a strip."""
     mesh, films = parallel.mesh(), flips.films()
     models = parallel.replicate((generator, link), mesh)
     size = parallel.round_up(16, mesh)
     each = len(flips.origin) // len(flips.methods)
+    floor = flips.source.array("floor", "unit") if flips.source.has("floor") else np.float32(0)
     for pair in which:
         film = films[pair]
         assert film is not None
         start = flips.source.array("start", "item", "unit", rows=slice(film.row % each, film.row % each + 1))
         shift = flips.source.array("shift", "sample", "shift", rows=slice(film.row, film.row + 1))
-        r = np.asarray(jax.nn.relu(start - flips.t[film.points][:, None].astype(np.float32) * shift))
+        r = np.maximum(start - flips.t[film.points][:, None].astype(np.float32) * shift, floor)
         images = drawing.pictures(models[0], drawing.linked(models[1], r, size, mesh), size, mesh)
         key = film_key(flips, film, tile, quality)
         pictures.store(data, f"films/{pair}", key, images[None], tile, quality)

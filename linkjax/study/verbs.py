@@ -9,6 +9,7 @@ import xarray as xr
 
 from linkjax import numerics
 from linkjax.analysis import finite
+from linkjax.analysis.counterfactuals.counterfactual import floor_of
 from linkjax.analysis.units import selection
 from linkjax.analysis.units.sweep_table import of_sweep
 from linkjax.devices import parallel
@@ -159,7 +160,8 @@ def counterfactual(
         (study.generator, study.classifier, study.link, *searches.roots_of(trained["r"], config)), mesh
     )
     tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-    searches.search_all(config, writer, items, models, mesh, tally)
+    floor = floor_of(trained["r"])
+    searches.search_all(config, writer, items, models, floor, mesh, tally)
     writer.put("origin", ("sample",), items["origin"])
     writer.put("target", ("sample",), items["target"])
     writer.finish({"method": method, **tally.summary()})

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from linkjax.errors import InputError
@@ -60,6 +61,14 @@ class Counterfactuals(NamedTuple):
     distance_r: jax.Array  # [N], ‖relu(r − s) − r‖₂
     distance_w: jax.Array  # [N], ‖link(relu(r − s)) − link(r)‖₂
     changed: jax.Array  # [N] int, units of relu(r − s) that differ from r by more than `changed_above`
+
+
+def floor_of(r: Float[np.ndarray, "samples units"]) -> Float[np.ndarray, "units"]:
+    """Smallest value a search may set each unit to: 0 where no sample is below 0, as behind a ReLU; else −∞.
+
+    Deviation from the original, whose r is never negative: where a layer's is, relu(r) would be no sample's r.
+    """
+    return np.where(np.nanmin(r, axis=0, initial=0.0) < 0, -np.inf, 0.0).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="units")
@@ -164,6 +173,7 @@ def search(
     observe: Observe = through_image,
     recipe: Recipe = Recipe(),
     mask: Bool[Array, "N"] | None = None,
+    floor: Float[Array, "1 units"] | float = 0.0,
 ) -> Counterfactuals:
     """Gradient descent on the shift of every item until its image is classified as its target.
 
@@ -180,6 +190,7 @@ def search(
       observe: (models, w, relu(r − s)) → logits [N, classes], rows independent; static.
       recipe: constants; static.
       mask: false for padding; None: all true.
+      floor: below which no unit is set, of `floor_of`: what is said of relu(x) holds of max(x, floor).
     Returns: `Counterfactuals`; never raises for numbers, see `outcome`.
     Numerics: gradient descent keeps no state but the shift, so a search that ended at `MAX_STEPS` goes on exactly by
       starting from its `shift` (max_steps a multiple of check_every).
@@ -202,7 +213,7 @@ def search(
         due = (step % recipe.check_every == 0) | (step == recipe.max_steps)
 
         def look() -> Array:
-            changed = jax.nn.relu(r - shift)
+            changed = jnp.maximum(r - shift, floor)
             return jnp.where(running[:, None], observe(models, link(changed), changed), logits)
 
         logits = jax.lax.cond(due, look, lambda: logits)
@@ -224,8 +235,9 @@ def search(
     last = (steps == recipe.max_steps) & (steps % recipe.check_every > 0)  # looked at out of turn
     images = jnp.where(ran, 1 + steps // recipe.check_every + last.astype(steps.dtype), 0)
     return describe(
-        classifier, link, r, shift, origin, target, outcome, steps, images, logits, recipe.changed_above, recipe
-    )
+        classifier, link, r, shift, origin, target, outcome, steps, images, logits, recipe.changed_above, recipe,
+        floor,
+    )  # fmt: skip
 
 
 def describe(
@@ -241,9 +253,10 @@ def describe(
     logits: Float[Array, "N classes"],
     changed_above: float = 0.0,
     recipe: Recipe = Recipe(),
+    floor: Float[Array, "1 units"] | float = 0.0,
 ) -> Counterfactuals:
     """The stored record of finished searches by any method; `loss` is the original's, with the recipe's weights."""
-    changed = jax.nn.relu(r - shift)
+    changed = jnp.maximum(r - shift, floor)
     w = link(changed)
     final = objective(classifier, link, r, shift, origin, target, recipe)
     return Counterfactuals(

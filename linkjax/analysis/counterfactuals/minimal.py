@@ -60,6 +60,7 @@ class SearchModels(NamedTuple):
     classifier: Any
     link: Any
     root: Any  # [units, units], Σ^½ of the training activations; None unless the penalty is whitened
+    floor: Any = 0.0  # [1, units], of `counterfactual.floor_of`
 
 
 def smooth_margin(logits: Float[Array, "N classes"], target: Int[Array, "N"]) -> Float[Array, "N"]:
@@ -79,13 +80,18 @@ def differentiable_logits(
     return models.classifier(models.classifier.preprocess(images, differentiable=True)).logits
 
 
-def moved(r: Float[Array, "N units"], u: Float[Array, "N units"], root: Array | None) -> Float[Array, "N units"]:
-    """r′ of the variable u: r + u, or r + Σ^½ u with what is negative set to 0.
+def moved(
+    r: Float[Array, "N units"],
+    u: Float[Array, "N units"],
+    root: Array | None,
+    floor: Float[Array, "1 units"] | float = 0.0,
+) -> Float[Array, "N units"]:
+    """r′ of the variable u: r + u, or r + Σ^½ u with what is below the floor (`counterfactual.floor_of`) set to it.
 
-    Numerics: the derivative at 0 is 1, so that silent units can be raised.
+    Numerics: the derivative at the floor is 1, so that silent units can be raised.
     """
     x = r + (u if root is None else jnp.matmul(u, root, precision=numerics.PRECISION))
-    return jnp.where(x >= 0.0, x, 0.0) if root is not None else x
+    return jnp.where(x >= floor, x, floor) if root is not None else x
 
 
 def logit_gap(
@@ -232,6 +238,7 @@ def search(
         images=jnp.where(run, 1 + recipe.rounds * (1 + _drawn(recipe)), mask.astype(jnp.int32)).astype(jnp.int32),
         logits=jnp.where(run[:, None], end.logits, start_logits),
         changed_above=recipe.changed_above,
+        floor=models.floor,
     )
     return found, end.first & run
 
@@ -256,13 +263,14 @@ class _Solver:
             return
         self.start_margin, slope = self._margin(nothing)
         # Silent units cannot be lowered: their slope counts only where it is upwards.
-        able = slope if recipe.penalty == "whitened" else jnp.where((slope > 0) | (r > 0), slope, 0.0)
+        able = slope if recipe.penalty == "whitened" else jnp.where((slope > 0) | (r > models.floor), slope, 0.0)
         self.largest = jnp.max(jnp.abs(able), axis=1)
         self.square = jnp.sum(able * able, axis=1)
         self.step = 1.0 / jnp.where(self.square > 0, self.square, 1.0)
 
     def moved(self, u: Array) -> Array:
-        return jax.nn.relu(moved(self.r, u, self.models.root))  # also in the closed form, which may leave r′ ≥ 0
+        floor = self.models.floor  # also in the closed form, which may leave it
+        return jnp.maximum(moved(self.r, u, self.models.root, floor), floor)
 
     def penalty(self, u: Array) -> Array:
         return jnp.sum(jnp.abs(u), axis=1) if self.recipe.penalty == "l1" else 0.5 * jnp.sum(u * u, axis=1)
@@ -271,7 +279,7 @@ class _Solver:
         """M and its derivative with respect to u, by item."""
 
         def margin(u: Array) -> Array:
-            there = moved(self.r, u, self.models.root)
+            there = moved(self.r, u, self.models.root, self.models.floor)
             return smooth_margin(differentiable_logits(self.models, there, self.recipe.through), self.target)
 
         value, pull = jax.vjp(margin, u)
@@ -319,13 +327,13 @@ class _Solver:
         return jax.lax.fori_loop(0, recipe.iterations, iterate, (u, value, slope, self.step))[0]
 
     def _proximal(self, v: Array, strength: Array) -> Array:
-        """argmin ½‖u − v‖² + strength · P(u), with r + u ≥ 0 unless whitened; by unit, so the bound is a clip."""
+        """argmin ½‖u − v‖² + strength · P(u), with r + u ≥ floor unless whitened; by unit, so the bound is a clip."""
         strength = strength[:, None]
         if self.recipe.penalty == "l1":
             shrunk = jnp.sign(v) * jnp.maximum(jnp.abs(v) - strength, 0.0)
         else:
             shrunk = v / (1.0 + strength)
-        return shrunk if self.recipe.penalty == "whitened" else jnp.maximum(shrunk, -self.r)
+        return shrunk if self.recipe.penalty == "whitened" else jnp.maximum(shrunk, self.models.floor - self.r)
 
 
 @jax.jit

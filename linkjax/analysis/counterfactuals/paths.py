@@ -33,6 +33,7 @@ class PathModels(NamedTuple):
     segmenter: Any  # None: metrics of the whole image alone
     plane_r: Plane
     plane_w: Plane
+    floor: Any = 0.0  # [1, units], of `counterfactual.floor_of`
 
 
 class Crossing(NamedTuple):
@@ -129,12 +130,12 @@ def walk(
       and `measurements.change` between them.
     Numerics: rows are independent; points of a path follow each other, so memory does not grow with T.
     """
-    generator, classifier, link, segmenter, plane_r, plane_w = models
+    generator, classifier, link, segmenter, plane_r, plane_w, floor = models
     num_parts = 0 if segmenter is None else segmenter.spec.num_parts
     shape = jax.eval_shape(lambda: generator.synthesis(link(r)))
 
     def at(first: Array, place: Array) -> tuple[Array, dict[str, Array]]:
-        there = jax.nn.relu(r - place * shift)
+        there = jnp.maximum(r - place * shift, floor)
         w = link(there)
         drawn, seen = parts.draw_and_classify(generator, classifier, segmenter, w)
         pixels = numerics.unit_interval(drawn.pixels)
@@ -172,7 +173,7 @@ def walk(
     ]
     inside = crossing.reached & (crossing.after > 0)
     step = jnp.where(inside, along[crossing.after] - along[crossing.before], 1.0)
-    unit, change = top_units(jax.nn.relu(r - shift) - r, most_units)
+    unit, change = top_units(jnp.maximum(r - shift, floor) - r, most_units)
     start, end = metrics[:, 0], metrics[:, t.index(1.0)]
     names = list(measurements.metrics_of(num_parts))
     changed = [measurements.change(name, start[..., i], end[..., i]) for i, name in enumerate(names)]

@@ -144,7 +144,7 @@ class Flips:
         if kind == "w":
             return made.read("w", rows).astype(np.float64) - made.read("start_w", first)
         start = made.read("start", first).astype(np.float64)
-        return np.maximum(start - made.read("shift", rows), 0.0) - start
+        return np.maximum(start - made.read("shift", rows), made.read("floor")) - start
 
     def use_of_units(self, network: int) -> np.ndarray:
         """What share of the square of a classifier's own moves in r each unit has, in the mean of the flips [units]."""

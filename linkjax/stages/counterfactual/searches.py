@@ -26,14 +26,22 @@ def search(
     models: tuple[Any, ...], items: dict[str, jax.Array], recipe: analysis.Recipe, start: str, seed: int
 ) -> dict[str, jax.Array]:
     """One search by the paper's recipe an item; each stops by itself."""
-    generator, classifier, link, _, inverse_root = models
+    generator, classifier, link, _, inverse_root, floor = models
     r = items["r"]
     shift = jnp.zeros_like(r)
     if start == "uniform":
         names = (items["sample_id"], items["origin"], items["target"])  # a search is the same in any batch
         shift = analysis.uniform_start(jax.random.key(seed), names, r.shape[1])
     found = analysis.search(
-        classifier, link, r, items["origin"], items["target"], shift, (generator, classifier), recipe=recipe
+        classifier,
+        link,
+        r,
+        items["origin"],
+        items["target"],
+        shift,
+        (generator, classifier),
+        recipe=recipe,
+        floor=floor,
     )
     return _outputs(classifier, link, r, found, inverse_root)
 
@@ -42,8 +50,8 @@ def search_minimal(
     models: tuple[Any, ...], items: dict[str, jax.Array], recipe: minimal.Minimal
 ) -> dict[str, jax.Array]:
     """One search for the least change an item."""
-    generator, classifier, link, root, inverse_root = models
-    own = minimal.SearchModels(generator, classifier, link, root if recipe.penalty == "whitened" else None)
+    generator, classifier, link, root, inverse_root, floor = models
+    own = minimal.SearchModels(generator, classifier, link, root if recipe.penalty == "whitened" else None, floor)
     found, first = minimal.search(own, items["r"], items["origin"], items["target"], recipe)
     return {**_outputs(classifier, link, items["r"], found, inverse_root), "flipped_first": first}
 
@@ -65,6 +73,11 @@ def roots_of(r: np.ndarray, config: Config) -> tuple[Any, Any]:
       r: training activations [samples, units].
     """
     return roots_from(covariance.ledoit_wolf(r, config.shrinkage) if r.shape[1] <= COVARIANCE_UNITS else None)
+
+
+def floor_of(pairs: artifacts.Artifact) -> np.ndarray:
+    """What no unit is set below, as the training activations say [units]."""
+    return analysis.floor_of(inputs.spread_rows(pairs, "r", "train", _COVARIANCE_ROWS))
 
 
 def roots_from(shrunk: covariance.Shrunk | None) -> tuple[Any, Any]:
@@ -139,10 +152,18 @@ def search_all(
     writer: artifacts.Writer,
     items: dict[str, np.ndarray],
     models: Any,
+    floor: np.ndarray,
     mesh: Any,
     tally: finite.Tally,
 ) -> None:
-    """All searches of the first method, then of the next: a row a search."""
+    """All searches of the first method, then of the next: a row a search.
+
+    Args:
+      models: generator, classifier, link, and the roots of `roots_of`, replicated on the mesh.
+      floor: of the training activations, see `analysis.floor_of`.
+    """
+    models = (*models, parallel.replicate(jnp.asarray(floor)[None], mesh))
+    writer.put("floor", ("unit",), floor, long_name="below which no search sets a unit")
     size, share = parallel.round_up(config.batch_size, mesh), share_of(models[0].spec.resolution)
     chunk = writer.done("searches per chunk") or size
     writer.mark("searches per chunk", chunk)

@@ -8,7 +8,7 @@ from linkjax.devices import parallel
 from linkjax.stages import inputs
 from linkjax.stages.counterfactual import walks
 from linkjax.stages.counterfactual.outcome import store_pictures, summary_of
-from linkjax.stages.counterfactual.searches import covariance_of, roots_from, search_all, searches_of
+from linkjax.stages.counterfactual.searches import covariance_of, floor_of, roots_from, search_all, searches_of
 from linkjax.stages.counterfactual.settings import Config
 from linkjax.stages.linked import opened
 from linkjax.storage import artifacts
@@ -34,7 +34,7 @@ def run(config: Config) -> None:
         roots = roots_from(shrunk)
         models = parallel.replicate((generator.model, classifier.model, link.model, *roots), mesh)
         tally = finite.Tally(config.nonfinite, "searches", ("class", "sample", "to class"))
-        search_all(config, writer, items, models, mesh, tally)
+        search_all(config, writer, items, models, floor_of(pairs), mesh, tally)
         store_pictures(config, writer, items, models, mesh)
         summary = summary_of(config, writer, items, pairs, None if shrunk is None else shrunk.shrinkage)
         if config.path_points:

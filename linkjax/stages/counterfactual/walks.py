@@ -70,7 +70,8 @@ class Walks:
         spaces = (background.r, background.w)
         planes = (paths.Plane(*(jnp.asarray(x, jnp.float32) for x in (c.mean, c.directions))) for c in spaces)
         parts = () if segmenter is None else inputs.part_names(segmenter)
-        on_device = parallel.replicate((segmenter, *planes), mesh)
+        floor = jnp.asarray(self.group["floor"][...])[None]
+        on_device = parallel.replicate((segmenter, *planes, floor), mesh)
         whole = paths.PathModels(*models, *on_device)
         self._make_arrays(len(parts), chunk)
         self._store_background(models[1], background)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from linkjax.analysis.counterfactuals import minimal
+from linkjax.analysis.counterfactuals import counterfactual, minimal
 from linkjax.analysis.counterfactuals.counterfactual import Outcome, through_head
 from linkjax.analysis.counterfactuals.minimal import Minimal, SearchModels
 from linkjax.analysis.links.covariance import ledoit_wolf
@@ -47,7 +47,7 @@ def size(change, penalty):
     return float(np.linalg.norm(change, 1 if penalty == "l1" else 2))
 
 
-def least(models, r, target, wanted, penalty):
+def least(models, r, target, wanted, penalty, floor=0.0):
     """The least change with at least this margin, by SciPy's general solver in float64."""
     kernel, bias = (np.asarray(p[...], np.float64) for p in (models.classifier.weight, models.classifier.bias))
 
@@ -71,7 +71,7 @@ def least(models, r, target, wanted, penalty):
     else:
         whole = np.eye(units)
         constraints = [{"type": "ineq", "fun": lambda x: margin(x) - wanted}]
-        bounds = [(-value, None) for value in r]
+        bounds = [(floor - value, None) for value in r]
         begin = np.zeros(units)
     options = {"maxiter": 500, "ftol": 1e-9}
     found = minimize(objective, begin, bounds=bounds, constraints=constraints, method="SLSQP", options=options)
@@ -92,6 +92,24 @@ def test_a_change_is_the_least_for_the_margin_it_has_and_just_flips(penalty):
         assert size(change[row], penalty) < best * (1 + MINIMAL_LENGTH)
     shorter = models.classifier.head(r + 0.95 * (found.r - r))  # a twentieth less no longer flips
     assert (jnp.argmax(shorter, axis=1) != target).all()
+
+
+def test_units_that_are_negative_in_some_sample_start_as_they_are_and_may_go_anywhere():
+    models, r, origin, target = world(low=-1.0, samples=3)
+    floor = counterfactual.floor_of(np.concatenate([np.asarray(r), np.ones((1, 6))]))
+    np.testing.assert_array_equal(floor, np.where((np.asarray(r) < 0).any(axis=0), -np.inf, 0))
+    free = models._replace(floor=jnp.full((1, 6), -jnp.inf))
+    found, _ = minimal.search(free, r, origin, target, Minimal("l2", rounds=14, iterations=200))
+    assert (np.asarray(found.outcome) == Outcome.REACHED).all() and (np.asarray(found.r) < 0).any()
+    wanted = float(margin(models, found.r, target)[0])
+    best = least(models, np.asarray(r[0], np.float64), int(target[0]), wanted, "l2", -np.inf)
+    assert np.linalg.norm(found.r[0] - r[0]) < best * (1 + MINIMAL_LENGTH)
+    still = counterfactual.search(
+        models.classifier, models.link, r, origin, origin, jnp.zeros_like(r), models.classifier,
+        counterfactual.through_head, floor=free.floor,
+    )  # fmt: skip
+    assert (np.asarray(still.outcome) == Outcome.ALREADY).all()
+    np.testing.assert_array_equal(still.r, r)
 
 
 def test_through_the_image_finds_what_the_head_finds_where_the_image_shows_it_exactly():
