@@ -30,6 +30,8 @@ _BLOCK = 512  # units read at once: a result may be one chunk, which is read as 
 def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     """Role → its folder: what was given, else the folder of that name inside `folder`, else the only one of its kind.
 
+    Of a sweep that was given only what belongs to it counts: a run may hold several classifiers' results.
+
     Raises: InputError if there is no sweep, or if several results of a kind lie there and none has its name.
     """
     if not folder.is_dir():
@@ -41,6 +43,8 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     found = {}
     for role, (kind, *_) in ROLES.items():
         inside = kinds.get(kind, [])
+        if sweep := given.get("sweep"):
+            inside = [path for path in inside if _belongs(path, kind, Path(sweep))]
         if path := given.get(role):
             found[role] = Path(path)
         elif named := [path for path in inside if path.name == role]:
@@ -53,6 +57,14 @@ def find(folder: Path, given: Mapping[str, str | None]) -> dict[str, Path]:
     if "sweep" not in found:
         raise InputError(f"{folder}: expected a sweep in it, found none; run linkjax sweep, or give --sweep")
     return found
+
+
+def _belongs(path: Path, kind: str, sweep: Path) -> bool:
+    """Whether a result is of the sweep, or of its pairs."""
+    about, swept = manifests.read(path), manifests.read(sweep, ("sweep",))
+    pairs = swept["inputs"].get("pairs")
+    own = {"selection": ("sweep", swept["id"]), "counterfactual": ("pairs", pairs)}.get(kind)
+    return about["id"] in (swept["id"], pairs) if own is None else about["inputs"].get(own[0]) == own[1]
 
 
 def kinds_in(folder: Path) -> dict[str, list[Path]]:

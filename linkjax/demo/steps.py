@@ -51,7 +51,7 @@ def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
         made.raised(main, "", {**chosen, **parts}, tuple(range(loading.load(bundle.path(main)).spec.num_units)))
     made.flipped(main, {**chosen, **parts}, fast)
     if not fast:
-        made.add("atlas", "atlas", "atlas", run=str(folder), title="linkjax demo: breeds")
+        made.atlases()
     made.page(fast)
     return made.steps
 
@@ -174,6 +174,12 @@ class _Plan:
             samples=self.sizes.searches, max_steps=self.sizes.search_steps, path_points=5, path_beyond=2,
             check_every=5, step_size=0.1, start="zero", pictures=9, methods=methods,
         )  # fmt: skip
+
+    def atlases(self) -> None:
+        """Every unit of either classifier, to search and look at."""
+        self.add("breeds: atlas", "atlas", "atlas", run=str(self.folder), title="linkjax demo: breeds")
+        planted = {"sweep": self.out("planted-sweep"), "title": "linkjax demo: planted units"}
+        self.add("planted: atlas", "atlas", "atlas-planted", run=str(self.folder), **planted)
 
     def page(self, fast: bool) -> None:
         """The report on the classifier at hand, and on the planted units."""

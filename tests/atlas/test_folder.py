@@ -90,6 +90,21 @@ def test_a_sweep_alone_is_shown_as_untested(made, tmp_path):
     assert not unpack(index["counts"]).any()
 
 
+def test_of_several_classifiers_in_a_run_the_results_of_the_sweep_that_was_given_are_taken(made, tmp_path):
+    pairs = manifest.read(made / "run" / "sweep")["inputs"]["pairs"]
+    for name in ("sweep", "selection", "counterfactual"):
+        for copy, changed in ((f"mine-{name}", {}), (name, {"id": name})):
+            shutil.copytree(made / "run" / name, tmp_path / copy)
+            told = manifest.read(tmp_path / copy)
+            inputs = {"sweep": "sweep", "pairs": "others"} if changed else {**told["inputs"], "pairs": pairs}
+            manifest.write(tmp_path / copy, {**told, **changed, "inputs": inputs})
+    assert find(tmp_path, {})["sweep"].name == "sweep"
+    found = find(tmp_path, {"sweep": str(tmp_path / "mine-sweep")})
+    assert {role: path.name for role, path in found.items()} == {
+        role: f"mine-{role}" for role in ("sweep", "selection", "counterfactual")
+    }
+
+
 @pytest.mark.parametrize("case, words", [
     ("nothing", "expected a folder with finished results in it, found nothing there"),
     ("empty", "run linkjax sweep, or give --sweep"),
