@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import linkjax
 from linkjax import cli
@@ -130,3 +131,38 @@ def test_a_folder_of_hugging_face(words, tmp_path, capsys):
     assert convert(f"hf:{folder}", tmp_path / "plain", words, "--templates", tmp_path / "plain.txt") == 0
     listed = word_vectors.read(tmp_path / "plain" / word_vectors.FILE)
     np.testing.assert_allclose(listed.vectors[0], row / np.linalg.norm(row), atol=1e-5)
+
+
+@pytest.mark.parametrize("vision", [
+    {"layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
+    {"layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
+], ids=["transformer", "resnet"])  # fmt: skip
+def test_a_folder_of_open_clip(words, tmp_path, vision):
+    """Its own weights, tokenizer and record of preprocessing; either image tower."""
+    open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed: pip install open_clip_torch")
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": {"image_size": 64, **vision}, "text_cfg": text}
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    seen = {"size": 64, "mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolation": "bicubic"}
+    record = {**seen, "mode": "RGB", "resize_mode": "shortest", "fill_color": 0}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": record}))
+    (tmp_path / "templates.txt").write_text("{}\n")
+    flags = ("--templates", str(tmp_path / "templates.txt"))
+    assert convert(f"open_clip:{folder}", tmp_path / "out", words, *flags) == 0
+
+    model = linkjax.load(tmp_path / "out", check=True)
+    network, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    images = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3)).astype(np.uint8)
+    with torch.no_grad():
+        expected = network.eval().encode_image(torch.stack([preprocess(Image.fromarray(each)) for each in images]))
+        texts = network.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["long legs"])).numpy()
+    found = np.asarray(model(model.preprocess(images)).penultimate)
+    assert np.abs(found - expected.numpy()).max() < GRAPH * np.abs(expected.numpy()).max()
+    read = word_vectors.read(tmp_path / "out" / word_vectors.FILE)
+    row = read.vectors[read.words.index("long legs")]
+    np.testing.assert_allclose(row, texts[0] / np.linalg.norm(texts[0]), atol=GRAPH)
