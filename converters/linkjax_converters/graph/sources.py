@@ -92,7 +92,7 @@ def _timm(name: str, arrays: Mapping[str, np.ndarray] | None, headless: bool) ->
 
     if ":" in name or "/" in name:
         raise InputError(f"timm:{name}: expected a name of timm.list_models(), for nothing is fetched")
-    network = timm.create_model(name, pretrained=False)
+    network: Any = timm.create_model(name, pretrained=False)
     head = network.default_cfg.get("classifier")
     head = head[0] if isinstance(head, tuple | list) else head
     classes = 0 if headless else _classes(arrays, head)
