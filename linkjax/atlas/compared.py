@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.atlas import shards
-from linkjax.atlas.read import Results, kinds_in
-from linkjax.errors import InputError
+from linkjax.atlas.read import Results, find_one
 from linkjax.report.source import Source
 
 KIND = "side_by_side"
@@ -28,17 +27,12 @@ def find(folder: Path, results: Results, given: str | None) -> Source | None:
     """
     if results.pairs is None or results.names is not None:
         return None
-    paths = [Path(given)] if given else kinds_in(folder).get(KIND, [])
-    fitting = [source for path in paths if _place(source := Source(KIND, path, (KIND,)), results) is not None]
-    if given and not fitting:
-        raise InputError(
-            f"{given}: expected a comparison of the pairs in {results.pairs.path} with others, found one of other "
-            "pairs; compare these, or leave --compared out"
-        )
-    if len(fitting) > 1:
-        names = ", ".join(source.path.name for source in fitting)
-        raise InputError(f"{folder}: expected one comparison of these pairs, found {names}; choose with --compared")
-    return fitting[0] if fitting else None
+    return find_one(
+        folder, given, KIND, lambda source: _place(source, results) is not None, flag="compared",
+        of="comparison of these pairs",
+        other=f"expected a comparison of the pairs in {results.pairs.path} with others, found one of other pairs; "
+        "compare these",
+    )  # fmt: skip
 
 
 def _place(source: Source, results: Results) -> int | None:

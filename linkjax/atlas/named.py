@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.atlas import shards
-from linkjax.atlas.read import Results, kinds_in
+from linkjax.atlas.read import Results, find_one
 from linkjax.errors import InputError
 from linkjax.report.source import Source
 
@@ -23,19 +23,11 @@ def find(folder: Path, results: Results, given: str | None) -> Source | None:
     Returns: None where there are none.
     Raises: InputError if those given are of another sweep, or if several fit.
     """
-    paths = [Path(given)] if given else kinds_in(folder).get(KIND, [])
-    fitting = [
-        found for path in paths if (found := Source(KIND, path, (KIND,))).inputs.get("sweep") == results.sweep.id
-    ]
-    if given and not fitting:
-        raise InputError(
-            f"{given}: expected names of the units of {results.sweep.path}, found those of another sweep; name these, "
-            "or leave --named out"
-        )
-    if len(fitting) > 1:
-        names = ", ".join(source.path.name for source in fitting)
-        raise InputError(f"{folder}: expected one result of linkjax name, found {names}; choose with --named")
-    return fitting[0] if fitting else None
+    return find_one(
+        folder, given, KIND, lambda source: source.inputs.get("sweep") == results.sweep.id, flag="named",
+        of="result of linkjax name",
+        other=f"expected names of the units of {results.sweep.path}, found those of another sweep; name these",
+    )  # fmt: skip
 
 
 def index(source: Source, results: Results) -> dict[str, Any]:

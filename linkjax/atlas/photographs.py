@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from linkjax.atlas import examples, pictures, shards
-from linkjax.atlas.read import Results, kinds_in
+from linkjax.atlas.read import Results, find_one
 from linkjax.errors import InputError
 from linkjax.outside.photographs import decode
 from linkjax.report.source import Source
@@ -43,19 +43,12 @@ def find(folder: Path, results: Results, given: str | None) -> Source | None:
     """
     if results.pairs is None or results.names is not None:
         return None
-    paths = [Path(given)] if given else kinds_in(folder).get(KIND, [])
-    fitting = [
-        source for path in paths if (source := Source(KIND, path, (KIND,))).inputs.get("pairs") == results.pairs.id
-    ]
-    if given and not fitting:
-        raise InputError(
-            f"{given}: expected photographs encoded beside the pairs in {results.pairs.path}, found others; encode "
-            "these, or leave --photographs out"
-        )
-    if len(fitting) > 1:
-        names = ", ".join(source.path.name for source in fitting)
-        raise InputError(f"{folder}: expected one result of linkjax encode, found {names}; choose with --photographs")
-    return fitting[0] if fitting else None
+    own = results.pairs.id
+    return find_one(
+        folder, given, KIND, lambda source: source.inputs.get("pairs") == own, flag="photographs",
+        of="result of linkjax encode",
+        other=f"expected photographs encoded beside the pairs in {results.pairs.path}, found others; encode these",
+    )  # fmt: skip
 
 
 def highest(source: Source, results: Results, most: int) -> Photographs | None:

@@ -1,7 +1,7 @@
 """What the atlas reads of stored results; the one place that knows their arrays."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,26 @@ def _belongs(path: Path, kind: str, sweep: Path) -> bool:
     pairs = swept["inputs"].get("pairs")
     own = {"selection": ("sweep", swept["id"]), "counterfactual": ("pairs", pairs)}.get(kind)
     return about["id"] in (swept["id"], pairs) if own is None else about["inputs"].get(own[0]) == own[1]
+
+
+def find_one(
+    folder: Path, given: str | None, kind: str, belongs: Callable[[Source], bool], *, flag: str, of: str, other: str
+) -> Source | None:
+    """The one result of a kind that belongs to what is shown: the one that was given, else one in a folder.
+
+    Args:
+      of: what makes such results, for a message; other: the sentence where the one given does not belong.
+    Returns: None where there is none.
+    Raises: InputError if the one given does not belong, or if several fit.
+    """
+    paths = [Path(given)] if given else kinds_in(folder).get(kind, [])
+    fitting = [source for path in paths if belongs(source := Source(kind, path, (kind,)))]
+    if given and not fitting:
+        raise InputError(f"{given}: {other}, or leave --{flag} out")
+    if len(fitting) > 1:
+        names = ", ".join(source.path.name for source in fitting)
+        raise InputError(f"{folder}: expected one {of}, found {names}; choose with --{flag}")
+    return fitting[0] if fitting else None
 
 
 def kinds_in(folder: Path) -> dict[str, list[Path]]:

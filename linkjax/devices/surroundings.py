@@ -70,6 +70,19 @@ def _platforms() -> list[str]:
     return sorted({device.platform for device in jax.devices()} | {"cpu"})
 
 
+def threads() -> int:
+    """How many threads XLA computes with on a CPU: without AVX-512 it decides the order of sums (docs/scale.md).
+
+    One for each core that this process may use, or as many as the environment's `NPROC` says, and one for each device
+    at least.
+    """
+    import jax
+
+    given = os.environ.get("NPROC", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(int(given) if given.isdigit() and int(given) else cores, jax.local_device_count())
+
+
 def allow_nans() -> None:
     """Compute with NaN, which stands for what is absent (a part that an image does not show), whatever JAX is told."""
     import jax

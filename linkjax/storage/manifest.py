@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from linkjax.devices import surroundings
 from linkjax.errors import InputError
 
 FILE = "manifest.json"
@@ -43,22 +44,9 @@ def build(kind: str, *, computed: bool = True, precision: str | None = None, **c
             "count": jax.device_count(),
         }
         if jax.default_backend() == "cpu":
-            manifest["device"]["threads"] = threads()
+            manifest["device"]["threads"] = surroundings.threads()
         manifest["precision"] = precision or numerics.POLICIES["float32"].description
     return manifest
-
-
-def threads() -> int:
-    """How many threads XLA computes with on a CPU: without AVX-512 it decides the order of sums (docs/scale.md).
-
-    One for each core that this process may use, or as many as the environment's `NPROC` says, and one for each device
-    at least.
-    """
-    import jax
-
-    given = os.environ.get("NPROC", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(int(given) if given.isdigit() and int(given) else cores, jax.local_device_count())
 
 
 def plain(value: Any) -> Any:

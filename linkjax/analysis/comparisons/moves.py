@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -100,11 +101,8 @@ def difference(
     each = np.zeros((len(names), apart.shape[1]))
     np.add.at(each, place, apart)
     each /= count[:, None]
-    mean = each.mean(axis=0)
-    beyond = np.zeros(len(mean))
-    for _ in range(flips):
-        tossed = rng.choice([-1.0, 1.0], len(names)) @ each / len(names)
-        beyond += np.abs(tossed) >= np.abs(mean) * (1 - 1e-9)
-    p = np.where(np.abs(each).max(axis=0) > 0, (1 + beyond) / (1 + flips), np.nan)
-    q = np.asarray(selectivity.benjamini_hochberg(jnp.asarray(p, jnp.float32)))
-    return Difference(mean.reshape(shape), q.reshape(shape))
+    # one class of samples and no bootstrap: the sign-flip test alone
+    key, labels = jax.random.key(int(rng.integers(2**31))), jnp.zeros(len(names), jnp.int32)
+    p = np.asarray(selectivity.effects(jnp.asarray(each[:, None], jnp.float32), labels, key, 1, flips=flips).p_sign[0])
+    q = selectivity.benjamini_hochberg(jnp.asarray(np.where(np.abs(each).max(axis=0) > 0, p, np.nan)))
+    return Difference(each.mean(axis=0).reshape(shape), np.asarray(q).reshape(shape))

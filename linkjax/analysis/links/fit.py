@@ -85,7 +85,7 @@ def fit_link(
         train, held = _hold_out(r, w, training.validation_share, seed)
     problem = ArrayPairs(train, held, products)
     settings = Settings(method, alpha, l1_ratio, tuple(alphas), rank, training, seed, diagnose=False)
-    link = choose(problem, settings)(problem, settings).link
+    link = fit(problem, settings).link
     total = problem.known_moments if train[0] is r else None
     within = class_sums.within_of(np.asarray(r), np.asarray(w), place, total, products)
     if within is None:

@@ -1,7 +1,6 @@
 """Similarity of effects of matched units, from sweeps of the same anchors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from linkjax.analysis.comparisons import effect_profiles
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units import selectivity
 from linkjax.errors import InputError
+from linkjax.stages.compare.results import of_pairs
 from linkjax.storage import artifacts
 from linkjax.storage.swept_values import read_asked
 
@@ -24,15 +24,10 @@ def open_sweeps(config: Any, runs: Sequence[artifacts.Artifact]) -> list[artifac
 
     Raises: InputError if one was made with other pairs or anchors, measures something else, or raised readouts.
     """
-    if config.sweep is None:
-        return []
-    paths = (config.sweep, *config.other_sweeps)
-    made = [artifacts.Artifact(Path(path), "sweep") for path in paths]
+    made = of_pairs("sweep", config.sweep, config.other_sweeps, runs)
     first: dict[str, Any] = {}
-    for path, swept, pairs in zip(paths, made, runs, strict=True):
-        if swept.manifest["inputs"].get("pairs") != pairs.id:
-            raise InputError(f"the sweep in {path} was made with other pairs than {pairs.path}; give that of these")
-        data = swept.open()
+    for swept in made:
+        path, data = swept.path, swept.open()
         if "unit_out_name" in data:
             raise InputError(f"the sweep in {path} is of readouts, which are no units to be matched; give one of units")
         of = {name: swept.read(name).tolist() for name in ("label", "sample_id")}
@@ -41,7 +36,7 @@ def open_sweeps(config: Any, runs: Sequence[artifacts.Artifact]) -> list[artifac
         if of != first:
             differ = next(name for name in of if of[name] != first[name])
             raise InputError(
-                f"the sweep in {path} differs in its {differ.replace('_', ' ')}s from the one in {paths[0]}; sweep "
+                f"the sweep in {path} differs in its {differ.replace('_', ' ')}s from the one in {made[0].path}; sweep "
                 "both from the same samples, with the same segmenter"
             )
     return made

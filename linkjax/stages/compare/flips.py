@@ -1,7 +1,6 @@
 """What `compare` says of counterfactuals: how the same samples move to the same classes, and what only one moves."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from linkjax.analysis.counterfactuals.counterfactual import Outcome
 from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.metrics import measurements
 from linkjax.errors import InputError
+from linkjax.stages.compare.results import of_pairs
 from linkjax.storage import artifacts, coordinates
 
 _BLOCK = 1024  # searches read at once
@@ -24,14 +24,10 @@ def open_searches(config: Any, runs: Sequence[artifacts.Artifact]) -> list[artif
     Raises: InputError if some were made with other pairs, start from photographs, measure something else, or mean other
       classes by the same numbers.
     """
-    if config.counterfactual is None:
-        return []
-    paths = (config.counterfactual, *config.other_counterfactuals)
-    made = [artifacts.Artifact(Path(path), "counterfactual") for path in paths]
+    made = of_pairs("counterfactual", config.counterfactual, config.other_counterfactuals, runs)
     first: dict[str, Any] = {}
-    for path, searches, pairs in zip(paths, made, runs, strict=True):
-        if searches.manifest["inputs"].get("pairs") != pairs.id:
-            raise InputError(f"the counterfactuals in {path} were made with other pairs than {pairs.path}; give these'")
+    for searches in made:
+        path = searches.path
         if "encoding" in searches.manifest["inputs"]:
             raise InputError(
                 f"the counterfactuals in {path} start from photographs; give those of samples of the pairs"
@@ -44,15 +40,15 @@ def open_searches(config: Any, runs: Sequence[artifacts.Artifact]) -> list[artif
         if of != first:
             differ = next(name for name in of if of[name] != first[name])
             raise InputError(
-                f"the counterfactuals in {path} differ in their {differ}s from those in {paths[0]}; search both with "
-                "the same segmenter, and --path-points in both"
+                f"the counterfactuals in {path} differ in their {differ}s from those in {made[0].path}; search both "
+                "with the same segmenter, and --path-points in both"
             )
         known = (coordinates.known_names(each.summary, "seen") for each in (made[0], searches))
         mine, yours = known
         if other := [label for label in mine.keys() & yours.keys() if mine[label] != yours[label]]:
             raise InputError(
-                f"the counterfactuals in {path} call class {other[0]} {yours[other[0]]}, those in {paths[0]} call it "
-                f"{mine[other[0]]}; give classifiers of the same list of classes"
+                f"the counterfactuals in {path} call class {other[0]} {yours[other[0]]}, those in {made[0].path} call "
+                f"it {mine[other[0]]}; give classifiers of the same list of classes"
             )
     return made
 
