@@ -83,6 +83,9 @@ def run(config: Config) -> None:
         if name == "segment" and "draw" in settings:
             console.print(f"  first pictures: {Path(settings['out']) / 'images'}", soft_wrap=True)
     console.print(_table(folder, bundle, config.fast))
+    for name, what in (("atlas", "every unit"), ("atlas-planted", "every planted unit (try: long legs)")):
+        if (atlas_page := folder / name / "index.html").exists():
+            console.print(f"{what}: {atlas_page}", soft_wrap=True)
     console.print(f"done in {time.perf_counter() - begin:.0f} s; look at {page}", soft_wrap=True)
 
 
