@@ -17,6 +17,7 @@ linear head is fitted in seconds and has no checkpoint.
 
 Another world (--world) keeps the embedded generator, `breeds` and segmenter, and trains a planted classifier of units
 that carry other factors, from the embedded one's weights: what is learned is the table of units, not to see animals.
+With --random-weights it begins as the embedded one did, from random weights of the seed, and takes as long.
 
 Ends with exit code 1 if a gate fails; the bundle and the table are written all the same.
 """
@@ -104,9 +105,10 @@ def _other_world(out: Path, checkpoints: Path, arguments: argparse.Namespace) ->
         "planted", minutes=arguments.planted_minutes, steps=arguments.classifier_steps, seed=arguments.seed,
         world=arguments.world,
     )  # fmt: skip
-    begin, embedded = load_model(bundle.EMBEDDED / "planted")
+    begin, embedded = (None, None) if arguments.random_weights else load_model(bundle.EMBEDDED / "planted")
     model, how = classifier_training.train(settings, checkpoints / "planted", generator, begin)
-    _save(out / "planted", model, {"begun with": embedded["sha256"], **how})
+    begun = "random weights" if embedded is None else embedded["sha256"]
+    _save(out / "planted", model, {"begun with": begun, **how})
     data = gates.pictures(generator, arguments.seed, arguments.pictures)
     rows, accuracy = _planted_units(model, data, arguments.world)
     (out / bundle.UNITS).write_text(json.dumps(rows, indent=1) + "\n")
@@ -115,7 +117,7 @@ def _other_world(out: Path, checkpoints: Path, arguments: argparse.Namespace) ->
         "world": arguments.world, "planted accuracy": {gate.name: gate.value for gate in accuracy},
         "training": {"generator": made["source"], "planted": how},
         "note": "generator, breeds and segmenter are the embedded world's; the planted units are others, their "
-        "classifier was trained on from the embedded one's weights.",
+        f"classifier was trained from {'random weights' if embedded is None else 'those of the embedded one'}.",
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }  # fmt: skip
     manifests.write(out, manifests.build(bundle.KIND, **content))
@@ -193,6 +195,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     worlds = (planted.EMBEDDED, *planted.OTHERS)
     parser.add_argument("--world", choices=worlds, default=planted.EMBEDDED, help="whose planted units to train")
+    parser.add_argument(
+        "--random-weights", action="store_true", help="with --world: begin from random weights, not the embedded ones"
+    )
     return parser.parse_args()
 
 

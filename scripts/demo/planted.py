@@ -48,7 +48,7 @@ class Unit:
 
 
 #: Worlds of other planted units, which took part in no choice: name → seed of their table.
-OTHERS = {"a": 102, "b": 203}
+OTHERS = {"a": 102, "b": 203, "c": 304, "d": 405}
 EMBEDDED = "embedded"
 
 
