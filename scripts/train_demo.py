@@ -4,9 +4,10 @@
     python scripts/train_demo.py --out bundle --minutes 120          # trains the generator on from its last checkpoint
     XLA_FLAGS=--xla_force_host_platform_device_count=2 python …      # two CPU devices: batches are split over them
     python scripts/train_demo.py --out world-a --world a --seed 1    # other planted units: their classifier alone
+    python scripts/train_demo.py --out bundle --stages parts         # the segmentation head anew, in a finished bundle
 
 OUT/generator, OUT/breeds, OUT/planted   models, as `linkjax.load` reads them
-OUT/segmenter                            a linear head on the generator's features, from 20 labelled pictures
+OUT/segmenter                            a linear head on the generator's features, from labelled pictures
 OUT/manifest.json                        how they were made, and every gate
 OUT/planted_units.json                   the truth about every unit of `planted`
 OUT.work/                                checkpoints and the judges' weights; not part of the bundle
@@ -85,8 +86,11 @@ def main() -> int:
             _save(path, *classifier_training.train(settings, folder, generator))
     if "parts" in arguments.stages:
         generator, manifest = load_model(out / "generator")
-        head, how = parts_training.train(generator, arguments.seed)
-        _save(out / "segmenter", head, {"weights": {"generator": manifest["sha256"]}, **how})
+        head, how = parts_training.train(generator, arguments.seed, arguments.labelled)
+        how = {"weights": {"generator": manifest["sha256"]}, **how}
+        _save(out / "segmenter", head, how)
+        if (out / "manifest.json").exists():
+            _tell_parts(out, how, gates.pictures(generator, arguments.seed, arguments.pictures))
     if "judge" in arguments.stages:
         weights, how = segmentation_training.train(
             arguments.classifier_minutes, arguments.classifier_steps, checkpoints / "judge", arguments.seed
@@ -94,6 +98,21 @@ def main() -> int:
         np.savez(work / "judge.npz", **weights)
         (work / "judge.json").write_text(json.dumps(how))
     return _measure(out, work, arguments.seed, arguments.pictures) if "gates" in arguments.stages else 0
+
+
+def _tell_parts(out: Path, how: dict[str, Any], data: dict[str, np.ndarray]) -> None:
+    """A finished bundle is told of its new segmentation head; all else about it stays."""
+    told = manifests.read(out, (bundle.KIND,))
+    told["segmentation head"] = _heads_overlap(out, data)
+    told["training"]["segmenter"] = how
+    manifests.write(out, told)
+    print("segmentation head:", told["segmentation head"])
+
+
+def _heads_overlap(out: Path, data: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Intersection over union on held-out pictures, of every part and their mean."""
+    found = parts_training.iou(load_model(out / "generator")[0], load_model(out / "segmenter")[0], data)
+    return {"mean IoU": float(np.mean(list(found.values()))), "IoU": found}
 
 
 def _other_world(out: Path, checkpoints: Path, arguments: argparse.Namespace) -> int:
@@ -147,7 +166,6 @@ def _measure(out: Path, work: Path, seed: int, count: int) -> int:
     table += gates.accuracy_gates(models["breeds"][0], data, "breeds")
     rows, accuracy = _planted_units(models["planted"][0], data, planted.EMBEDDED)
     (out / bundle.UNITS).write_text(json.dumps(rows, indent=1) + "\n")
-    head = parts_training.iou(models["generator"][0], models["segmenter"][0], data)
     content = {
         "parts": world.PARTS,
         "factors": factors.FACTORS,
@@ -155,7 +173,7 @@ def _measure(out: Path, work: Path, seed: int, count: int) -> int:
         "seed": seed,
         "gates": [dataclasses.asdict(gate) | {"passed": gate.passed} for gate in table],
         "planted accuracy": {gate.name: gate.value for gate in accuracy},
-        "segmentation head": {"mean IoU": float(np.mean(list(head.values()))), "IoU": head},
+        "segmentation head": _heads_overlap(out, data),
         "judges": judges | {"segmenter": json.loads((work / "judge.json").read_text())},
         "training": {name: manifest["source"] for name, (_, manifest) in models.items()}
         | {"judge of factors": regressor_manifest["source"]},
@@ -165,7 +183,7 @@ def _measure(out: Path, work: Path, seed: int, count: int) -> int:
     }
     manifests.write(out, manifests.build(bundle.KIND, **content))
     print(gates.table(table + accuracy))
-    print("segmentation head: mean IoU", round(content["segmentation head"]["mean IoU"], 3), head)
+    print("segmentation head:", content["segmentation head"])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     print(f"bundle: {size:.1f} MB in {out}")
     return 0 if all(gate.passed for gate in table) and size <= 12 else 1
@@ -190,6 +208,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--classifier-steps", type=int, default=10**9, help="or so many steps")
     parser.add_argument(
         "--channels", type=int, nargs="+", default=(64, 64, 64, 48, 32), help="of the generator's layers"
+    )
+    parser.add_argument(
+        "--labelled", type=int, default=parts_training.LABELLED, help="pictures the segmentation head is trained from"
     )
     parser.add_argument("--pictures", type=int, default=512, help="held-out pictures that the gates are measured on")
     parser.add_argument("--seed", type=int, default=0)

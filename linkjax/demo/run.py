@@ -13,7 +13,7 @@ from rich.table import Table
 from linkjax import numerics
 from linkjax.atlas import run as atlas
 from linkjax.config import PathName
-from linkjax.demo import compare, labels, names, oracle, recovery, steps
+from linkjax.demo import compare, names, oracle, recovery, steps
 from linkjax.demo.bundle import EMBEDDED, UNITS, Bundle, open_bundle
 from linkjax.errors import InputError
 from linkjax.report.numbers import number, percent
@@ -80,7 +80,7 @@ def run(config: Config) -> None:
         take(name, settings, bundle)
         taken, cpu = time.perf_counter() - start, time.process_time() - spent
         console.print(f"  {taken:.1f} s, {cpu:.1f} CPU-seconds", style="dim")
-        if name == "segment" and "draw" in settings:
+        if name == "segment":
             console.print(f"  first pictures: {Path(settings['out']) / 'images'}", soft_wrap=True)
     console.print(_table(folder, bundle, config.fast))
     for name, what in (("atlas", "every unit"), ("atlas-planted", "every planted unit (try: long legs)")):
@@ -91,9 +91,7 @@ def run(config: Config) -> None:
 
 def take(name: str, settings: dict[str, Any], bundle: Bundle) -> None:
     """One step."""
-    if name == "masks":
-        labels.write_masks(**settings)
-    elif name == "oracle":
+    if name == "oracle":
         oracle.run(oracle.Config(**settings), bundle.units)
     elif name == "compare":
         compare.run(compare.Config(**settings), bundle.units)

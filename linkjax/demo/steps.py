@@ -9,7 +9,6 @@ from linkjax.demo.bundle import Bundle
 from linkjax.demo.factors import BREEDS
 from linkjax.storage import loading
 
-_LABELLED = 20  # pictures the segmentation head is trained from
 _BATCH = 50
 
 
@@ -40,7 +39,9 @@ def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:
     """The steps: planted units first, whose truth is known, then `breeds`, then the page."""
     made = _Plan(folder, bundle, seed, FAST if fast else FULL)
     planted = "" if fast else "planted-"  # before the names of its folders
-    parts = {"segmenter": bundle.path("segmenter")} if fast else made.segmenter()
+    parts = {"segmenter": bundle.path("segmenter")}
+    if not fast:
+        made.pictures()
     linked = made.linked("planted", planted)
     made.raised("planted", planted, {**linked, **parts}, made.carrying())
     made.scored(planted, {**linked, **parts}, fast)
@@ -87,14 +88,10 @@ class _Plan:
         """Planted units that carry factors."""
         return tuple(row["unit"] for row in self.bundle.units if row["kind"] != "noise")
 
-    def segmenter(self) -> dict[str, str]:
-        """Pictures, their masks by the renderer, and the head that is trained from them."""
-        drawing = {"generator": self.bundle.path("generator"), "batch_size": _BATCH}
-        drawn = self.add("pictures to label", "segment", "pictures", **drawing, truncation=1.0, seed=self.seed, draw=30)
-        title = f"masks of {_LABELLED} pictures, from the renderer"
-        masks = self.add(title, "masks", "masks", pictures=drawn, count=_LABELLED)
-        learnt = {"images": drawn, "masks": masks, "suggest": 0, "overlays": 8, "folds": 2}
-        return {"segmenter": self.add("segment", "segment", "segmenter", **drawing, **learnt)}
+    def pictures(self) -> None:
+        """Something to look at while the rest is made."""
+        drawing = {"generator": self.bundle.path("generator"), "batch_size": _BATCH, "truncation": 1.0}
+        self.add("pictures of the generator", "segment", "pictures", **drawing, seed=self.seed, draw=30)
 
     def linked(self, classifier: str, prefix: str) -> dict[str, Any]:
         """Pairs and a link; returns what the stages after them are told."""
@@ -185,7 +182,7 @@ class _Plan:
         """The report on the classifier at hand, and on the planted units."""
         names = ["pairs", "link", "evaluation", "sweep", "selection", "counterfactual", "recovery", "comparison"]
         if not fast:
-            names += ["congruence", "segmenter", "screening"]
+            names += ["congruence", "screening"]
         results = {name: self.out(name) for name in names}
         if not fast:
             results["planted_comparison"] = self.out("planted-comparison")

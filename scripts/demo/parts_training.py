@@ -1,4 +1,9 @@
-"""The bundle's segmentation head: trained from a few generated pictures with the renderer's labels, as a user would."""
+"""The bundle's segmentation head: trained from generated pictures with the renderer's labels.
+
+A user paints some twenty pictures; here labels cost nothing, and what is measured in parts is held against the truth,
+so the head is not to be what limits it. Number of pictures and penalty were chosen by the overlap with 300 other
+pictures: 0.927 with 20, 0.937 with 100, 0.941 with 300.
+"""
 
 import time
 from typing import Any
@@ -13,15 +18,16 @@ from linkjax.demo import factors, world
 from linkjax.models.linear_segmenter import LinearSegmenter, LinearSegmenterSpec
 from linkjax.models.stylegan_xl import Generator
 
-LABELLED = 20  # pictures, two of each breed
+LABELLED = 300  # pictures, of all breeds alike
+_TRAINING = segmentation.LinearTraining(weight_decay=1e-5, iterations=600)
 
 
-def train(generator: Generator, seed: int) -> tuple[LinearSegmenter, dict[str, Any]]:
-    """A linear head on all layers but the last, and how it went."""
+def train(generator: Generator, seed: int, labelled: int = LABELLED) -> tuple[LinearSegmenter, dict[str, Any]]:
+    """A linear head on all layers but the last, from `labelled` pictures, and how it went."""
     start = time.monotonic()
     layers = [layer for layer in generator.spec.layers if not layer.is_torgb]
-    breed = jnp.arange(LABELLED, dtype=jnp.int32) % len(factors.BREEDS)
-    z = jax.random.normal(jax.random.key(seed + 5 * 10**6), (LABELLED, factors.Z_DIM))
+    breed = jnp.arange(labelled, dtype=jnp.int32) % len(factors.BREEDS)
+    z = jax.random.normal(jax.random.key(seed + 5 * 10**6), (labelled, factors.Z_DIM))
     labels = world.render(factors.factors_of(z, breed)).labels
     _, features = generator.synthesis(generator.mapping(z, breed), features=tuple(layer.name for layer in layers))
     spec = LinearSegmenterSpec(
@@ -32,9 +38,13 @@ def train(generator: Generator, seed: int) -> tuple[LinearSegmenter, dict[str, A
         part_names=world.PARTS,
     )
     targets = segmentation.training_targets(labels, len(world.PARTS), world.SIZE)
-    settings = segmentation.LinearTraining()
-    head = segmentation.train_linear(features, targets, jnp.ones(LABELLED, bool), settings)
-    how = {"pictures": LABELLED, "steps": int(head.steps), "objective": float(head.objective)}
+    head = segmentation.train_linear(features, targets, jnp.ones(labelled, bool), _TRAINING)
+    how = {
+        "pictures": labelled,
+        "weight decay": _TRAINING.weight_decay,
+        "steps": int(head.steps),
+        "objective": float(head.objective),
+    }
     return segmentation.linear_segmenter(spec, head), how | {"seconds": round(time.monotonic() - start, 1)}
 
 

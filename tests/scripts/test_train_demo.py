@@ -27,7 +27,7 @@ def test_training_makes_a_bundle_with_failed_gates_named_and_goes_on_from_its_ch
     some = ("generator", "breeds", "judge")
     first = _run(tmp_path / "bundle", "--stages", *some, "--steps", "1", "--classifier-steps", "1")
     assert first.returncode == 0, first.stderr
-    flags = ("--steps", "2", "--classifier-steps", "2", "--pictures", "32")
+    flags = ("--steps", "2", "--classifier-steps", "2", "--pictures", "32", "--labelled", "20")
     second = _run(tmp_path / "bundle", *flags)
     assert second.returncode == 1, second.stderr
     assert "PSNR (dB)" in second.stdout and "FAILED" in second.stdout
