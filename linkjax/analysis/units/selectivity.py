@@ -64,19 +64,35 @@ class Resamples(NamedTuple):
 
     member: jax.Array  # [samples, classes], 1 where an anchor is of a class
     counts: jax.Array  # [draws, samples], how often each anchor is in each resample
-    signs: jax.Array  # [flips, samples], ±1
+    signs: jax.Array  # [flips, samples], ±1: of `sign_flips`
 
 
 def draw_resamples(labels: Int[Array, "samples"], key: Array, draws: int = 1000, flips: int = 10000) -> Resamples:
-    """Bootstrap resamples over classes and anchors within them, and random sign flips of anchors.
+    """Bootstrap resamples over classes and anchors within them, and sign flips of anchors.
 
+    Args:
+      flips: random sign flips; where there are no more ways than that, each is taken once and the test is exact.
     Errors: InputError for fewer than one draw or flip.
     """
     if min(draws, flips) < 1:
         raise InputError(f"expected draws ≥ 1 and flips ≥ 1, found {draws} and {flips}")
     names, column = np.unique(np.asarray(labels), return_inverse=True)
     member = np.eye(names.size, dtype=np.float32)[column]
-    return _resamples(key, jnp.asarray(member), int(member.sum(axis=0).max()), draws, flips)
+    count_key, sign_key = jax.random.split(key)
+    counts = _resampled(count_key, jnp.asarray(member), int(member.sum(axis=0).max()), draws)
+    return Resamples(jnp.asarray(member), counts, sign_flips(sign_key, len(column), flips))
+
+
+def sign_flips(key: Array, samples: int, flips: int) -> Float[Array, "flips samples"]:
+    """Signs ±1 of the samples in a sign-flip test; at random, or every way once where there are at most `flips`.
+
+    The first sample keeps its sign then (both signs of a mean are one to a two-sided test), and the way that flips
+    none is left out, because the p-value counts it: (1 + flips that reach the effect) / (1 + flips).
+    """
+    if samples > 32 or 2 ** (samples - 1) - 1 > flips:
+        return jax.random.rademacher(key, (flips, samples), jnp.float32)
+    ways = np.arange(1, 2 ** (samples - 1))[:, None] >> np.arange(samples)[None, ::-1]
+    return jnp.asarray(1 - 2 * (ways & 1), jnp.float32)
 
 
 def effects(
@@ -91,14 +107,14 @@ def effects(
 
     Bootstrap: classes are drawn with replacement, then anchors within each drawn class, `draws` times; the interval is
     that of percentiles. With one class, anchors alone are drawn. Sign flips: under no effect a slope is as likely
-    positive as negative, so the signs of all anchors are flipped at random `draws` times and
-    p = (1 + #{|mean*| ≥ |mean|}) / (draws + 1). An anchor whose slope does not exist has no part in either.
+    positive as negative, so the signs of all anchors are flipped (`sign_flips`) and
+    p = (1 + #{|mean*| ≥ |mean|}) / (1 + flips). An anchor whose slope does not exist has no part in either.
 
     Args:
       slopes: of `anchor_slopes`.
       labels: class of every anchor.
       level: of the interval, in (0, 1).
-      flips: random flips of the sign-flip test; None: as many as draws.
+      flips: of the sign-flip test, at most; None: as many as draws.
     Returns: NaN where fewer than 2 anchors have a slope.
     Numerics: resamples are products with a [draws, samples] matrix of counts, so memory is draws · units · rest.
     Reference: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8 (nested data).
@@ -107,13 +123,7 @@ def effects(
     return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
 
 
-@functools.partial(jax.jit, static_argnames=("most", "draws", "flips"))
-def _resamples(key: Array, member: Float[Array, "samples classes"], most: int, draws: int, flips: int) -> Resamples:
-    count_key, sign_key = jax.random.split(key)
-    signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
-    return Resamples(member, _resampled(count_key, member, most, draws), signs)
-
-
+@functools.partial(jax.jit, static_argnames=("most", "draws"))
 def _resampled(
     key: Array, member: Float[Array, "samples classes"], most: int, draws: int
 ) -> Float[Array, "draws samples"]:

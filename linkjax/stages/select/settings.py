@@ -38,7 +38,8 @@ class Config:
     draws: int = 1000
     """Resamples of classes and anchors, for intervals."""
     flips: int = 10000
-    """Random flips of the anchors' signs, for p-values of the sign-flip test."""
+    """Random flips of the anchors' signs, for p-values of the sign-flip test; with so few anchors that there are no
+    more ways to flip them (14 by default), every way is taken once."""
     level: float = 0.95
     """Of the intervals, 0 … 1."""
     cosine: float = 0.9

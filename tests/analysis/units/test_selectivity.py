@@ -1,5 +1,7 @@
 """Slopes by anchor, bootstrap intervals, sign flips, false discoveries: against NumPy, and on made-up truth."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,7 +93,20 @@ def test_nonsense_levels_are_refused():
         selectivity.effects(jnp.zeros((2, 1)), jnp.zeros(2, jnp.int32), jax.random.key(0), level=1.0)
 
 
+@pytest.mark.parametrize("missing", [(), (0,), (2, 5)])
+def test_few_anchors_are_flipped_in_every_way_once_so_that_the_sign_flip_test_is_exact(missing):
+    slope = np.random.default_rng(3).normal(0.6, 1.0, (9, 7)).astype(np.float32)
+    slope[list(missing)] = np.nan
+    found = selectivity.effects(jnp.asarray(slope)[:, None], jnp.arange(9), jax.random.key(0), draws=8, flips=255)
+    left = slope[np.isfinite(slope[:, 0])].astype(np.float64)
+    ways = np.asarray(list(itertools.product((1, -1), repeat=len(left))))
+    reached = np.abs(ways @ left) >= np.abs(left.sum(axis=0)) * (1 - 1e-6)
+    np.testing.assert_allclose(np.asarray(found.p_sign)[0], reached.mean(axis=0), rtol=1e-6)
+    random = selectivity.sign_flips(jax.random.key(0), 9, 254)
+    assert random.shape == (254, 9) and set(np.unique(np.asarray(random))) == {-1.0, 1.0}
+
+
 def test_resampling_a_thousand_classes_takes_the_memory_of_its_anchors():
     key, member = jax.random.key(0), jax.ShapeDtypeStruct((1000, 1000), jnp.float32)
-    compiled = selectivity._resamples.lower(key, member, most=1, draws=1000, flips=10).compile()
+    compiled = selectivity._resampled.lower(key, member, most=1, draws=1000).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 64 << 20  # classes times anchors times draws are 4 GB
