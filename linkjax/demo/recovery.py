@@ -16,14 +16,7 @@ from linkjax.config import PathName
 from linkjax.demo import score, world
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.demo.oracle import SAID, taken_off, within_pairs
-from linkjax.demo.truth import (
-    own_remainders,
-    raising,
-    shared_agreement,
-    true_effects,
-    true_fidelity,
-    unit_weights,
-)
+from linkjax.demo.truth import own_remainders, raising, shared_agreement, true_effects, true_fidelity, unit_weights
 from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.storage import artifacts, loading
@@ -208,7 +201,9 @@ def _check_oracle(oracle: artifacts.Artifact, directions: str) -> None:
     said = loading.load_with_manifest(path, ("link",))[1]["source"].get("directions")
     wanted = SAID["own" if directions == "own" else "steer"]
     if said != wanted:
-        raise InputError(f"{oracle.path}: expected a sweep along directions {wanted}, found one along those {said}")
+        raise InputError(
+            f"{oracle.path}: expected a sweep along steps of one who knows ({wanted}), found others ({said})"
+        )
 
 
 def _oracle(

@@ -79,7 +79,6 @@ def score(
         "noise_units": int(noise.sum()),
         **told_apart(rows, truth, effect, spread),
         **strongest_effects(rows, truth, effect, spread),
-        "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
         "fidelity_within_20_percent": _share(obeyed[alone]),
@@ -110,7 +109,11 @@ def told_apart(
     measured, true = (values[:, usable] / spread[usable] for values in (effect, truth))
     strength = np.abs(measured).max(axis=1)
     sign = _signs_agree(measured, true)
-    return {"auc": auc(strength[selective], strength[noise]), "sign_right": float(sign[selective].mean())}
+    return {
+        "auc": auc(strength[selective], strength[noise]),
+        "sign_right": float(sign[selective].mean()),
+        "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
+    }
 
 
 def _signs_agree(measured: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The score knows a right answer from a wrong one."""
 
+import types
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from linkjax.analysis.links import class_sums, steering
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import rank_correlation
 from linkjax.analysis.units.shared_directions import shared_directions
-from linkjax.demo import oracle, score, truth, world
-from linkjax.demo.bundle import open_bundle
+from linkjax.demo import oracle, recovery, score, truth, world
+from linkjax.demo.bundle import EMBEDDED, open_bundle
 from linkjax.demo.factors import FACTORS
+from linkjax.errors import InputError
+from linkjax.storage.loading import load
 
 ROWS = [
     {"unit": 0, "kind": "single", "factors": ["ear_size"], "weights": [0.8]},
@@ -256,3 +260,41 @@ def test_of_one_shared_direction_known_by_hand_the_rest_is_known_by_hand(monkeyp
     expected[1] = 4.0  # the second factor alone, by as much as raises the unit by 1
     np.testing.assert_allclose(own[0], expected, atol=1e-9)
     assert np.isnan(own[1]).all()  # all it has is shared
+
+
+def _animals_in_w(width):
+    """Factors and breeds of some animals, and a w that follows the factors and other things."""
+    factors, breed = (each[:600] for each in truth._animals())
+    rng = np.random.default_rng(0)
+    w = factors @ rng.normal(size=(len(FACTORS), width)) + 0.1 * rng.normal(size=(600, width))
+    return factors, w, breed
+
+
+def test_own_remainders_are_held_against_their_own_truth_and_never_against_that_of_whole_steps(monkeypatch):
+    link = load(EMBEDDED / "planted_link")
+    seen = _animals_in_w(link.spec.w_dim)
+    monkeypatch.setattr(recovery, "within_pairs", lambda pairs: seen)
+    whole, own = (recovery._asked(way, link, None, UNITS, 1.0) for way in ("steer", "own"))
+    np.testing.assert_array_equal(whole.changes, truth.raising(UNITS, 1.0))
+    assert whole.beside is None and own.beside is not None
+    expected = truth.own_remainders(UNITS, 1.0, oracle.taken_off(link, *seen))
+    np.testing.assert_array_equal(own.changes, np.nan_to_num(expected))
+    assert np.abs(own.changes - whole.changes).max() > 0.1
+    assert all(0 <= cosine <= 1 for cosine in own.agreement)
+
+
+def test_one_who_knows_own_remainders_moves_w_along_them_and_is_asked_for_nothing_else(tmp_path, monkeypatch):
+    folder = str(EMBEDDED / "planted_link")
+    link = load(folder)
+    seen = _animals_in_w(link.spec.w_dim)
+    monkeypatch.setattr(oracle, "within_pairs", lambda pairs: seen)
+    monkeypatch.setattr(oracle.artifacts, "Artifact", lambda *of: None)
+    oracle.run(oracle.Config(str(tmp_path / "own"), "pairs", folder, "own"), UNITS)
+    changes = truth.own_remainders(UNITS, link.spec.steer_lambda, oracle.taken_off(link, *seen))
+    made = np.asarray(load(tmp_path / "own").steer)
+    np.testing.assert_allclose(made[:20], (changes @ oracle.slopes_within(*seen))[:20], rtol=1e-5, atol=1e-5)
+    assert np.isnan(made[20:]).all()
+    swept = types.SimpleNamespace(path="sweep", manifest={"config": {"link": str(tmp_path / "own")}})
+    recovery._check_oracle(swept, "own")
+    with pytest.raises(InputError, match=r"found others \(own remainders"):
+        recovery._check_oracle(swept, "steer")
