@@ -27,6 +27,7 @@ from linkjax.demo.factors import FACTORS, factors_of, sample
 
 #: Kinds of planted units that carry factors; "double" ones share theirs with a single one.
 SELECTIVE = ("single", "mixed", "double")
+_SEED = 21  # of the animals whose factors the truth is of
 _AT_ONCE = 200  # renders in memory together
 _NOISE = 0.36  # of a noise unit's wave
 _SHARED = 0.999  # cosine of two units' weights from which they carry the same
@@ -150,15 +151,15 @@ def noise_line(weights: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _animals() -> tuple[np.ndarray, np.ndarray]:
+def _animals(seed: int = _SEED) -> tuple[np.ndarray, np.ndarray]:
     """Factors and breeds of many animals, the same every time."""
-    z, breed = sample(jax.random.key(21), 8192)
+    z, breed = sample(jax.random.key(seed), 8192)
     return np.asarray(factors_of(z, breed)), np.asarray(breed)
 
 
-def within_breeds(rows: Sequence[dict[str, Any]]) -> class_sums.Within:
-    """How the factors, and what the units were trained to be, vary within breeds."""
-    factors, breed = _animals()
+def within_breeds(rows: Sequence[dict[str, Any]], seed: int = _SEED) -> class_sums.Within:
+    """How the factors, and what the units were trained to be, vary within breeds; another seed is of other animals."""
+    factors, breed = _animals(seed)
     units = 1.0 + factors.astype(np.float64) @ unit_weights(rows).T
     noise = [row for row in rows if row["kind"] == "noise"]
     if noise:

@@ -35,10 +35,12 @@ from linkjax.demo.bundle import open_bundle
 from linkjax.demo.factors import Z_DIM, factors_of
 from linkjax.devices import compile_cache
 from linkjax.models.link import with_steering
+from linkjax.stages import inputs
 from linkjax.study.starts import map_study
 
 _WAYS = ("steer", "own", "local")
 _FDR = 0.05
+_MOST = ", where half of the step or more is left"
 
 
 def told(swept: xr.Dataset, table: xr.Dataset) -> dict[str, Any]:
@@ -105,19 +107,16 @@ def changes(way: str, link: Any, seen: Seen, rows: Any) -> dict[str, np.ndarray]
 
 
 def judged(
-    swept: xr.Dataset,
-    table: xr.Dataset,
-    knowing: xr.Dataset,
-    asked: dict[str, np.ndarray],
-    factors: np.ndarray,
-    rows: Any,
-) -> dict[str, Any]:
+    swept: xr.Dataset, table: xr.Dataset, knowing: xr.Dataset, asked: dict[str, np.ndarray], factors: np.ndarray,
+    left: np.ndarray, rows: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Effects that are called against the truth.
 
     Args:
       knowing: effects along the directions of one who knows.
       asked: of `changes`.
       factors: of the anchors.
+      left: of all units, the share of the squared length of the step that is raised along.
     """
     swept = swept.isel(unit=np.flatnonzero(swept["flag"].values == 0))
     units = swept["unit"].values
@@ -149,6 +148,14 @@ def judged(
                 "... by the strongest effects in truth": counted["auc_of_truth"],
                 "strongest effect first, or tied": first["true_effect_first_or_tied"],
             }
+            of_most = np.flatnonzero(left[units] >= 0.5)
+            some = [told_rows[row] for row in of_most], true[of_most], effect[of_most], spread, q[of_most], _FDR
+            counted = score.significance(*some) | score.shown_by_oracle(*some, known[of_most])
+            found |= {
+                f"effects called{_MOST}": counted["significant_effects"],
+                f"not true{_MOST}": sum(counted[f"false_effects_of_{kind}_units"] for kind in ("noise", "selective")),
+                f"noise units{_MOST}": sum(row["kind"] == "noise" for row in some[0]),
+            }
     return {name: round(float(value), 3) for name, value in found.items()}
 
 
@@ -179,7 +186,8 @@ def measure(classifier: str, ways: list[str], most: int, seed: int, fit: int) ->
                 asked = changes(way, study.link, seen, rows)
                 knowing = one_who_knows(study, seen, asked[""], anchors, rows, settings)
                 swept["r"] = ("sample", "unit_of_r"), anchors["r"].values
-                found[way] |= judged(swept, table, knowing, asked, factors_at(anchors, seed), rows)
+                left = inputs.shared(inputs.steered_by(study.link)).own_share if way == "own" else np.ones(count)
+                found[way] |= judged(swept, table, knowing, asked, factors_at(anchors, seed), left, rows)
                 if way == "own":
                     taken = oracle.taken_off(study.link, seen.factors, seen.w, seen.label)
                     found[way] |= shared(taken, lam, rows)
@@ -197,7 +205,7 @@ _SUMMED = (
     "significant effects", "not true", "not true, shown by one who knows", "not true, of selective units",
     "effects called of noise units", "not true, of noise units", "noise units called, of 16",
     "noise units called falsely", "selective units found, of 20", "not true, by the factors' own",
-    "not true, by the steps",
+    "not true, by the steps", f"effects called{_MOST}", f"not true{_MOST}",
 )  # fmt: skip
 
 
