@@ -5,7 +5,8 @@
 Shared directions of steering steps (`linkjax.analysis.units.shared_directions`) of the bundle's link, and of the
 factors themselves from 8192 animals (`linkjax.demo.truth`): how many, with what share of the squared lengths; what part
 of these lengths is noise units', which w and the factors barely determine; whether other animals give the same
-directions; and how like the steps and own remainders of these are. No image is drawn: seconds.
+directions; and how like the steps and own remainders of these are. Beside it the link of `breeds`, which has no truth.
+No image is drawn: seconds.
 """
 
 import argparse
@@ -25,16 +26,26 @@ from linkjax.demo.bundle import open_bundle
 def told(spectrum: steering.Spectrum, lam: float, noise: np.ndarray) -> tuple[Shared, dict[str, Any]]:
     """Shared directions, and how the lengths are spread over units."""
     found = shared_directions(spectrum, lam)
+    of_kind = {"selective": ~noise, "noise": noise} if noise.any() else {"all": ~noise}
     length2 = (spectrum.std * steering.mahalanobis(spectrum, steering.directions(spectrum, lam))) ** 2
     heaviest = np.sort(length2)[::-1]
     return found, {
         "shared directions": len(found.directions),
         "share of squared lengths": [round(float(each), 3) for each in found.share],
-        "squared lengths that are noise units'": round(float(length2[noise].sum() / length2.sum()), 3),
+        **(
+            {"squared lengths that are noise units'": round(float(length2[noise].sum() / length2.sum()), 3)}
+            if noise.any()
+            else {}
+        ),
         "... the two longest units'": round(float(heaviest[:2].sum() / length2.sum()), 3),
-        "own share, median: selective": round(float(np.median(found.own_share[~noise])), 3),
-        "own share, median: noise": round(float(np.median(found.own_share[noise])), 3),
+        **{f"own share, median: {kind}": _median(found.own_share[units]) for kind, units in of_kind.items()},
+        **{f"R2, median: {kind}": _median(spectrum.r2[units]) for kind, units in of_kind.items()},
+        "units of whose step half or more is left": int((found.own_share >= 0.5).sum()),
     }
+
+
+def _median(values: np.ndarray) -> float:
+    return round(float(np.nanmedian(values)), 3)
 
 
 def cosines(spectrum: steering.Spectrum, a: np.ndarray, b: np.ndarray) -> list[float]:
@@ -62,6 +73,9 @@ def main() -> None:
     spectrum = steering.spectrum(truth.within_breeds(rows))
     mine, in_truth = told(spectrum, lam, noise)
     found: dict[str, Any] = {"lambda": lam, "link": told(steering.of_link(link), lam, noise)[1], "truth": in_truth}
+    breeds = linkjax.demo_study("breeds").link
+    everyone = np.zeros(breeds.spec.units, bool)
+    found["link of breeds"] = told(steering.of_link(breeds), float(breeds.spec.steer_lambda), everyone)[1]
     for seed in arguments.seeds:
         others = steering.spectrum(truth.within_breeds(rows, seed))
         theirs, row = told(others, lam, noise)
