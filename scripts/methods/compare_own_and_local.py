@@ -29,6 +29,8 @@ import xarray as xr
 
 import linkjax
 from linkjax.analysis import pairs
+from linkjax.analysis.links import steering
+from linkjax.analysis.units.shared_directions import shared_directions
 from linkjax.analysis.units.sweep_table import of_sweep
 from linkjax.demo import oracle, score, truth
 from linkjax.demo.bundle import open_bundle
@@ -211,11 +213,11 @@ _SUMMED = (
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts of all seeds whose effects were held against the truth, by way, and the share that is not true."""
-    found = {}
+    found: dict[str, Any] = {}
     for way in _WAYS:
         held = [seed[way] for seed in seeds if "not true" in seed.get(way, {})]
         if held:
-            sums = {name: sum(each[name] for each in held) for name in _SUMMED if name in held[0]}
+            sums: dict[str, Any] = {name: sum(each[name] for each in held) for name in _SUMMED if name in held[0]}
             sums["share not true"] = round(sums["not true"] / max(sums["significant effects"], 1), 4)
             sums["share not true, of noise units"] = round(
                 sums["not true, of noise units"] / max(sums["effects called of noise units"], 1), 4
@@ -245,7 +247,7 @@ def one_who_knows(
 
 def shared(taken: truth.TakenOff, lam: float, rows: Any) -> dict[str, Any]:
     """What the link finds shared beside what the true steps share."""
-    mine = truth.shared_directions(truth.steering.spectrum(truth.within_breeds(rows)), lam)
+    mine = shared_directions(steering.spectrum(truth.within_breeds(rows)), lam)
     cosines = truth.shared_agreement(rows, lam, taken)
     return {
         "shared directions": len(taken.directions),
