@@ -15,7 +15,9 @@ from linkjax.analysis.pairs import named_latents
 from linkjax.config import PathName
 from linkjax.demo import score, world
 from linkjax.demo.factors import Z_DIM, factors_of
-from linkjax.demo.truth import measure_truth, moved_factors, raising, unit_weights
+from linkjax.demo.oracle import SAID, taken_off, within_pairs
+from linkjax.demo.truth import own_remainders, raising, shared_agreement, true_effects, true_fidelity, unit_weights
+from linkjax.errors import InputError
 from linkjax.stages import inputs
 from linkjax.storage import artifacts, loading
 from linkjax.storage.swept_values import read_asked
@@ -91,8 +93,9 @@ class _Swept(NamedTuple):
 
 
 def _read(
-    sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]], lam: float | None
+    sweep: artifacts.Artifact, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]], changes: np.ndarray
 ) -> _Swept:
+    """A sweep beside what the renderer draws of the true changes of the factors, [units, factors]."""
     data = sweep.open()
     names = ("unit", "flag", "label", "sample_id", "baseline", "fidelity", "response", "effect", "unit_std")
     read = {name: sweep.read(name) for name in names}
@@ -103,23 +106,30 @@ def _read(
     classes = tuple(np.unique(read["label"]).tolist())
     settings = sweep.manifest["config"]
     r = inputs.first_of_each_class(pairs, settings.get("split", "test"), settings["samples"], classes)["r"]
-    step = values - r[:, units][:, :, None]
-    std = read["unit_std"][units].astype(np.float64)
-
-    def mean_slope(measured: np.ndarray) -> np.ndarray:
-        """[U, ...] mean over anchors of the slope on the values asked, per σ."""
-        asked = values - values.mean(axis=2, keepdims=True, dtype=np.float64)
-        covaried = np.einsum("aus,aus...->au...", asked, measured - measured.mean(axis=2, keepdims=True))
-        square = np.sum(asked**2, axis=2)
-        scale = std / np.where(square > 0, square, np.nan)
-        return finite_mean(covaried * scale.reshape(*scale.shape, *[1] * (measured.ndim - 3)))
-
-    directions, weights = raising(rows, lam)[units], unit_weights(rows)[units]
-    truth = mean_slope(measurements.unwrapped(measure_truth(directions, factors, step), axis=2))
-    obtained = mean_slope(np.einsum("ausf,uf->aus", moved_factors(directions, factors, step), weights)) / std
-    true_fidelity = np.where(weights.any(axis=1), obtained, 1.0)
+    of_anchors = factors, values, r[:, units], read["unit_std"][units].astype(np.float64)
+    truth = true_effects(changes[units], *of_anchors)
+    obtained = true_fidelity(changes[units], unit_weights(rows)[units], *of_anchors)
     fidelity, response, effect = (read[name][live].astype(np.float64) for name in ("fidelity", "response", "effect"))
-    return _Swept(units, read["unit"][~live], truth, true_fidelity, fidelity, response, effect, read["baseline"])
+    return _Swept(units, read["unit"][~live], truth, obtained, fidelity, response, effect, read["baseline"])
+
+
+class _Asked(NamedTuple):
+    """What a sweep's directions ask for, in truth."""
+
+    changes: np.ndarray  # [units, factors] that raise each unit by 1; 0 for one that nothing raises so
+    beside: np.ndarray | None  # the same by the factors' own shared directions; of own remainders
+    agreement: tuple[float, ...]  # cosines of these with the directions that the link finds shared
+
+
+def _asked(
+    directions: str, link: Any, pairs: artifacts.Artifact, rows: Sequence[dict[str, Any]], lam: float | None
+) -> _Asked:
+    """The true changes behind a sweep along the link's kernel, its steering directions or units' own remainders."""
+    if directions != "own" or lam is None:
+        return _Asked(raising(rows, lam), None, ())
+    taken = taken_off(link, *within_pairs(pairs))
+    changes, beside = (np.nan_to_num(own_remainders(rows, lam, each)) for each in (taken, None))
+    return _Asked(changes, beside, tuple(shared_agreement(rows, lam, taken).tolist()))
 
 
 def recover(
@@ -130,10 +140,17 @@ def recover(
     rows: Sequence[dict[str, Any]],
     oracle: artifacts.Artifact | None = None,
 ) -> dict[str, Any]:
-    """`score.score` of a finished sweep with parts, with the effects it compared and the names of their columns."""
+    """`score.score` of a finished sweep with parts, with the effects it compared and the names of their columns.
+
+    A sweep along units' own remainders is held against the truth of these (`truth.own_remainders`): the true steps
+    without the directions that the link finds shared; `factors_own` holds it against them without the factors' own.
+
+    Raises: InputError for an oracle's sweep along steps of another kind.
+    """
     directions = inputs.directions_of(sweep)
     lam = None if directions == "kernel" else link.spec.steer_lambda
-    swept = _read(sweep, pairs, rows, lam)
+    asked = _asked(directions, link, pairs, rows, lam)
+    swept = _read(sweep, pairs, rows, asked.changes)
     units, told = swept.unit, [rows[unit] for unit in swept.unit]
     live = np.isin(selection.read("unit"), units)
     found, q = (selection.read(name)[live].astype(np.float64) for name in ("effect", "q"))
@@ -147,8 +164,14 @@ def recover(
     predicted = stability.diluted_fidelity(along, reading)[units]
     known: dict[str, Any] = {}
     if oracle is not None:
-        known, knowing = _oracle(oracle, pairs, rows, lam, units)
+        _check_oracle(oracle, directions)
+        known, knowing = _oracle(oracle, pairs, rows, asked.changes, units)
         known |= score.shown_by_oracle(told, swept.truth, found, spread, q, selection.summary["fdr"], knowing)
+    if asked.beside is not None:
+        other = _read(sweep, pairs, rows, asked.beside).truth
+        counted = score.significance(told, other, found, spread, q, selection.summary["fdr"])
+        counted |= score.told_apart(told, other, found, spread)
+        known["factors_own"] = {**counted, "cosines of shared directions": list(asked.agreement)}
     return {
         **score.score(told, swept.truth, found, spread, area, swept.fidelity, side, predicted, swept.true_fidelity),
         **score.significance(told, swept.truth, found, spread, q, selection.summary["fdr"]),
@@ -167,15 +190,31 @@ def recover(
     }
 
 
+def _check_oracle(oracle: artifacts.Artifact, directions: str) -> None:
+    """Check that one who knows was asked what the sweep asks, where the link of that sweep is still there.
+
+    Raises: InputError if not.
+    """
+    path = oracle.manifest["config"]["link"]
+    if not Path(path).exists():
+        return
+    said = loading.load_with_manifest(path, ("link",))[1]["source"].get("directions")
+    wanted = SAID["own" if directions == "own" else "steer"]
+    if said != wanted:
+        raise InputError(
+            f"{oracle.path}: expected a sweep along steps of one who knows ({wanted}), found others ({said})"
+        )
+
+
 def _oracle(
     oracle: artifacts.Artifact,
     pairs: artifacts.Artifact,
     rows: Sequence[dict[str, Any]],
-    lam: float | None,
+    changes: np.ndarray,
     units: np.ndarray,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What generator and labels alone leave of the areas and of what is first, and the effects, by unit."""
-    swept = _read(oracle, pairs, rows, lam)
+    swept = _read(oracle, pairs, rows, changes)
     told = [rows[unit] for unit in swept.unit]
     found = score.areas(told, swept.truth, swept.effect, _areas(swept), swept.fidelity, swept.true_fidelity)
     spread = measurements.spread(swept.baseline, tuple(measurements.METRICS))

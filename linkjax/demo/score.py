@@ -56,9 +56,7 @@ def score(
     place = np.argmax(order == first_true[:, None], axis=1)
     # Many units do two things about equally: how strong, in truth, is what was found to be the strongest?
     nearly = _nearly(true, first_found)
-    sign = np.sign(np.take_along_axis(measured, first_true[:, None], 1)) == np.sign(
-        np.take_along_axis(true, first_true[:, None], 1)
-    )
+    sign = _signs_agree(measured, true)
     per_unit = [
         {
             **{name: rows[u][name] for name in ("unit", "kind", "factors")},
@@ -70,7 +68,7 @@ def score(
             "true": columns[first_true[u]].tolist() if selective[u] else None,
             "place": int(place[u]) + 1 if selective[u] else None,
             "truth_of_found": float(nearly[u]),
-            "sign_right": bool(sign[u, 0]) if selective[u] else None,
+            "sign_right": bool(sign[u]) if selective[u] else None,
             "agreement": float(np.corrcoef(measured[u], true[u])[0, 1]) if selective[u] else None,
         }
         for u in range(len(rows))
@@ -79,10 +77,8 @@ def score(
     return {
         "selective_units": int(selective.sum()),
         "noise_units": int(noise.sum()),
-        "auc": auc(strength[selective], strength[noise]),
-        "sign_right": float(sign[selective].mean()),
+        **told_apart(rows, truth, effect, spread),
         **strongest_effects(rows, truth, effect, spread),
-        "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
         "true_part_first": float(same_part[selective].mean()),
         "true_effect_in_first_three": float(np.mean(place[selective] < 3)),
         "fidelity_within_20_percent": _share(obeyed[alone]),
@@ -98,6 +94,32 @@ def score(
         "predicted_fidelity_correlation": float(np.corrcoef(predicted[selective], fidelity[selective])[0, 1]),
         "units": per_unit,
     }
+
+
+def told_apart(
+    rows: Sequence[dict[str, Any]], truth: np.ndarray, effect: np.ndarray, spread: np.ndarray
+) -> dict[str, float]:
+    """Selective against noise units by their strongest effects, and signs of the selective units' strongest true ones.
+
+    Args: as `score`.
+    """
+    kind = np.asarray([row["kind"] for row in rows])
+    selective, noise = np.isin(kind, SELECTIVE), kind == "noise"
+    usable = _usable(selective, truth, effect, spread)
+    measured, true = (values[:, usable] / spread[usable] for values in (effect, truth))
+    strength = np.abs(measured).max(axis=1)
+    sign = _signs_agree(measured, true)
+    return {
+        "auc": auc(strength[selective], strength[noise]),
+        "sign_right": float(sign[selective].mean()),
+        "auc_of_truth": auc(*(np.nan_to_num(np.abs(true[kinds])).max(axis=1) for kinds in (selective, noise))),
+    }
+
+
+def _signs_agree(measured: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Whether the strongest true column has the same sign as measured, by unit."""
+    first = np.abs(true).argmax(axis=1)[:, None]
+    return (np.sign(np.take_along_axis(measured, first, 1)) == np.sign(np.take_along_axis(true, first, 1)))[:, 0]
 
 
 def strongest_effects(

@@ -5,23 +5,29 @@ all animals. Within a breed it has a line all the same, and raising it truly mov
 factors it is made of, and a step as long as the line is weak. Which change of the factors raises a unit depends on what
 else may move, which is what λ says of steering directions: the truth follows from the same formula and the same λ.
 The renderer draws the change, and its exact labels say what every part should do.
+
+Of a unit's own remainder it is what is left of that change without the directions that many units share
+(`own_remainders`).
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from linkjax.analysis.finite import finite_mean
 from linkjax.analysis.links import class_sums, steering
 from linkjax.analysis.metrics import measurements
+from linkjax.analysis.units.shared_directions import DETERMINED, shared_directions
 from linkjax.demo import world
 from linkjax.demo.factors import FACTORS, factors_of, sample
 
 #: Kinds of planted units that carry factors; "double" ones share theirs with a single one.
 SELECTIVE = ("single", "mixed", "double")
+_SEED = 21  # of the animals whose factors the truth is of
 _AT_ONCE = 200  # renders in memory together
 _NOISE = 0.36  # of a noise unit's wave
 _SHARED = 0.999  # cosine of two units' weights from which they carry the same
@@ -69,6 +75,58 @@ def raising(rows: Sequence[dict[str, Any]], lam: float | None = None) -> np.ndar
     return made
 
 
+class TakenOff(NamedTuple):
+    """What a link takes off its units' steps, and how w follows the factors."""
+
+    spectrum: steering.Spectrum  # of the link
+    directions: np.ndarray  # [K, w_dim] the directions it finds shared, of Mahalanobis length 1 and uncorrelated
+    slopes: np.ndarray  # [factors, w_dim] of w on the factors within breeds (`oracle.slopes_within`)
+
+
+def own_remainders(rows: Sequence[dict[str, Any]], lam: float, taken: TakenOff | None = None) -> np.ndarray:
+    """[units, factors]: the change of the factors that truly raises each unit by 1, without what many units share.
+
+    `rest = d − P d, own = rest / (Aᵀ rest)` as of `shared_directions`, with d the unit's true step and A the true
+    slopes, both of the factors within breeds. NaN for a unit whose rest raises it by less than 1 % of what d does.
+
+    What is shared can be two things:
+
+    - With `taken`, the directions that the link finds shared. They are what is shown of a unit "without": `select` says
+      and names them, and `--directions own` takes them off. d goes to w by the slopes, loses there what lies along them
+      in whitened w, and the rest is read in factors by least squares in whitened w. This answers whether what is shown
+      is what the unit has beyond the directions that were named.
+    - Without, the factors' own: by the same rule from the true steps of all units. Nothing of the link enters, but the
+      answer hangs on units that the factors barely determine: steps are weighed by squared length, a noise unit's is
+      1 / √R² long, and R² is near 0. Other animals of the same world give other directions.
+
+    Args:
+      rows: the truth about every planted unit.
+      lam: the λ of the link's steering directions.
+      taken: what the link takes off; None: the factors' own shared directions.
+    """
+    inside = steering.spectrum(within_breeds(rows))
+    if taken is None:
+        return shared_directions(inside, lam).own
+    whole = steering.directions(inside, lam)
+    along, slopes = (
+        np.asarray(each, np.float64) @ taken.spectrum.to_axes.T for each in (taken.directions, taken.slopes)
+    )
+    rest = whole - whole @ slopes @ along.T @ along @ np.linalg.pinv(slopes)
+    raised = np.einsum("uf,fu->u", rest, steering.back(inside))
+    sound = raised > DETERMINED
+    return np.where(sound[:, None], rest / np.where(sound, raised, 1.0)[:, None], np.nan)
+
+
+def shared_agreement(rows: Sequence[dict[str, Any]], lam: float, taken: TakenOff) -> np.ndarray:
+    """Cosines of the principal angles between what a link finds shared and the factors' own shared directions.
+
+    In whitened w, where the slopes take the latter; falling, as many as the smaller number of directions.
+    """
+    mine = shared_directions(steering.spectrum(within_breeds(rows)), lam).directions @ taken.slopes
+    spans = [np.linalg.qr(taken.spectrum.to_axes @ each.T)[0] for each in (mine, taken.directions)]
+    return np.minimum(np.linalg.svd(spans[0].T @ spans[1], compute_uv=False), 1.0)
+
+
 def noise_activations(
     weights: np.ndarray, phase: np.ndarray, factors: jax.Array | np.ndarray, line: np.ndarray
 ) -> jax.Array:
@@ -93,15 +151,15 @@ def noise_line(weights: np.ndarray, phase: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _animals() -> tuple[np.ndarray, np.ndarray]:
+def _animals(seed: int = _SEED) -> tuple[np.ndarray, np.ndarray]:
     """Factors and breeds of many animals, the same every time."""
-    z, breed = sample(jax.random.key(21), 8192)
+    z, breed = sample(jax.random.key(seed), 8192)
     return np.asarray(factors_of(z, breed)), np.asarray(breed)
 
 
-def within_breeds(rows: Sequence[dict[str, Any]]) -> class_sums.Within:
-    """How the factors, and what the units were trained to be, vary within breeds."""
-    factors, breed = _animals()
+def within_breeds(rows: Sequence[dict[str, Any]], seed: int = _SEED) -> class_sums.Within:
+    """How the factors, and what the units were trained to be, vary within breeds; another seed is of other animals."""
+    factors, breed = _animals(seed)
     units = 1.0 + factors.astype(np.float64) @ unit_weights(rows).T
     noise = [row for row in rows if row["kind"] == "noise"]
     if noise:
@@ -160,6 +218,46 @@ def moved_factors(directions: np.ndarray, factors: np.ndarray, step: np.ndarray)
     Of a change that would leave that range only a part is obtained, by the renderer too.
     """
     return np.clip(factors[:, None, None, :] + step[..., None] * directions[None, :, None, :], -1.0, 1.0)
+
+
+def true_effects(
+    directions: np.ndarray, factors: np.ndarray, values: np.ndarray, own: np.ndarray, std: np.ndarray
+) -> np.ndarray:
+    """[U, parts, metrics]: mean over anchors of the slope of what the renderer draws on the values asked, per σ.
+
+    Args:
+      directions: [U, factors], per unit of activation.
+      factors: of the anchors, [A, factors].
+      values: asked of the units, [A, U, S].
+      own: the anchors' own activations, [A, U].
+      std: σ of the units, [U].
+    """
+    drawn = measure_truth(directions, factors, values - own[:, :, None])
+    return _mean_slope(measurements.unwrapped(drawn, axis=2), values, std)
+
+
+def true_fidelity(
+    directions: np.ndarray, weights: np.ndarray, factors: np.ndarray, values: np.ndarray, own: np.ndarray,
+    std: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """[U]: share of the asked change that the truth obtains, less than 1 where factors come to their ends.
+
+    Args:
+      weights: of `unit_weights`, [U, factors]; a noise unit, which has none, counts as 1.
+      directions, factors, values, own, std: as of `true_effects`.
+    """
+    moved = moved_factors(directions, factors, values - own[:, :, None])
+    obtained = _mean_slope(np.einsum("ausf,uf->aus", moved, weights), values, std) / std
+    return np.where(weights.any(axis=1), obtained, 1.0)
+
+
+def _mean_slope(measured: np.ndarray, values: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """[U, ...] mean over anchors of the slope of [A, U, S, ...] on the values asked, per σ."""
+    asked = values - values.mean(axis=2, keepdims=True, dtype=np.float64)
+    covaried = np.einsum("aus,aus...->au...", asked, measured - measured.mean(axis=2, keepdims=True))
+    square = np.sum(asked**2, axis=2)
+    scale = std / np.where(square > 0, square, np.nan)
+    return finite_mean(covaried * scale.reshape(*scale.shape, *[1] * (measured.ndim - 3)))
 
 
 @jax.jit

@@ -1,14 +1,21 @@
 """The score knows a right answer from a wrong one."""
 
+import types
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linkjax.analysis.links import class_sums, steering
 from linkjax.analysis.metrics import measurements
 from linkjax.analysis.ranks import rank_correlation
-from linkjax.demo import oracle, score, truth, world
+from linkjax.analysis.units.shared_directions import shared_directions
+from linkjax.demo import oracle, recovery, score, truth, world
+from linkjax.demo.bundle import EMBEDDED, open_bundle
 from linkjax.demo.factors import FACTORS
+from linkjax.errors import InputError
+from linkjax.storage.loading import load
 
 ROWS = [
     {"unit": 0, "kind": "single", "factors": ["ear_size"], "weights": [0.8]},
@@ -190,3 +197,104 @@ def test_one_who_knows_the_factors_raises_units_along_them_whatever_the_breeds_a
     found = oracle.directions(ROWS, factors, w, label)
     np.testing.assert_allclose(found[:5], truth.raising(ROWS)[:5] @ slopes, rtol=1e-4, atol=1e-5)
     assert np.isnan(found[5]).all()
+
+
+UNITS = open_bundle().units  # enough that shared directions do not span all of their steps
+
+
+def _seen_by(slopes, noise=0.0):
+    """A link that takes w = factors · slopes, exactly where there is no noise of w beside."""
+    inside = truth.within_breeds(UNITS)
+    covariance = slopes.T @ inside.covariance @ slopes + noise * np.eye(slopes.shape[1])
+    return steering.spectrum(class_sums.Within(np.inf, covariance, inside.cross @ slopes, inside.variance))
+
+
+def test_an_own_remainder_raises_its_unit_by_1_and_moves_nothing_along_what_is_shared():
+    inside, weights = steering.spectrum(truth.within_breeds(UNITS)), truth.unit_weights(UNITS)
+    shared = shared_directions(inside, 1.0)
+    own = truth.own_remainders(UNITS, 1.0)
+    there = np.isfinite(own).all(axis=1)
+    assert there[weights.any(axis=1)].all() and 1 <= len(shared.directions) <= 8
+    np.testing.assert_allclose(np.einsum("uf,fu->u", own, steering.back(inside))[there], 1)
+    np.testing.assert_allclose(np.einsum("uf,uf->u", own, weights)[weights.any(axis=1)], 1, rtol=1e-6)
+    own, along, steps = (each @ inside.to_axes.T for each in (own, shared.directions, truth.raising(UNITS, 1.0)))
+    np.testing.assert_allclose(own[there] @ along.T, 0, atol=1e-8)
+    # And what it is longer than the unit's step by, but for what lies along them, is one number for all factors.
+    rest = steps - steps @ along.T @ along
+    longer = np.sum(own * rest, axis=1) / np.sum(rest**2, axis=1)
+    np.testing.assert_allclose(own[there], (longer[:, None] * rest)[there], atol=1e-8)
+
+
+def test_where_w_is_the_factors_what_a_link_takes_off_and_what_the_factors_share_are_one():
+    slopes = np.random.default_rng(0).normal(size=(len(FACTORS), len(FACTORS)))
+    seen = _seen_by(slopes)
+    taken = truth.TakenOff(seen, shared_directions(seen, 1.0).directions, slopes)
+    own = truth.own_remainders(UNITS, 1.0)
+    assert np.isfinite(own).all(axis=1).sum() >= 30
+    np.testing.assert_allclose(truth.own_remainders(UNITS, 1.0, taken), own, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(truth.shared_agreement(UNITS, 1.0, taken), 1, atol=1e-6)
+
+
+def test_what_a_link_takes_off_beside_the_factors_leaves_their_steps_whole():
+    slopes = np.concatenate([np.eye(len(FACTORS)), np.zeros((len(FACTORS), 2))], axis=1)
+    seen = _seen_by(slopes, noise=0.01)
+    beside = np.zeros((1, slopes.shape[1]))
+    beside[0, -1] = 0.1  # of length 1: a standard deviation of what w has beside the factors
+    taken = truth.TakenOff(seen, beside, slopes)
+    np.testing.assert_allclose(truth.own_remainders(UNITS, 1.0, taken), truth.raising(UNITS, 1.0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(truth.shared_agreement(UNITS, 1.0, taken), 0, atol=1e-6)
+
+
+def test_of_one_shared_direction_known_by_hand_the_rest_is_known_by_hand(monkeypatch):
+    # Factors of variance 1 that go with nothing; unit 0 reads the first and the second, unit 1 the first alone.
+    rows = [
+        {"unit": 0, "kind": "mixed", "factors": list(FACTORS[:2]), "weights": [0.5, 0.25]},
+        {"unit": 1, "kind": "single", "factors": [FACTORS[0]], "weights": [1.0]},
+    ]
+    weights = truth.unit_weights(rows)
+    plain = class_sums.Within(np.inf, np.eye(len(FACTORS)), weights, np.sum(weights**2, axis=1))
+    monkeypatch.setattr(truth, "within_breeds", lambda rows: plain)
+    first = np.eye(len(FACTORS))[:1]
+    own = truth.own_remainders(rows, np.inf, truth.TakenOff(steering.spectrum(plain), first, np.eye(len(FACTORS))))
+    expected = np.zeros(len(FACTORS))
+    expected[1] = 4.0  # the second factor alone, by as much as raises the unit by 1
+    np.testing.assert_allclose(own[0], expected, atol=1e-9)
+    assert np.isnan(own[1]).all()  # all it has is shared
+
+
+def _animals_in_w(width):
+    """Factors and breeds of some animals, and a w that follows the factors and other things."""
+    factors, breed = (each[:600] for each in truth._animals())
+    rng = np.random.default_rng(0)
+    w = factors @ rng.normal(size=(len(FACTORS), width)) + 0.1 * rng.normal(size=(600, width))
+    return factors, w, breed
+
+
+def test_own_remainders_are_held_against_their_own_truth_and_never_against_that_of_whole_steps(monkeypatch):
+    link = load(EMBEDDED / "planted_link")
+    seen = _animals_in_w(link.spec.w_dim)
+    monkeypatch.setattr(recovery, "within_pairs", lambda pairs: seen)
+    whole, own = (recovery._asked(way, link, None, UNITS, 1.0) for way in ("steer", "own"))
+    np.testing.assert_array_equal(whole.changes, truth.raising(UNITS, 1.0))
+    assert whole.beside is None and own.beside is not None
+    expected = truth.own_remainders(UNITS, 1.0, oracle.taken_off(link, *seen))
+    np.testing.assert_array_equal(own.changes, np.nan_to_num(expected))
+    assert np.abs(own.changes - whole.changes).max() > 0.1
+    assert all(0 <= cosine <= 1 for cosine in own.agreement)
+
+
+def test_one_who_knows_own_remainders_moves_w_along_them_and_is_asked_for_nothing_else(tmp_path, monkeypatch):
+    folder = str(EMBEDDED / "planted_link")
+    link = load(folder)
+    seen = _animals_in_w(link.spec.w_dim)
+    monkeypatch.setattr(oracle, "within_pairs", lambda pairs: seen)
+    monkeypatch.setattr(oracle.artifacts, "Artifact", lambda *of: None)
+    oracle.run(oracle.Config(str(tmp_path / "own"), "pairs", folder, "own"), UNITS)
+    changes = truth.own_remainders(UNITS, link.spec.steer_lambda, oracle.taken_off(link, *seen))
+    made = np.asarray(load(tmp_path / "own").steer)
+    np.testing.assert_allclose(made[:20], (changes @ oracle.slopes_within(*seen))[:20], rtol=1e-5, atol=1e-5)
+    assert np.isnan(made[20:]).all()
+    swept = types.SimpleNamespace(path="sweep", manifest={"config": {"link": str(tmp_path / "own")}})
+    recovery._check_oracle(swept, "own")
+    with pytest.raises(InputError, match=r"found others \(own remainders"):
+        recovery._check_oracle(swept, "steer")

@@ -12,6 +12,9 @@ from jaxtyping import Float
 from linkjax.analysis.links import steering
 from linkjax.errors import InputError
 
+#: Least share of a unit's own change that must be left for it to have a remainder: less is scaled up from rounding.
+DETERMINED = 0.01
+
 
 class Shared(NamedTuple):
     """K shared directions, and what units have beside them."""
@@ -40,7 +43,7 @@ def without(
 
 
 def shared_directions(
-    spectrum: steering.Spectrum, lam: float, least: float = 0.05, most: int = 8, determined: float = 0.01
+    spectrum: steering.Spectrum, lam: float, least: float = 0.05, most: int = 8, determined: float = DETERMINED
 ) -> Shared:
     """The leading directions that units' steps share, and the rest of each unit.
 

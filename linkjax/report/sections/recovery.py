@@ -105,7 +105,8 @@ def section(source: Source, context: Context) -> Section:
                 "factors in the place of w and what the units were trained to be in the place of r, within breeds: λ "
                 "says what else may move. A noise unit has no line in the factors over all animals, but one within "
                 "breeds. Along the kernel: the least change that raises this unit, and of the others only those that "
-                "carry the same.",
+                "carry the same. Of units' own remainders: that change without what lies along the directions that the "
+                "link finds shared.",
                 "Δfactors_u = D_u / (A_uᵀ D_u), D = Σ A (AᵀΣA + λS)⁻¹ of the factors",
             ),
         ],
