@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from linkjax import numerics
+from linkjax.analysis.units.intervals import percentile_interval
 from linkjax.errors import InputError
 
 
@@ -163,7 +164,7 @@ def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resampl
         below = anchors.astype(slope.dtype)
         effect = numerics.safe_ratio(jnp.sum(clean, axis=0), below)
         resampled = means(counts)
-        low, high = jnp.nanquantile(resampled, jnp.asarray([(1 - level) / 2, (1 + level) / 2]), axis=0)
+        low, high = percentile_interval(resampled, level)
         flipped = jnp.matmul(signs, clean, precision=numerics.PRECISION) / jnp.maximum(below, 1.0)[None, :]
         # A toss that gives all anchors their own signs reaches the effect itself, but for rounding.
         reached = jnp.abs(flipped) >= jnp.abs(effect)[None, :] * (1.0 - 1e-6)

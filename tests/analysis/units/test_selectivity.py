@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.units import response, selectivity
+from linkjax.analysis.units.intervals import percentile_interval
 from linkjax.errors import InputError
 
 
@@ -95,3 +96,16 @@ def test_resampling_a_thousand_classes_takes_the_memory_of_its_anchors():
     key, member = jax.random.key(0), jax.ShapeDtypeStruct((1000, 1000), jnp.float32)
     compiled = selectivity._resamples.lower(key, member, most=1, draws=1000, flips=10).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 64 << 20  # classes times anchors times draws are 4 GB
+
+
+@pytest.mark.parametrize("draws", (1, 2, 25, 1000))
+@pytest.mark.parametrize("level", (0.95, 0.5, 0.01))
+def test_intervals_are_quantiles_of_what_is_known(draws, level):
+    x = np.random.RandomState(4).randn(draws, 4, 5).astype(np.float32)
+    x[::3, 1] = np.nan
+    x[:, 2, 0] = np.nan
+    x[: draws // 3, 3] = np.inf
+    wanted = jnp.asarray([(1 - level) / 2, (1 + level) / 2])
+    expected = jax.jit(lambda x: jnp.nanquantile(x, wanted, axis=0))(x)
+    got = jax.jit(lambda x: jnp.stack(percentile_interval(x, level)))(x)
+    np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=1e-6, atol=1e-7)
