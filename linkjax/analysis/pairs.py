@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 #: Sample ids of the three splits: disjoint by construction, whatever their sizes (up to 2³⁰ ids each).
 SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
+_BLOCK = 64  # latents drawn together, so that one program draws any number
 
 
 class Pairs(NamedTuple):
@@ -31,9 +32,12 @@ def named_latents(seed: int, label: np.ndarray, sample_id: np.ndarray, z_dim: in
       sample_id: [B], 0 … 2³² − 1; the splits of `SPLITS` own disjoint ranges.
     Returns: z [B, z_dim] float32.
     """
-    ids = jnp.asarray(np.asarray(sample_id).astype(np.uint32))
-    classes = jnp.asarray(np.asarray(label).astype(np.int32).view(np.uint32))
-    return np.asarray(_named_latents(jax.random.key(seed), classes, ids, z_dim))
+    names = np.stack([np.asarray(label).astype(np.int32).view(np.uint32), np.asarray(sample_id).astype(np.uint32)])
+    count, key = names.shape[1], jax.random.key(seed)
+    names = np.pad(names, ((0, 0), (0, -count % _BLOCK)))
+    blocks = np.split(names, names.shape[1] // _BLOCK, axis=1) if count else []
+    drawn = [np.asarray(_named_latents(key, *block, z_dim)) for block in blocks]
+    return np.concatenate(drawn)[:count] if count else np.zeros((0, z_dim), np.float32)
 
 
 def _named_latents_one(key: Array, label: Array, sample_id: Array, z_dim: int) -> Array:

@@ -17,11 +17,11 @@ def pictures(generator: Any, w: np.ndarray, batch_size: int, mesh: Mesh) -> np.n
     Args:
       generator: replicated on the mesh.
       w: [N, w_dim].
-      batch_size: images drawn at once, a multiple of the device count.
+      batch_size: images drawn at once, a multiple of the device count; a share a device on a CPU, where so every batch
+        is drawn by one program.
     """
-    return parallel.map_items(
-        _picture, generator, {"w": w}, batch_size, mesh, share=share_of(generator.spec.resolution)
-    )
+    share = share_of(generator.spec.resolution)
+    return parallel.map_items(_picture, generator, {"w": w}, share * mesh.size or batch_size, mesh, share=share)
 
 
 def linked(link: Any, r: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
@@ -35,24 +35,28 @@ def linked(link: Any, r: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
     return parallel.map_items(_linked, link, {"r": r}, batch_size, mesh, share=share_of(1))
 
 
-def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, mesh: Mesh) -> np.ndarray:
-    """What the classifier sees in the images of latents: penultimate activations [N, units].
+def reencoded(models: tuple[Any, Any], w: np.ndarray, batch_size: int, mesh: Mesh) -> dict[str, np.ndarray]:
+    """What the classifier sees in the images of latents: activations `r` [N, units], and `logits` if it has a head.
 
     Args:
       models: generator and classifier, replicated on the mesh.
       w: [N, w_dim].
       batch_size: images drawn at once, a multiple of the device count.
     """
-    return parallel.map_items(_reencoded, models, {"w": w}, batch_size, mesh, share=share_of(models[0].spec.resolution))
+    share = share_of(models[0].spec.resolution)
+    return parallel.map_items(cycle, models, {"w": w}, batch_size, mesh, share=share)
+
+
+def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """w → image → r̂ (and logits), item by item."""
+    generator, classifier = models
+    encoded = classifier(classifier.preprocess(generator.synthesis(items["w"])))
+    logits = {} if encoded.logits is None else {"logits": encoded.logits}
+    return {"r": encoded.penultimate, **logits}
 
 
 def _picture(generator: Any, items: dict[str, jax.Array]) -> jax.Array:
     return numerics.to_uint8(generator.synthesis(items["w"]))
-
-
-def _reencoded(models: tuple[Any, Any], items: dict[str, jax.Array]) -> jax.Array:
-    generator, classifier = models
-    return classifier(classifier.preprocess(generator.synthesis(items["w"]))).penultimate
 
 
 def _linked(link: Any, items: dict[str, jax.Array]) -> jax.Array:
