@@ -300,6 +300,7 @@ def map_chunks(
     work while it is stored, and padding is drawn at the very end alone.
     """
     begun: collections.deque[Mapping[str, np.ndarray]] = collections.deque()
+    batch_size = filled(batch_size, mesh, share)  # so many are computed anyway
 
     def all_batches() -> Iterator[Mapping[str, np.ndarray]]:
         rest: Mapping[str, np.ndarray] | None = None

@@ -24,7 +24,7 @@ def anchor_slopes(
     values: Float[Any, "samples units steps"],
     measured: Float[Any, "samples units steps *rest"],
     std: Float[Any, "units"],
-) -> Float[Array, "samples units *rest"]:
+) -> Float[np.ndarray, "samples units *rest"]:
     """Slope of a measurement on the asked value over all steps, per standard deviation of the unit, by anchor.
 
     β = σ · Σ_s (x_s − x̄)(y_s − ȳ) / Σ_s (x_s − x̄)²; NaN where a step is not finite or the values do not differ.
@@ -34,11 +34,11 @@ def anchor_slopes(
       measured: what was found; angles unwrapped along the steps.
       std: of each unit over the training activations.
     """
-    arrays = [np.asarray(each, np.float32) for each in (np.swapaxes(values, 0, 1), np.swapaxes(measured, 0, 1), std)]
-    units = len(arrays[2])
-    if arrays[1].nbytes * _UNITS <= _SMALL * units:
-        arrays = [_filled_up(each, _UNITS) for each in arrays]
-    return _anchor_slopes(np.swapaxes(arrays[0], 0, 1), np.swapaxes(arrays[1], 0, 1), arrays[2])[:, :units]
+    values, measured, std = (np.asarray(each, np.float32) for each in (values, measured, std))
+    units = len(std)
+    if measured.nbytes * _UNITS <= _SMALL * units:
+        values, measured, std = (_filled_up(each, _UNITS, each.ndim > 1) for each in (values, measured, std))
+    return np.asarray(_anchor_slopes(values, measured, std))[:, :units]
 
 
 @jax.jit
@@ -239,9 +239,10 @@ def student_p_values(
     return np.asarray(_student_p_values(*filled, null))[: len(effect)]
 
 
-def _filled_up(rows: np.ndarray, block: int) -> np.ndarray:
+def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
     """Rows and as many of NaN as fill a block: of all numbers of units up to it one program is compiled."""
-    return np.pad(rows, ((0, -len(rows) % block), *[(0, 0)] * (rows.ndim - 1)), constant_values=np.nan)
+    missing = [(0, -size % block if each == axis else 0) for each, size in enumerate(rows.shape)]
+    return np.pad(rows, missing, constant_values=np.nan)
 
 
 @jax.jit

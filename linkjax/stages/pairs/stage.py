@@ -187,12 +187,12 @@ class _Sampler:
     ):
         self.config, self.writer, self.groups, self.called = config, writer, groups, called
         self.mesh = parallel.mesh()
-        self.size = parallel.round_up(config.batch_size, self.mesh)
+        self.share = share_of(generator.spec.resolution)
+        self.size = parallel.filled(config.batch_size, self.mesh, self.share)
         # a resumed run keeps the chunks of the first, on however many devices
         self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
         writer.mark("candidates per chunk", self.chunk)
         self.models = parallel.replicate((generator, classifier), self.mesh)
-        self.share = share_of(generator.spec.resolution)
         self.z_dim, self.headed = generator.spec.z_dim, bool(classifier.spec.num_classes)
         self.tally = finite.Tally(config.nonfinite, "candidates")
         self.draw = functools.partial(analysis.draw, truncation=config.truncation)
