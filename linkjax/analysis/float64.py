@@ -6,6 +6,8 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
+from linkjax import numerics
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -25,7 +27,7 @@ def jit(*, static: tuple[str, ...] = (), to_host: bool = False) -> Callable[[Cal
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        program = jax.jit(function, static_argnames=static)
+        program = numerics.jit(function, static)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

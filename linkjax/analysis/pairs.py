@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from linkjax import numerics
+
 #: Sample ids of the three splits: disjoint by construction, whatever their sizes (up to 2³⁰ ids each).
 SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
 _BLOCK = 64  # latents drawn together, so that one program draws any number
@@ -44,7 +46,9 @@ def _named_latents_one(key: Array, label: Array, sample_id: Array, z_dim: int) -
     return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, label), sample_id), (z_dim,), jnp.float32)
 
 
-_named_latents = jax.jit(jax.vmap(_named_latents_one, (None, 0, 0, None)), static_argnums=3)
+@functools.partial(numerics.jit, static=("z_dim",))
+def _named_latents(key: Array, label: Array, sample_id: Array, z_dim: int) -> Array:
+    return jax.vmap(_named_latents_one, (None, 0, 0, None))(key, label, sample_id, z_dim)
 
 
 def original_latents(seed: int, sample_id: np.ndarray, z_dim: int) -> np.ndarray:

@@ -51,7 +51,7 @@ def empty_sums(units: int, anchors: int, outputs: dict[str, int]) -> ResponseSum
     return ResponseSums(cell, cell, cell, by_output(), by_output())
 
 
-@jax.jit
+@numerics.jit
 def add_items(
     sums: ResponseSums,
     unit: Int[Array, "N"],
@@ -229,7 +229,7 @@ def unit_results(
     return _unit_results(sums, units, unit_std, np.int32(len(units) if count is None else count), shape, side)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "side"))
+@functools.partial(numerics.jit, static=("shape", "side"))
 def _unit_results(
     sums: ResponseSums, units: Array, unit_std: Array, count: Array, shape: tuple[int, int], side: int
 ) -> dict[str, jax.Array]:

@@ -41,7 +41,7 @@ def anchor_slopes(
     return np.asarray(_anchor_slopes(values, measured, std))[:, :units]
 
 
-@jax.jit
+@numerics.jit
 def _anchor_slopes(
     values: Float[Array, "samples units steps"],
     measured: Float[Array, "samples units steps *rest"],
@@ -123,7 +123,7 @@ def effects(
     return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
 
 
-@functools.partial(jax.jit, static_argnames=("most", "draws", "flips"))
+@functools.partial(numerics.jit, static=("most", "draws", "flips"))
 def _resamples(key: Array, member: Float[Array, "samples classes"], most: int, draws: int, flips: int) -> Resamples:
     count_key, sign_key = jax.random.split(key)
     signs = jax.random.rademacher(sign_key, (flips, member.shape[0]), jnp.float32)
@@ -245,7 +245,7 @@ def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
     return np.pad(rows, missing, constant_values=np.nan)
 
 
-@jax.jit
+@numerics.jit
 def _student_p_values(
     effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
 ) -> Float[Array, "units *rest"]:
