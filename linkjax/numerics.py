@@ -14,6 +14,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, UInt8
 
 from linkjax.errors import InputError
@@ -111,7 +112,7 @@ def jit(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callable[P, R
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))
         return (within if traced else alone())(*args, **kwargs)
 
     return call

@@ -52,7 +52,7 @@ def draw_directions(seed: int, count: int, live: np.ndarray, w_dim: int) -> Rand
 
 
 @functools.partial(numerics.jit, static=("width",))
-def _normal(key: Array, number: Array, width: int) -> Array:
+def _normal(key: Array, number: Any, width: int) -> Array:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, number)
     return jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(keys)
 

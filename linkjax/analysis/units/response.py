@@ -10,7 +10,7 @@ adds nothing, and sums of different batches, devices or resumed runs add up.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -231,7 +231,7 @@ def unit_results(
 
 @functools.partial(numerics.jit, static=("shape", "side"))
 def _unit_results(
-    sums: ResponseSums, units: Array, unit_std: Array, count: Array, shape: tuple[int, int], side: int
+    sums: ResponseSums, units: Array, unit_std: Array, count: Any, shape: tuple[int, int], side: int
 ) -> dict[str, jax.Array]:
     of_units = functools.partial(_of_units, shape=shape, side=side)
     if jax.default_backend() != "cpu":

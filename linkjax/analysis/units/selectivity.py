@@ -43,9 +43,9 @@ def anchor_slopes(
 
 @numerics.jit
 def _anchor_slopes(
-    values: Float[Array, "samples units steps"],
-    measured: Float[Array, "samples units steps *rest"],
-    std: Float[Array, "units"],
+    values: Float[Any, "samples units steps"],
+    measured: Float[Any, "samples units steps *rest"],
+    std: Float[Any, "units"],
 ) -> Float[Array, "samples units *rest"]:
     x, spread = deviations(values)
     y = measured - jnp.mean(measured, axis=2, keepdims=True)
@@ -235,8 +235,8 @@ def student_p_values(
     Returns: NaN where an effect is not finite, or fewer than 2 directions are, or none changes anything.
     """
     effect, norm, null = (np.asarray(each, np.float32) for each in (effect, norm, null))
-    filled = (_filled_up(each, _UNITS) for each in (effect, norm))
-    return np.asarray(_student_p_values(*filled, null))[: len(effect)]
+    found = _student_p_values(_filled_up(effect, _UNITS), _filled_up(norm, _UNITS), null)
+    return np.asarray(found)[: len(effect)]
 
 
 def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
@@ -247,7 +247,7 @@ def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
 
 @numerics.jit
 def _student_p_values(
-    effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
+    effect: Float[Any, "units *rest"], norm: Float[Any, "units"], null: Float[Any, "directions *rest"]
 ) -> Float[Array, "units *rest"]:
     known = jnp.isfinite(null)
     count = jnp.sum(known.astype(null.dtype), axis=0)
