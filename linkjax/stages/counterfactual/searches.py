@@ -164,8 +164,7 @@ def search_all(
     """
     models = (*models, parallel.replicate(jnp.asarray(floor)[None], mesh))
     writer.put("floor", ("unit",), floor, long_name="below which no search sets a unit")
-    share = share_of(models[0].spec.resolution)
-    size = parallel.filled(config.batch_size, mesh, share)
+    size, share = parallel.round_up(config.batch_size, mesh), share_of(models[0].spec.resolution)
     chunk = writer.done("searches per chunk") or size
     writer.mark("searches per chunk", chunk)
     each, units = items["r"].shape

@@ -271,7 +271,7 @@ def walk_all(
     t = paths.positions(config.path_points, config.path_beyond)
     of = background(pairs)
     made = Walks(writer, t, config.methods, items, top_units=config.top_units, fdr=config.fdr, seed=config.seed)
-    size = parallel.filled(config.batch_size, mesh, share_of(models[0].spec.resolution))
+    size = parallel.round_up(config.batch_size, mesh)
     made.run(models[:3], models[3], of, size, writer.done("searches per chunk") or size, mesh)
     rows = made.summarise({name: made.group[name][...] for name in ("outcome", "distance_r")}, of.live)
     for row in rows:
