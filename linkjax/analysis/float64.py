@@ -6,8 +6,6 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
-from linkjax import numerics
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -27,7 +25,7 @@ def jit(*, static: tuple[str, ...] = (), to_host: bool = False) -> Callable[[Cal
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        program = numerics.jit(function, static)
+        program = jax.jit(function, static_argnames=static)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
