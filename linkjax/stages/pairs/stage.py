@@ -188,7 +188,7 @@ class _Sampler:
         self.config, self.writer, self.groups, self.called = config, writer, groups, called
         self.mesh = parallel.mesh()
         self.share = share_of(generator.spec.resolution)
-        self.size = parallel.filled(config.batch_size, self.mesh, self.share)
+        self.size = parallel.round_up(config.batch_size, self.mesh)
         # a resumed run keeps the chunks of the first, on however many devices
         self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
         writer.mark("candidates per chunk", self.chunk)
