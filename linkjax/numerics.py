@@ -8,14 +8,19 @@ stay with the reference.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Literal
+import functools
+from collections.abc import Callable, Iterator
+from typing import Literal, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, UInt8
 
 from linkjax.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Precision of every float32 product (convolutions, matrix products) in linkjax.
 PRECISION = jax.lax.Precision.HIGHEST
@@ -82,6 +87,39 @@ def policy(precision: str) -> Policy:
     if precision not in POLICIES:
         raise InputError(f"precision: expected {', '.join(POLICIES)}, found {precision!r}")
     return POLICIES[precision]
+
+
+def compiler_options(platform: str) -> dict[str, bool] | None:
+    """What programs are compiled with that ordinary Python calls: on CPUs without fusion emitters of XLA.
+
+    A quarter less to compile, and no more to run (docs/benchmarks.md). JAX 0.11 and later cannot leave them out.
+    """
+    return {"xla_cpu_use_fusion_emitters": False} if platform == "cpu" and jax.__version_info__ < (0, 11) else None
+
+
+def jit(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callable[P, R]:
+    """`jax.jit` with `compiler_options`; within another program, which has its own, as `jax.jit`.
+
+    Args:
+      static: names of the arguments that are compile-time constants.
+    """
+    within = jax.jit(function, static_argnames=static)
+
+    @functools.cache
+    def alone() -> Callable[P, R]:  # not at import, which starts no device
+        options = compiler_options(jax.default_backend())
+        return jax.jit(function, static_argnames=static, compiler_options=options)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return (within if traced(args, kwargs) else alone())(*args, **kwargs)
+
+    return call
+
+
+def traced(*values: object) -> bool:
+    """Whether any array among the values stands for one inside a program or a transformation (jit, vmap, grad)."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def stored(x: Float[Array, "*shape"], dtype: jax.typing.DTypeLike) -> Float[Array, "*shape"]:

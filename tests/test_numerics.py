@@ -47,3 +47,10 @@ def test_what_linkjax_multiplies_is_watched():
 def test_values_beyond_the_range_become_the_largest_and_not_infinite():
     found = numerics.stored(jnp.asarray([1e6, -1e6, 1.0], jnp.float32), jnp.float16)
     np.testing.assert_array_equal(found, np.asarray([65504, -65504, 1], np.float16))
+
+
+def test_a_program_of_the_host_may_be_part_of_another():
+    scaled = numerics.jit(lambda x, times: x * times, static=("times",))
+    assert float(scaled(jnp.float32(2.0), times=3)) == 6.0
+    assert float(jax.jit(lambda x: scaled(x, 3))(2.0)) == 6.0
+    assert numerics.compiler_options("gpu") is None

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from linkjax import numerics
+
 #: Sample ids of the three splits: disjoint by construction, whatever their sizes (up to 2³⁰ ids each).
 SPLITS = {"train": 0, "val": 1 << 30, "test": 2 << 30}
+_BLOCK = 64  # latents drawn together, so that one program draws any number
 
 
 class Pairs(NamedTuple):
@@ -31,16 +34,21 @@ def named_latents(seed: int, label: np.ndarray, sample_id: np.ndarray, z_dim: in
       sample_id: [B], 0 … 2³² − 1; the splits of `SPLITS` own disjoint ranges.
     Returns: z [B, z_dim] float32.
     """
-    ids = jnp.asarray(np.asarray(sample_id).astype(np.uint32))
-    classes = jnp.asarray(np.asarray(label).astype(np.int32).view(np.uint32))
-    return np.asarray(_named_latents(jax.random.key(seed), classes, ids, z_dim))
+    names = np.stack([np.asarray(label).astype(np.int32).view(np.uint32), np.asarray(sample_id).astype(np.uint32)])
+    count, key = names.shape[1], jax.random.key(seed)
+    names = np.pad(names, ((0, 0), (0, -count % _BLOCK)))
+    blocks = np.split(names, names.shape[1] // _BLOCK, axis=1) if count else []
+    drawn = [np.asarray(_named_latents(key, block[0], block[1], z_dim)) for block in blocks]
+    return np.concatenate(drawn)[:count] if count else np.zeros((0, z_dim), np.float32)
 
 
 def _named_latents_one(key: Array, label: Array, sample_id: Array, z_dim: int) -> Array:
     return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, label), sample_id), (z_dim,), jnp.float32)
 
 
-_named_latents = jax.jit(jax.vmap(_named_latents_one, (None, 0, 0, None)), static_argnums=3)
+@functools.partial(numerics.jit, static=("z_dim",))
+def _named_latents(key: Array, label: Any, sample_id: Any, z_dim: int) -> Array:
+    return jax.vmap(_named_latents_one, (None, 0, 0, None))(key, label, sample_id, z_dim)
 
 
 def original_latents(seed: int, sample_id: np.ndarray, z_dim: int) -> np.ndarray:
@@ -78,9 +86,7 @@ def draw(models: tuple[Any, Any], items: dict[str, Array], truncation: float) ->
       truncation: ψ towards the mean w of the class, 0 … 1.
     Returns: the pairs, with the classifier's top class (−1 if it has no head) and that class's probability.
     """
-    generator, _ = models
-    label = items["label"] if generator.spec.num_classes else None
-    return encode(models, {"w": generator.mapping(items["z"], label, truncation)})
+    return encode(models, {"w": latents(models[0], items, truncation)})
 
 
 def encode(models: tuple[Any, Any], items: dict[str, Array]) -> Pairs:
@@ -95,8 +101,23 @@ def encode(models: tuple[Any, Any], items: dict[str, Array]) -> Pairs:
     w = items["w"]
     encoded = classifier(classifier.preprocess(generator.synthesis(w)))
     if encoded.logits is None:
-        count = w.shape[0]
-        return Pairs(w, encoded.penultimate, jnp.full(count, -1, jnp.int32), jnp.full(count, jnp.nan, jnp.float32))
-    probability = jax.nn.softmax(encoded.logits, axis=-1)
-    prediction = jnp.argmax(encoded.logits, axis=-1).astype(jnp.int32)
-    return Pairs(w, encoded.penultimate, prediction, jnp.max(probability, axis=-1))
+        return Pairs(w, encoded.penultimate, *unrecognised(w.shape[0]))
+    return Pairs(w, encoded.penultimate, *recognised((), {"logits": encoded.logits}))
+
+
+def latents(generator: Any, items: dict[str, Array], truncation: float) -> Array:
+    """w of latents: `z` [B, z_dim] and `label` [B], as `draw` takes them."""
+    return generator.mapping(items["z"], items["label"] if generator.spec.num_classes else None, truncation)
+
+
+def recognised(models: tuple[()], items: dict[str, Array]) -> tuple[Array, Array]:
+    """`logits` [B, classes] → the top class [B] int and its probability [B]."""
+    del models
+    logits = items["logits"]
+    probability = jax.nn.softmax(logits, axis=-1)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32), jnp.max(probability, axis=-1)
+
+
+def unrecognised(count: int) -> tuple[Array, Array]:
+    """What `recognised` gives of a classifier without a head."""
+    return jnp.full(count, -1, jnp.int32), jnp.full(count, jnp.nan, jnp.float32)

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from linkjax.analysis.units import sweep
 from linkjax.atlas import shards
-from linkjax.devices import parallel
+from linkjax.devices import drawing, parallel
 from linkjax.ops.chunked import share_of
 from linkjax.stages.sweep import programs
 from linkjax.storage import manifest as manifests
@@ -128,8 +128,8 @@ def draw(
         values = plan.asked[anchor, row, step].astype(np.float32)
         items = {"unit": plan.units[row].astype(np.int32), "anchor": anchor, "value": values}
         w = parallel.map_items(swept, models, items, size, mesh, share=share)
-        drawn = parallel.map_items(programs.draw_labelled, (models[0], None), {"w": w}, size, mesh, share=share)
-        images = drawn["image"].reshape(len(some), *shape, *drawn["image"].shape[1:])
+        drawn = drawing.pictures(models[0], w, size, mesh)
+        images = drawn.reshape(len(some), *shape, *drawn.shape[1:])
         for place, each in enumerate(some):
             store(folder, plan.strip(plan.units[each]), keys[each], images[place], plan.tile, plan.quality)
         advance(len(row))

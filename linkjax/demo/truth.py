@@ -24,6 +24,7 @@ from linkjax.analysis.metrics import measurements
 from linkjax.analysis.units.shared_directions import DETERMINED, shared_directions
 from linkjax.demo import world
 from linkjax.demo.factors import FACTORS, factors_of, sample
+from linkjax.devices import parallel
 
 #: Kinds of planted units that carry factors; "double" ones share theirs with a single one.
 SELECTIVE = ("single", "mixed", "double")
@@ -202,13 +203,8 @@ def measure_truth(directions: np.ndarray, factors: np.ndarray, step: np.ndarray)
       step: change of the unit asked, [A, U, S].
     """
     flat = moved_factors(directions, factors, step).reshape(-1, len(FACTORS)).astype(np.float32)
-    count = len(flat)
-    size = min(_AT_ONCE, count)
-    measured = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)  # a whole batch, so that one program serves
-        measured.append(np.asarray(_measured(jnp.asarray(flat[rows])))[: count - start])
-    together = np.concatenate(measured)
+    mesh = parallel.mesh()
+    together = parallel.map_items(_measured, (), {"factors": flat}, parallel.round_up(_AT_ONCE, mesh), mesh)
     return together.reshape(*step.shape, *together.shape[1:])
 
 
@@ -260,9 +256,9 @@ def _mean_slope(measured: np.ndarray, values: np.ndarray, std: np.ndarray) -> np
     return finite_mean(covaried * scale.reshape(*scale.shape, *[1] * (measured.ndim - 3)))
 
 
-@jax.jit
-def _measured(factors: jax.Array) -> jax.Array:
-    drawn = world.render(factors)
+def _measured(models: tuple[()], items: dict[str, jax.Array]) -> jax.Array:
+    del models
+    drawn = world.render(items["factors"])
     return measurements.measure((drawn.image + 1.0) / 2.0, None, drawn.labels, len(world.PARTS))
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from linkjax.demo import shapes
 from linkjax.demo.factors import FACTORS
+from linkjax.devices import parallel
 
 #: Part names by label.
 PARTS = ("background", "leg", "body", "tail", "tongue", "eye", "nose", "snout", "ear", "head")
@@ -45,15 +46,15 @@ def render(factors: Float[Array, "*batch F"]) -> RenderedAnimals:
     return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), drawn)
 
 
-_compiled = jax.jit(render)
+def _rendered(models: tuple[()], items: dict[str, Array]) -> RenderedAnimals:
+    del models
+    return render(items["factors"])
 
 
 def render_all(factors: Float[np.ndarray, "n F"]) -> RenderedAnimals:
     """`render` of any number of animals, as NumPy arrays: one compiled program, whatever their number."""
-    count = len(factors)
-    rows = np.resize(np.asarray(factors, np.float32), (-(-count // _AT_ONCE) * _AT_ONCE, len(FACTORS)))
-    drawn = [_compiled(jnp.asarray(batch)) for batch in rows.reshape(-1, _AT_ONCE, len(FACTORS))]
-    return jax.tree.map(lambda *arrays: np.concatenate([np.asarray(each) for each in arrays])[:count], *drawn)
+    items, mesh = {"factors": np.asarray(factors, np.float32)}, parallel.mesh()
+    return parallel.map_items(_rendered, (), items, parallel.round_up(_AT_ONCE, mesh), mesh)
 
 
 def _between(value: Array, low: float, high: float) -> Array:

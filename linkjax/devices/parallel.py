@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from linkjax import numerics
 from linkjax.devices import cluster
 from linkjax.errors import InputError
 from linkjax.ops.chunked import in_shares
@@ -215,12 +216,7 @@ def _sharded(
 
 
 def _compiler_options(mesh: Mesh) -> dict[str, bool] | None:
-    """On CPUs, no fusion emitters of XLA: a quarter less to compile, and no more to run (docs/benchmarks.md).
-
-    JAX 0.11 and later cannot leave them out.
-    """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    return {"xla_cpu_use_fusion_emitters": False} if on_cpu and jax.__version_info__ < (0, 11) else None
+    return numerics.compiler_options(mesh.devices.flat[0].platform)
 
 
 @functools.cache
@@ -300,6 +296,7 @@ def map_chunks(
     work while it is stored, and padding is drawn at the very end alone.
     """
     begun: collections.deque[Mapping[str, np.ndarray]] = collections.deque()
+    batch_size = filled(batch_size, mesh, share)  # so many are computed anyway
 
     def all_batches() -> Iterator[Mapping[str, np.ndarray]]:
         rest: Mapping[str, np.ndarray] | None = None

@@ -188,7 +188,7 @@ class Congruence:
                 note = self.writer.done(f"{route}:{start}")
                 if note is None:
                     w = self._latents(route, some)
-                    found = drawing.reencoded(self.models, w, self.size, self.mesh)
+                    found = drawing.reencoded(self.models, w, self.size, self.mesh)["r"]
                     encoded[number, start : start + len(some)] = found.reshape(len(some), steps, -1)
                     good = finite.rows(found.reshape(len(some), -1))
                     first = some[:, 0, 0], some[:, 0, 1]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,7 +17,6 @@ from linkjax.config import positive
 from linkjax.devices import drawing, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError
-from linkjax.ops.chunked import share_of
 from linkjax.stages import Facts, Workload, inputs
 from linkjax.stages.linked import Linked, opened
 from linkjax.storage import artifacts
@@ -81,14 +79,6 @@ def workload(config: Config, facts: Facts) -> Workload:
     )
     programs = 1 + (config.pictures > 0)
     return Workload(images, images, (tested + again) * row, block + shuffled, programs)
-
-
-def cycle(models: tuple[Any, Any], items: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """w → image → r̂ (and logits), item by item."""
-    generator, classifier = models
-    encoded = classifier(classifier.preprocess(generator.synthesis(items["w"])))
-    logits = {} if encoded.logits is None else {"logits": encoded.logits}
-    return {"r": encoded.penultimate, **logits}
 
 
 @numerics.float32_default()
@@ -202,8 +192,7 @@ class Evaluation:
         return outputs
 
     def _cycle(self, w: np.ndarray) -> dict[str, np.ndarray]:
-        share = share_of(self.models[0].spec.resolution)
-        return parallel.map_items(cycle, self.models, {"w": w}, self.size, self.mesh, share=share)
+        return drawing.reencoded(self.models, w, self.size, self.mesh)
 
     def _read(self, name: str, rows: Any) -> np.ndarray:
         """Some of the test samples, by their numbers here or a slice of them."""

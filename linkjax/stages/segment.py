@@ -17,13 +17,14 @@ from rich.table import Table
 from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis.metrics import parts
-from linkjax.analysis.pairs import named_latents
-from linkjax.analysis.segmenters import drawing, labelling, overlap
+from linkjax.analysis.pairs import latents, named_latents
+from linkjax.analysis.segmenters import drawing as training
+from linkjax.analysis.segmenters import labelling, overlap
 from linkjax.analysis.segmenters.few_shot import FewShotTraining
 from linkjax.analysis.segmenters.segmentation import LinearTraining
 from linkjax.analysis.segmenters.trainers import FewShotTrainer, LinearHeadTrainer
 from linkjax.config import PathName, positive
-from linkjax.devices import cluster, parallel
+from linkjax.devices import cluster, drawing, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.models.generator_spec import GeneratorSpec
@@ -139,15 +140,6 @@ def run(config: Config) -> None:
         _train(config, claim)
 
 
-def draw_pictures(models: tuple[Any], items: dict[str, jax.Array], truncation: float) -> dict[str, jax.Array]:
-    """z → w and the image as bytes."""
-    (generator,) = models
-    w = generator.mapping(items["z"], items["label"] if generator.spec.num_classes else None, truncation)
-    images = generator.synthesis(w)
-    good = jnp.all(jnp.isfinite(images), axis=(1, 2, 3))
-    return {"w": w, "image": numerics.to_uint8(images), "finite": good}
-
-
 def _draw(config: Config) -> None:
     generator = inputs.model(config.generator, "generator", config.precision)
     spec = generator.model.spec
@@ -156,8 +148,12 @@ def _draw(config: Config) -> None:
     weights = {"generator": generator.sha256}
     with artifacts.Writer(Path(config.out), PICTURES, config, weights, free=("batch_size", "nonfinite")) as writer:
         items = {"z": named_latents(config.seed, label, sample_id, spec.z_dim), "label": label}
-        step = functools.partial(draw_pictures, truncation=config.truncation)
-        drawn = _over(step, (generator.model,), items, config.batch_size, "pictures drawn")
+        step = functools.partial(latents, truncation=config.truncation)
+        mesh = parallel.mesh()
+        size, model = parallel.round_up(config.batch_size, mesh), parallel.replicate(generator.model, mesh)
+        w = parallel.map_items(step, model, items, size, mesh, share=share_of(spec.resolution))
+        with progress("pictures drawn", config.draw) as advance:
+            drawn = {"w": w, **drawing.drawn(model, w, size, mesh, advance)}
         good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "pictures")
         tally.add(finite.note(good, label, sample_id))
         if not good.any():
@@ -194,7 +190,7 @@ def _train(config: Config, claim: Claim) -> None:
     labels, trainer = np.stack(list(read.labels.values())), _trainer(config, generator.model.spec, read.part_names)
     labelled = np.array(list(read.labels))
 
-    step = functools.partial(drawing.draw_features, trainer=trainer)
+    step = functools.partial(training.draw_features, trainer=trainer)
     drawn = _over(step, (generator.model,), {"w": w[rows]}, config.batch_size, "labelled pictures")
     good, tally = drawn.pop("finite"), finite.Tally(config.nonfinite, "labelled pictures", ("picture",))
     tally.add(finite.note(good, labelled))
@@ -205,7 +201,7 @@ def _train(config: Config, claim: Claim) -> None:
     model, ended = trainer.train(drawn["maps"], labels)
     # Others are drawn only to be suggested.
     rest = np.setdiff1d(np.arange(len(w)), rows) if config.suggest else np.zeros(0, int)
-    others = _over(drawing.draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
+    others = _over(training.draw_labels, (generator.model, model), {"w": w[rest]}, config.batch_size, "other pictures")
     if len(rest):  # what has no certainty is nothing to label
         known = np.isfinite(others["uncertainty"])
         rest, others = rest[known], jax.tree.map(lambda each: each[known], others)

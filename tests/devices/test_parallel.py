@@ -149,3 +149,11 @@ def test_items_on_one_chosen_device_are_those_of_all(monkeypatch):
         one = mapped()
     for name, values in every.items():
         np.testing.assert_array_equal(one[name], values)
+
+
+def test_a_batch_holds_as_many_items_as_are_computed_of_it():
+    on, told = mesh_of(2), []
+    x = np.arange(30, dtype=np.float32).reshape(15, 2)
+    found = parallel.map_items(square, parallel.replicate(jnp.float32(1.0), on), {"x": x}, 4, on, told.append, 3)
+    assert told == [6, 6, 3], "shares of 3 on 2 devices"
+    np.testing.assert_array_equal(found["y"], x * x)

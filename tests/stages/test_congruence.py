@@ -59,7 +59,7 @@ def test_the_table_has_every_question_and_the_gain_is_the_difference_of_fits(con
 def test_a_kill_fewer_devices_and_batch_size_change_nothing(flags, congruence, tmp_path, killed_after, on_devices):
     flags = [*flags, "--out", str(tmp_path / "congruence"), "--batch-size", "2"]
     on_devices(2)
-    killed_after(13)
+    killed_after(4)
     assert main(flags) == 1
     assert chunks_done(tmp_path / "congruence")
     killed_after(10**6)

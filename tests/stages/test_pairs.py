@@ -66,7 +66,7 @@ def test_batch_size_a_kill_and_eight_devices_instead_of_two_change_nothing(
 ):
     flags = [*world.models, "--out", str(tmp_path / "pairs"), *PAIRS[:-1]]
     on_devices(1)
-    killed_after(12)  # a chunk is eight batches
+    killed_after(20)  # a chunk of 56 candidates is three times five batches of 12
     assert main(["pairs", *flags, "7"]) == 1
     assert chunks_done(tmp_path / "pairs")
     assert "the same command goes on" in capsys.readouterr().err

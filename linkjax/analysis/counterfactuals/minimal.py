@@ -140,6 +140,7 @@ class _State(NamedTuple):
     logits: jax.Array  # [N, classes], of its image; of the last tried where none flipped
     first: jax.Array  # bool: the first margin flipped the image already
     broken: jax.Array  # bool: something was not finite
+    start_logits: jax.Array  # [N, classes], of the image before any change
 
 
 @functools.partial(jax.jit, static_argnames=("observe", "recipe"))
@@ -169,14 +170,13 @@ def search(
     """
     pair = (models.generator, models.classifier)
     mask = jnp.ones(r.shape[0], bool) if mask is None else mask
-    start_logits = observe(pair, models.link(r), r)
-    finite = jnp.all(jnp.isfinite(start_logits), axis=1)
-    already = finite & (jnp.argmax(start_logits, axis=1).astype(target.dtype) == target)
     solver = _Solver(models, r, origin, target, recipe)
 
     def one_round(number: Array, state: _State) -> _State:
-        u = solver.solve(state.margin, state.u)
-        there = solver.moved(u)
+        """A look at the start in round −1, then a margin a round: in one place, so that drawing is compiled once."""
+        start = number < 0
+        u = jax.lax.cond(start, lambda: state.u, lambda: solver.solve(state.margin, state.u))
+        there = jnp.where(start, r, solver.moved(u))
         logits = observe(pair, models.link(there), there)
         known = jnp.all(jnp.isfinite(logits), axis=1)
         flipped = known & (jnp.argmax(logits, axis=1).astype(target.dtype) == target)
@@ -187,7 +187,7 @@ def search(
         found = jnp.isfinite(upper)
         following = jnp.where(found, 0.5 * (lower + upper), state.margin + state.growth)
         take = better | ~jnp.isfinite(jnp.minimum(state.size, jnp.where(flipped, size, jnp.inf)))
-        return _State(
+        tried = _State(
             lower,
             upper,
             following,
@@ -198,10 +198,15 @@ def search(
             jnp.where(take[:, None], logits, state.logits),
             jnp.where(number == 0, flipped, state.first),
             state.broken | ~known,
+            state.start_logits,
         )
+        begun = state._replace(logits=logits, broken=~known, start_logits=logits)
+        return jax.tree.map(lambda first, other: jnp.where(start, first, other), begun, tried)
 
     nothing = jnp.zeros_like(r)
     infinite = jnp.full(r.shape[:1], jnp.inf, r.dtype)
+    shape = jax.eval_shape(lambda: observe(pair, models.link(r), r))
+    none = jnp.zeros(shape.shape, shape.dtype)
     begin = _State(
         lower=solver.start_margin,  # no change at all does not flip
         upper=infinite,
@@ -210,15 +215,19 @@ def search(
         u=nothing,
         best=nothing,
         size=infinite,
-        logits=start_logits,
+        logits=none,
         first=jnp.zeros(r.shape[0], bool),
-        broken=~finite,
+        broken=jnp.zeros(r.shape[0], bool),
+        start_logits=none,
     )
     # Where the head sees the target already but the image does not show it, the first margin asks for a little more.
     begin = begin._replace(
         margin=jnp.where(begin.margin > solver.start_margin, begin.margin, begin.margin + recipe.growth)
     )
-    end = jax.lax.fori_loop(0, recipe.rounds, one_round, begin)
+    end = jax.lax.fori_loop(-1, recipe.rounds, one_round, begin)
+    start_logits = end.start_logits
+    already = jnp.argmax(start_logits, axis=1).astype(target.dtype) == target
+    already &= jnp.all(jnp.isfinite(start_logits), axis=1)
     reached = jnp.isfinite(end.size)
     outcome = jnp.where(reached, int(Outcome.REACHED), int(Outcome.MAX_STEPS))
     outcome = jnp.where(~reached & end.broken, int(Outcome.NONFINITE), outcome)

@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
+from linkjax import numerics
 from linkjax.analysis.links import linear
 from linkjax.analysis.links.moments import Moments
 from linkjax.analysis.links.problem import Fit, Pairs, Problem, Settings, Training
@@ -187,7 +188,7 @@ def _standardise(link: MLPLink, r: Array) -> Array:
     return (r - link.r_mean[...][None]) / link.r_scale[...][None]
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "training", "steps"))
+@functools.partial(numerics.jit, static=("graph", "training", "steps"))
 def _step(
     graph: Any, state: dict[str, Any], buffers: nnx.State, r: Array, w: Array, *, training: Training, steps: int
 ) -> tuple[dict[str, Any], Array]:

@@ -130,8 +130,7 @@ def held_out_labels(
         others = fold != held if used is None else (fold != held) & used
         head = train_linear(features, targets, jnp.asarray(others), training)
         rows = np.flatnonzero(fold == held)
-        chosen = {name: maps[rows] for name, maps in features.items()}
-        predicted[rows] = _labels(head.kernels, head.bias, chosen, targets.shape[1])
+        predicted[rows] = _labels(head.kernels, head.bias, features, jnp.asarray(rows), targets.shape[1])
     return predicted
 
 
@@ -142,7 +141,8 @@ def target_labels(targets: Float[Array, "N s s P"]) -> Integer[np.ndarray, "N s 
 
 
 @functools.partial(jax.jit, static_argnames="size")
-def _labels(kernels: dict[str, Array], bias: Array, features: dict[str, Array], size: int) -> Array:
+def _labels(kernels: dict[str, Array], bias: Array, features: dict[str, Array], rows: Array, size: int) -> Array:
+    features = {name: maps[rows] for name, maps in features.items()}
     return jnp.argmax(linear_scores(kernels, bias, features, size), axis=-1).astype(jnp.int32)
 
 
@@ -182,8 +182,8 @@ def _minimise(
     zero, far = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, jnp.float32)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # inside optax
         carry = (start, solver.init(start), jnp.float32(1e30), far, zero)
-        params, _, _, _, count = jax.lax.while_loop(going, step, carry)
-    value, gradient = jax.value_and_grad(objective)(params)
+        params, state, _, _, count = jax.lax.while_loop(going, step, carry)
+        value, gradient = optax.tree.get(state, "value"), optax.tree.get(state, "grad")  # where the line search ended
     return params, value, count, _largest(gradient)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from linkjax import numerics
+from linkjax.analysis.units.intervals import percentile_interval
 
 WEAK = 10.0  # F of the first stage below which the ratio is not to be trusted
 #: What is stored of it by unit, part and metric.
@@ -77,7 +78,7 @@ def measure(
         value = numerics.safe_ratio(jnp.sum(reduced, axis=0), total)
         drawn, drawn_first = (jnp.matmul(counts, x, precision=numerics.PRECISION) for x in (reduced, first))
         outer = (1 - level) / 2
-        low, high = jnp.nanquantile(numerics.safe_ratio(drawn, drawn_first), jnp.asarray([outer, 1 - outer]), axis=0)
+        low, high = percentile_interval(numerics.safe_ratio(drawn, drawn_first), level)
         crossing = jnp.mean((jnp.sign(drawn_first) != jnp.sign(total)[None]).astype(slope.dtype), axis=0)
         low, high = (jnp.where(crossing > outer, end, x) for end, x in ((-jnp.inf, low), (jnp.inf, high)))
         enough = jnp.sum(known, axis=0) >= 2

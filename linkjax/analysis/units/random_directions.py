@@ -13,6 +13,7 @@ An item of a sweep names them by numbers beyond the units: `units + j` is the j-
 j-th in W; the item's value is then the length of the step itself.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -44,13 +45,16 @@ def draw_directions(seed: int, count: int, live: np.ndarray, w_dim: int) -> Rand
     key_r, key_w = jax.random.split(jax.random.key(seed))
 
     def rows(key: Array, width: int) -> np.ndarray:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
-        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(keys)).reshape(
-            count, width
-        )
+        return np.asarray(_normal(key, np.arange(count, dtype=np.int32), width)).reshape(count, width)
 
     in_r, in_w = np.where(live[None], rows(key_r, len(live)), 0.0), rows(key_w, w_dim)
     return RandomDirections(*(_unit_length(values) for values in (in_r, in_w)))
+
+
+@functools.partial(numerics.jit, static=("width",))
+def _normal(key: Array, number: Any, width: int) -> Array:
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, number)
+    return jax.vmap(lambda key: jax.random.normal(key, (width,), jnp.float32))(keys)
 
 
 def _unit_length(rows: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ adds nothing, and sums of different batches, devices or resumed runs add up.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,16 @@ def empty_sums(units: int, anchors: int, outputs: dict[str, int]) -> ResponseSum
       units, anchors: K and A, how many of each this accumulator is for.
       outputs: name → number of values V, such as {"r": 2048, "logits": 1000, "metrics": 11}.
     """
-    cell = jnp.zeros((units, anchors), jnp.float32)
+    cell = jnp.asarray(np.zeros((units, anchors), np.float32))
 
     def by_output() -> dict[str, jax.Array]:
-        return {name: jnp.zeros((units, anchors, values), jnp.float32) for name, values in outputs.items()}
+        shapes = {name: (units, anchors, values) for name, values in outputs.items()}
+        return {name: jnp.asarray(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
 
     return ResponseSums(cell, cell, cell, by_output(), by_output())
 
 
-@jax.jit
+@numerics.jit
 def add_items(
     sums: ResponseSums,
     unit: Int[Array, "N"],
@@ -208,7 +209,12 @@ def largest_side_effects(response: Float[Array, "K units"], units: Int[Array, "K
 
 
 def unit_results(
-    sums: ResponseSums, units: Int[Array, "K"], unit_std: Float[Array, "units"], shape: tuple[int, int], side: int
+    sums: ResponseSums,
+    units: Int[Array, "K"],
+    unit_std: Float[Array, "units"],
+    shape: tuple[int, int],
+    side: int,
+    count: int | None = None,
 ) -> dict[str, jax.Array]:
     """Everything a sweep stores about some swept units, by name, each with a leading axis of units.
 
@@ -217,14 +223,15 @@ def unit_results(
       units: number in r of each swept unit; unit_std: σ of every unit of r.
       shape: parts and metrics, into which the outputs "metrics" unfold.
       side: how many of the most affected other units are kept.
+      count: of the first so many units; None: of all. What is given of others is nothing.
     Numerics: on a CPU one unit after the other, so that a unit's bits do not depend on those beside it.
     """
-    return _unit_results(sums, units, unit_std, np.int32(len(units)), shape, side)
+    return _unit_results(sums, units, unit_std, np.int32(len(units) if count is None else count), shape, side)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "side"))
+@functools.partial(numerics.jit, static=("shape", "side"))
 def _unit_results(
-    sums: ResponseSums, units: Array, unit_std: Array, count: Array, shape: tuple[int, int], side: int
+    sums: ResponseSums, units: Array, unit_std: Array, count: Any, shape: tuple[int, int], side: int
 ) -> dict[str, jax.Array]:
     of_units = functools.partial(_of_units, shape=shape, side=side)
     if jax.default_backend() != "cpu":

@@ -5,7 +5,7 @@ standard deviation of the unit. An effect is the mean of β_a over anchors.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from linkjax import numerics
+from linkjax.analysis.units.intervals import percentile_interval
 from linkjax.errors import InputError
 
+_UNITS = 128  # results of so many units are computed together
+_SMALL = 1 << 24  # bytes of what is measured of so many units, beyond which slopes of fewer are computed alone
 
-@jax.jit
+
 def anchor_slopes(
-    values: Float[Array, "samples units steps"],
-    measured: Float[Array, "samples units steps *rest"],
-    std: Float[Array, "units"],
-) -> Float[Array, "samples units *rest"]:
+    values: Float[Any, "samples units steps"],
+    measured: Float[Any, "samples units steps *rest"],
+    std: Float[Any, "units"],
+) -> Float[Any, "samples units *rest"]:
     """Slope of a measurement on the asked value over all steps, per standard deviation of the unit, by anchor.
 
     β = σ · Σ_s (x_s − x̄)(y_s − ȳ) / Σ_s (x_s − x̄)²; NaN where a step is not finite or the values do not differ.
@@ -31,6 +34,21 @@ def anchor_slopes(
       measured: what was found; angles unwrapped along the steps.
       std: of each unit over the training activations.
     """
+    if numerics.traced(values, measured, std):
+        return _anchor_slopes(values, measured, std)
+    values, measured, std = (np.asarray(each, np.float32) for each in (values, measured, std))
+    units = len(std)
+    if measured.nbytes * _UNITS <= _SMALL * units:
+        values, measured, std = (_filled_up(each, _UNITS, each.ndim > 1) for each in (values, measured, std))
+    return np.asarray(_anchor_slopes(values, measured, std))[:, :units]
+
+
+@numerics.jit
+def _anchor_slopes(
+    values: Float[Any, "samples units steps"],
+    measured: Float[Any, "samples units steps *rest"],
+    std: Float[Any, "units"],
+) -> Float[Array, "samples units *rest"]:
     x, spread = deviations(values)
     y = measured - jnp.mean(measured, axis=2, keepdims=True)
     covaried = jnp.einsum("aus,aus...->au...", x, y, precision=numerics.PRECISION)
@@ -123,7 +141,7 @@ def effects(
     return unit_effects(jnp.moveaxis(slopes, 1, 0), resamples, level)
 
 
-@functools.partial(jax.jit, static_argnames=("most", "draws"))
+@functools.partial(numerics.jit, static=("most", "draws"))
 def _resampled(
     key: Array, member: Float[Array, "samples classes"], most: int, draws: int
 ) -> Float[Array, "draws samples"]:
@@ -173,7 +191,7 @@ def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resampl
         below = anchors.astype(slope.dtype)
         effect = numerics.safe_ratio(jnp.sum(clean, axis=0), below)
         resampled = means(counts)
-        low, high = jnp.nanquantile(resampled, jnp.asarray([(1 - level) / 2, (1 + level) / 2]), axis=0)
+        low, high = percentile_interval(resampled, level)
         flipped = jnp.matmul(signs, clean, precision=numerics.PRECISION) / jnp.maximum(below, 1.0)[None, :]
         # A toss that gives all anchors their own signs reaches the effect itself, but for rounding.
         reached = jnp.abs(flipped) >= jnp.abs(effect)[None, :] * (1.0 - 1e-6)
@@ -191,29 +209,30 @@ def unit_effects(slopes: Float[Array, "units samples *rest"], resamples: Resampl
     return Effects(*(jnp.reshape(values, (*values.shape[:-1], *rest)) for values in found))
 
 
-@jax.jit
-def benjamini_hochberg(p: Float[Array, "units *rest"]) -> Float[Array, "units *rest"]:
+def benjamini_hochberg(p: Float[Any, "units *rest"]) -> Float[np.ndarray, "units *rest"]:
     """False-discovery-adjusted p-values over units, for each measurement by itself.
 
     q_(i) = min_{j ≥ i} (m / j) p_(j) of the m finite values in rising order; NaN stays NaN.
 
+    Numerics: float32, on the host: nothing is compiled for so many units.
     Reference: Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
     """
-    known = jnp.isfinite(p)
-    filled = jnp.where(known, p, jnp.inf)
-    order = jnp.argsort(filled, axis=0)
-    count = jnp.sum(known.astype(p.dtype), axis=0, keepdims=True)
-    rank = jnp.arange(1, p.shape[0] + 1, dtype=p.dtype).reshape(-1, *[1] * (p.ndim - 1))
-    raw = jnp.take_along_axis(filled, order, axis=0) * (count / rank)
-    lowest = jnp.flip(jax.lax.cummin(jnp.flip(raw, axis=0), axis=0), axis=0)
-    back = jnp.argsort(order, axis=0)
-    return jnp.where(known, jnp.minimum(jnp.take_along_axis(lowest, back, axis=0), 1.0), jnp.nan)
+    p = np.asarray(p, np.float32)
+    known = np.isfinite(p)
+    filled = np.where(known, p, np.float32(np.inf))
+    order = np.argsort(filled, axis=0, kind="stable")
+    count = np.maximum(known.sum(axis=0, keepdims=True), 1).astype(np.float32)
+    above = np.float32(1.0) / np.arange(1, p.shape[0] + 1, dtype=np.float32)
+    raw = np.take_along_axis(filled, order, axis=0) * (count * above.reshape(-1, *[1] * (p.ndim - 1)))
+    lowest = np.minimum.accumulate(raw[::-1], axis=0)[::-1]
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, lowest, axis=0)
+    return np.where(known, np.minimum(adjusted, np.float32(1.0)), np.float32(np.nan))
 
 
-@jax.jit
 def student_p_values(
-    effect: Float[Array, "units *rest"], norm: Float[Array, "units"], null: Float[Array, "directions *rest"]
-) -> Float[Array, "units *rest"]:
+    effect: Float[Any, "units *rest"], norm: Float[Any, "units"], null: Float[Any, "directions *rest"]
+) -> Float[Any, "units *rest"]:
     """P-values against random directions of the same length, by Student's distribution: finer than by counting.
 
     p = P(|T_D| ≥ t / rms(null)), t = |effect| / norm, T_D Student's with D degrees of freedom, D the number of finite
@@ -227,6 +246,23 @@ def student_p_values(
       null: effects of random directions, per unit of length.
     Returns: NaN where an effect is not finite, or fewer than 2 directions are, or none changes anything.
     """
+    if numerics.traced(effect, norm, null):
+        return _student_p_values(effect, norm, null)
+    effect, norm, null = (np.asarray(each, np.float32) for each in (effect, norm, null))
+    found = _student_p_values(_filled_up(effect, _UNITS), _filled_up(norm, _UNITS), null)
+    return np.asarray(found)[: len(effect)]
+
+
+def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
+    """Rows and as many of NaN as fill a block: of all numbers of units up to it one program is compiled."""
+    missing = [(0, -size % block if each == axis else 0) for each, size in enumerate(rows.shape)]
+    return np.pad(rows, missing, constant_values=np.nan)
+
+
+@numerics.jit
+def _student_p_values(
+    effect: Float[Any, "units *rest"], norm: Float[Any, "units"], null: Float[Any, "directions *rest"]
+) -> Float[Array, "units *rest"]:
     known = jnp.isfinite(null)
     count = jnp.sum(known.astype(null.dtype), axis=0)
     square = numerics.safe_ratio(jnp.sum(jnp.square(jnp.where(known, null, 0.0)), axis=0), count)

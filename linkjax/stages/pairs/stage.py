@@ -15,7 +15,7 @@ from linkjax import numerics
 from linkjax.analysis import finite
 from linkjax.analysis import pairs as analysis
 from linkjax.config import PathName, positive
-from linkjax.devices import parallel
+from linkjax.devices import drawing, parallel
 from linkjax.devices.progress import progress
 from linkjax.errors import InputError, LinkjaxError
 from linkjax.ops.chunked import share_of
@@ -187,15 +187,14 @@ class _Sampler:
     ):
         self.config, self.writer, self.groups, self.called = config, writer, groups, called
         self.mesh = parallel.mesh()
+        self.share = share_of(generator.spec.resolution)
         self.size = parallel.round_up(config.batch_size, self.mesh)
         # a resumed run keeps the chunks of the first, on however many devices
         self.chunk = writer.done("candidates per chunk") or self.size * _CHUNK
         writer.mark("candidates per chunk", self.chunk)
         self.models = parallel.replicate((generator, classifier), self.mesh)
-        self.share = share_of(generator.spec.resolution)
         self.z_dim, self.headed = generator.spec.z_dim, bool(classifier.spec.num_classes)
         self.tally = finite.Tally(config.nonfinite, "candidates")
-        self.draw = functools.partial(analysis.draw, truncation=config.truncation)
 
     def fill(self, advance: Callable[[int], None]) -> None:
         """Run waves to the end; a killed run repeats at most one chunk of batches."""
@@ -230,12 +229,9 @@ class _Sampler:
 
     def _draw_chunk(self, plan: list[tuple[int, int]]) -> dict[str, Any]:
         """Draw a chunk of candidates and store the accepted: (group, accepted, tried, non-finite) of each group."""
-        batches = [self._batch(plan[start : start + self.size]) for start in range(0, len(plan), self.size)]
-        drawing = parallel.map_batches(self.draw, self.models, iter(batches), self.size, self.mesh, self.share)
-        outputs = [pairs for _, pairs in drawing]  # at most _CHUNK batches of pairs, never images
-        drawn = analysis.Pairs(*(np.concatenate(field) for field in zip(*outputs, strict=True)))
+        items = self._items(plan)
+        drawn, label = self._draw(items), items["label"]
         number, ids = np.array([each for each, _ in plan]), np.array([each for _, each in plan], np.int64)
-        label = np.concatenate([batch["label"] for batch in batches])
         fields = {**drawn._asdict(), "label": label, "sample_id": ids}
         good = finite.rows(drawn.w, drawn.r)
         if self.headed:  # scores that are not finite recognise nothing
@@ -255,7 +251,20 @@ class _Sampler:
             self.writer.group[name].put_rows(places, values[chosen])
         return {"groups": note, "nonfinite": finite.note(good, label, ids)}
 
-    def _batch(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+    def _draw(self, items: dict[str, np.ndarray]) -> analysis.Pairs:
+        """Pairs of candidates, in programs that other stages run too; at most _CHUNK batches, never images."""
+        size, mesh, share = self.size, self.mesh, self.share
+        latents = functools.partial(analysis.latents, truncation=self.config.truncation)
+        w = parallel.map_items(latents, self.models[0], items, size, mesh, share=share)
+        seen = drawing.reencoded(self.models, w, size, mesh)
+        if "logits" not in seen:
+            return analysis.Pairs(w, seen["r"], *map(np.asarray, analysis.unrecognised(len(w))))
+        logits = {"logits": seen["logits"]}
+        return analysis.Pairs(
+            w, seen["r"], *parallel.map_items(analysis.recognised, (), logits, size, mesh, share=share)
+        )
+
+    def _items(self, plan: list[tuple[int, int]]) -> dict[str, np.ndarray]:
         label = np.array([self.groups[number].label for number, _ in plan], np.int32)
         ids = np.array([sample_id for _, sample_id in plan], np.int64)
         if self.config.seeding == "original":

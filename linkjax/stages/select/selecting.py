@@ -30,6 +30,7 @@ from linkjax.storage.swept_values import read_asked
 
 TABLE = "selected"  # .csv and .parquet beside the arrays
 _CHUNK = 4  # batches between two notes of what is done, unless
+_SHARE = 8  # units tested together: of a batch that is not full only so many more are tested for nothing
 _BYTES = 1 << 28  # they have more measurements than this: of many anchors a few units are read at once
 _RANGE_ROWS = 8192  # training samples a unit's mean is read from, evenly spread
 _MOST_COSINES = 512  # units up to which the whole matrix of cosines is stored
@@ -129,8 +130,8 @@ class Selecting:
                                ("accuracy", "change of the share of them that is recognised")):  # fmt: skip
                 self.writer.array(f"ablation_{name}", dims, shape, np.float32, (self.chunk, *shape[1:]), long_name=what)
 
-    def _map(self, function: Any, models: Any, items: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return parallel.map_items(function, models, items, self.size, self.mesh)
+    def _map(self, function: Any, models: Any, items: dict[str, np.ndarray], share: int = 0) -> dict[str, np.ndarray]:
+        return parallel.map_items(function, models, items, self.size, self.mesh, share=share)
 
     @functools.cached_property
     def _resamples(self) -> Any:
@@ -150,7 +151,7 @@ class Selecting:
             "spread": selectivity.deviations(asked)[1],
         }
         items = {name: np.moveaxis(np.asarray(values), 1, 0) for name, values in by_anchor.items()}
-        found = self._map(functools.partial(measure_units, level=self.config.level), self._resamples, items)
+        found = self._map(functools.partial(measure_units, level=self.config.level), self._resamples, items, _SHARE)
         for name in (*_STORED, *per_obtained.STORED, "first_stage", "anchors"):
             group[name].put_rows(rows, found[name])
         group["class_effect"].put_rows(rows, found["by_class"])

@@ -83,6 +83,7 @@ class Sweep:
         whole = chunks.units_of(self.size, self.count * config.steps, models[0].spec.resolution, chosen)
         self.chunk = writer.done("units per chunk") or min(whole, len(units))
         writer.mark("units per chunk", self.chunk)
+        self.summed = max(whole, self.chunk)  # sums of a few units are those of a chunk: the same programs
         # As many images whatever the units: one unit has as many random directions beside it as a thousand have.
         self.together = writer.done("directions per chunk") or max(1, min(whole, len(self.random.template_unit)))
         writer.mark("directions per chunk", self.together)
@@ -215,17 +216,17 @@ class Sweep:
         self, rows: np.ndarray, row: np.ndarray, anchor: np.ndarray, asked: np.ndarray, outputs: dict[str, np.ndarray]
     ) -> None:
         padded, mask = parallel.pad(
-            {"row": row, "anchor": anchor, "asked": asked, **outputs}, self.chunk * self.count * self.config.steps
+            {"row": row, "anchor": anchor, "asked": asked, **outputs}, self.summed * self.count * self.config.steps
         )
         sizes = {name: array.shape[1] for name, array in outputs.items()}
         sums = response.add_items(
-            response.empty_sums(self.chunk, self.count, sizes),
+            response.empty_sums(self.summed, self.count, sizes),
             jnp.asarray(padded["row"]), jnp.asarray(padded["anchor"]), jnp.asarray(padded["asked"]),
             {name: jnp.asarray(padded[name]) for name in outputs}, jnp.asarray(mask),
         )  # fmt: skip
-        units = jnp.asarray(np.resize(self.units[rows], self.chunk))  # rows beyond are not stored
+        units = jnp.asarray(np.resize(self.units[rows], self.summed))  # rows beyond are not stored
         shape = (len(self.parts), len(self.metrics))
-        results = response.unit_results(sums, units, self.ranges.std, shape, self.ranks)
+        results = response.unit_results(sums, units, self.ranges.std, shape, self.ranks, len(rows))
         for name, values in results.items():
             self.writer.group[name].put_rows(rows, np.asarray(values)[: len(rows)], axis=0)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from linkjax.analysis.units import response, selectivity
+from linkjax.analysis.units.intervals import percentile_interval
 from linkjax.errors import InputError
 
 
@@ -93,6 +94,16 @@ def test_nonsense_levels_are_refused():
         selectivity.effects(jnp.zeros((2, 1)), jnp.zeros(2, jnp.int32), jax.random.key(0), level=1.0)
 
 
+def test_slopes_and_p_values_can_be_mapped_and_compiled():
+    values, measured, std = map(jnp.asarray, _sweep())
+    alone = np.asarray(selectivity.anchor_slopes(values, measured, std))
+    together = jax.jit(jax.vmap(selectivity.anchor_slopes, (None, -1, None), -1))(values, measured, std)
+    np.testing.assert_allclose(np.asarray(together), alone, rtol=1e-5, atol=1e-6)
+    arrays = jnp.asarray(alone[0]), std, jnp.asarray(alone[1])
+    found = jax.jit(selectivity.student_p_values)(*arrays)
+    np.testing.assert_allclose(np.asarray(found), selectivity.student_p_values(*arrays), rtol=1e-5)
+
+
 @pytest.mark.parametrize("missing", [(), (0,), (2, 5)])
 def test_few_anchors_are_flipped_in_every_way_once_so_that_the_sign_flip_test_is_exact(missing):
     slope = np.random.default_rng(3).normal(0.6, 1.0, (9, 7)).astype(np.float32)
@@ -108,5 +119,19 @@ def test_few_anchors_are_flipped_in_every_way_once_so_that_the_sign_flip_test_is
 
 def test_resampling_a_thousand_classes_takes_the_memory_of_its_anchors():
     key, member = jax.random.key(0), jax.ShapeDtypeStruct((1000, 1000), jnp.float32)
-    compiled = selectivity._resampled.lower(key, member, most=1, draws=1000).compile()
+    program = jax.jit(selectivity._resampled, static_argnames=("most", "draws"))
+    compiled = program.lower(key, member, most=1, draws=1000).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 64 << 20  # classes times anchors times draws are 4 GB
+
+
+@pytest.mark.parametrize("draws", (1, 2, 25, 1000))
+@pytest.mark.parametrize("level", (0.95, 0.5, 0.01))
+def test_intervals_are_quantiles_of_what_is_known(draws, level):
+    x = np.random.RandomState(4).randn(draws, 4, 5).astype(np.float32)
+    x[::3, 1] = np.nan
+    x[:, 2, 0] = np.nan
+    x[: draws // 3, 3] = np.inf
+    wanted = jnp.asarray([(1 - level) / 2, (1 + level) / 2])
+    expected = jax.jit(lambda x: jnp.nanquantile(x, wanted, axis=0))(x)
+    got = jax.jit(lambda x: jnp.stack(percentile_interval(x, level)))(x)
+    np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=1e-6, atol=1e-7)
