@@ -81,9 +81,9 @@ def test_batches_a_kill_one_device_and_memory_change_nothing(
 ):
     flags = [*world.linked, *LOCAL, "--motion", "none"]
     on_devices(1)
-    out, batches = tmp_path / "sweep", 30
+    out, batches = tmp_path / "sweep", 12
     while not chunks_done(out):  # the slopes come first, however many they are
-        batches += 3
+        batches += 2
         killed_after(batches)
         assert main(["sweep", *flags, "--batch-size", "4", "--out", str(out)]) == 1
     killed_after(10**6)

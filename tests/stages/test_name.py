@@ -99,12 +99,9 @@ def test_batches_devices_and_a_stop_in_the_middle_change_no_bit(sweep, embedder,
         do(*again, "3", "--out", str(tmp_path / "one"))
     finally:
         meshes.use(2)
-    stops = 0
-    while not any(name.startswith("image ") for name in chunks_done(tmp_path / "two") or ()):
-        killed_after(10)  # more than a chunk of any kind has
-        assert main([*again, "2", "--out", str(tmp_path / "two")]) == 1
-        stops += 1
-    assert stops >= 2
+    killed_after(5)
+    assert main([*again, "2", "--out", str(tmp_path / "two")]) == 1
+    assert any(name.startswith("image ") for name in chunks_done(tmp_path / "two"))
     killed_after(10**6)
     do(*again, "8", "--out", str(tmp_path / "two"))
     for other in ("one", "two"):

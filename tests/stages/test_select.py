@@ -125,7 +125,7 @@ def test_a_network_as_link_has_directions_of_its_own(world, tmp_path):
 def test_a_kill_fewer_devices_and_batch_size_change_nothing(world, made, tmp_path, killed_after, on_devices):
     flags = ["select", "--sweep", world.sweep, "--out", str(tmp_path / "out"), *SELECT, "--batch-size", "2"]
     on_devices(2)
-    killed_after(5)
+    killed_after(3)
     assert main(flags) == 1
     assert chunks_done(tmp_path / "out")
     killed_after(10**6)

@@ -24,7 +24,7 @@ def anchor_slopes(
     values: Float[Any, "samples units steps"],
     measured: Float[Any, "samples units steps *rest"],
     std: Float[Any, "units"],
-) -> Float[Any, "samples units *rest"]:
+) -> Float[Array, "samples units *rest"]:
     """Slope of a measurement on the asked value over all steps, per standard deviation of the unit, by anchor.
 
     β = σ · Σ_s (x_s − x̄)(y_s − ȳ) / Σ_s (x_s − x̄)²; NaN where a step is not finite or the values do not differ.
@@ -40,7 +40,7 @@ def anchor_slopes(
     units = len(std)
     if measured.nbytes * _UNITS <= _SMALL * units:
         values, measured, std = (_filled_up(each, _UNITS, each.ndim > 1) for each in (values, measured, std))
-    return np.asarray(_anchor_slopes(values, measured, std))[:, :units]
+    return jnp.asarray(np.asarray(_anchor_slopes(values, measured, std))[:, :units])  # sliced without a program
 
 
 @numerics.jit
@@ -232,7 +232,7 @@ def benjamini_hochberg(p: Float[Any, "units *rest"]) -> Float[np.ndarray, "units
 
 def student_p_values(
     effect: Float[Any, "units *rest"], norm: Float[Any, "units"], null: Float[Any, "directions *rest"]
-) -> Float[Any, "units *rest"]:
+) -> Float[Array, "units *rest"]:
     """P-values against random directions of the same length, by Student's distribution: finer than by counting.
 
     p = P(|T_D| ≥ t / rms(null)), t = |effect| / norm, T_D Student's with D degrees of freedom, D the number of finite
@@ -250,7 +250,7 @@ def student_p_values(
         return _student_p_values(effect, norm, null)
     effect, norm, null = (np.asarray(each, np.float32) for each in (effect, norm, null))
     found = _student_p_values(_filled_up(effect, _UNITS), _filled_up(norm, _UNITS), null)
-    return np.asarray(found)[: len(effect)]
+    return jnp.asarray(np.asarray(found)[: len(effect)])
 
 
 def _filled_up(rows: np.ndarray, block: int, axis: int = 0) -> np.ndarray:
