@@ -1,4 +1,4 @@
-"""The whole job on the embedded world, offline: planted units held against the truth, then every stage on `breeds`."""
+"""The whole job on the embedded world, offline: planted units held against the truth, then `breeds`."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ _SHOWN = (
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Run every stage on the embedded world, score it against the known truth, and write a page to look at."""
+    """Run the pipeline on the embedded world, score it against the known truth, and write a page to look at."""
 
     out: PathName = "linkjax-demo"
     """Folder to make; one that a stopped demo left is gone on with."""

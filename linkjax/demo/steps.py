@@ -32,7 +32,7 @@ class Sizes(NamedTuple):
 
 FULL = Sizes({"planted": (70, 12, 5), "breeds": (120, 15, 5)})
 #: For a first look, and for tests.
-FAST = Sizes({"planted": (30, 5, 5)}, random=4, kernel_units=5)
+FAST = Sizes({"planted": (30, 5, 5)}, random=6, kernel_units=5)
 
 
 def plan(folder: Path, bundle: Bundle, seed: int, fast: bool) -> list[Step]:

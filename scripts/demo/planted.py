@@ -47,7 +47,7 @@ class Unit:
     phase: float = 0.0
 
 
-#: Worlds of other planted units, which took part in no choice: name → seed of their table.
+#: Worlds of other planted units: name → seed of their table. None took part in a choice but a, which showed a flaw.
 OTHERS = {"a": 102, "b": 203, "c": 304, "d": 405}
 EMBEDDED = "embedded"
 

@@ -30,7 +30,7 @@ def test_the_demo_ends_with_a_page_and_finds_what_is_true_without_any_network(
     assert found["selective_units"] == 20 and found["noise_units"] == 16
     assert found["directions"] == "steer" and found["doubles_named"] == found["doubles"] == 2
     assert found["fidelity_within_20_percent_of_all"] >= 0.85 and found["significant_selective_units"] >= 15
-    assert found["significant_effects_that_are_real"] >= 0.8  # 0.88 with AVX-512, 0.84 without: 4 random directions
+    assert found["significant_effects_that_are_real"] >= 0.85
     named = names.score(linkjax.open(tmp_path / "demo" / "names"), open_bundle().units)
     assert named["named"] >= 16 and named["named_right"] >= 0.6 * named["named"] and named["noise_units_named"] <= 1
     beside = Artifact(tmp_path / "demo" / "sweep-kernel", "sweep").summary

@@ -99,9 +99,10 @@ def test_batches_devices_and_a_stop_in_the_middle_change_no_bit(sweep, embedder,
         do(*again, "3", "--out", str(tmp_path / "one"))
     finally:
         meshes.use(2)
-    killed_after(5)
-    assert main([*again, "2", "--out", str(tmp_path / "two")]) == 1
-    assert any(name.startswith("image ") for name in chunks_done(tmp_path / "two"))
+    for batches, of_images in ((3, False), (2, True)):  # among the pairs of pictures, and among pictures of the pairs
+        killed_after(batches)
+        assert main([*again, "2", "--out", str(tmp_path / "two")]) == 1
+        assert any(name.startswith("image ") for name in chunks_done(tmp_path / "two")) is of_images
     killed_after(10**6)
     do(*again, "8", "--out", str(tmp_path / "two"))
     for other in ("one", "two"):
